@@ -1,0 +1,33 @@
+"""Norse: cells are one time step, modules without `Cell` run all steps over axis 0."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from snnenergy.frameworks.classes import lookup
+
+NEURONS = {
+    "LIFCell": "LIF",
+    "LIF": "LIF",
+    "LIFRecurrentCell": "LIF",
+    "LIFRecurrent": "LIF",
+    "LIFBoxCell": "LIF",
+    "LIFBox": "LIF",
+    "LIFFeedForwardCell": "LIF",
+    "LIFAdExCell": "AdEx",
+    "LIFAdEx": "AdEx",
+    "LSNNCell": "ALIF",
+    "LSNN": "ALIF",
+    "LSNNRecurrentCell": "ALIF",
+    "LSNNRecurrent": "ALIF",
+    "IAFCell": "IF",
+    "IAF": "IF",
+    "IzhikevichCell": "Izhikevich",
+    "Izhikevich": "Izhikevich",
+    "LICell": "LI",
+    "LI": "LI",
+}
+
+
+def neuron_model(module: Any) -> str | None:
+    return lookup(module, "norse", NEURONS)

@@ -1,0 +1,98 @@
+"""Run a model once (or many times) and write down what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+
+from snnenergy.counts import Counts
+from snnenergy.trace.recorder import Recorder, active
+from snnenergy.trace.survey import Frame
+
+__all__ = ["Recorder", "count", "counting", "region"]
+
+
+def counting(
+    model: nn.Module,
+    *,
+    time_axis: int | None = None,
+    samples: int | None = None,
+    roles: Mapping[str, str] | None = None,
+    rules: Mapping[str, Callable[..., Any]] | None = None,
+    spike_channels: Mapping[str, slice | Sequence[int]] | None = None,
+    survey: str = "auto",
+    name: str | None = None,
+    synthetic: bool = False,
+    seed: int | None = None,
+) -> Recorder:
+    """A context in which every forward of `model` is counted; `rec.counts()` may be read inside and after.
+
+    time_axis: axis of the first input that is time, where neither the framework nor a loop shows it
+    samples: samples of one forward, where the batch axis cannot be known
+    roles: {module path: "neuron" | "synaptic" | "other" | a neuron model such as "LIF"}
+    rules: {"namespace::op": fn(*args, **kwargs) -> dense MACs, or {"dense_macs": ..., "adds": ...}} for custom operators
+    spike_channels: {path: slice} names the input channels of a layer that carry spikes
+    survey: "auto" (survey, then watch) or "always" (every forward through the dispatcher: exact and slow)
+    name: the model's name in reports; synthetic, seed: recorded as conditions of the run
+    """
+    return Recorder(
+        model, time_axis=time_axis, samples=samples, roles=roles, rules=rules, spike_channels=spike_channels,
+        survey=survey, name=name, synthetic=synthetic, seed=seed,
+    )  # fmt: skip
+
+
+def count(
+    model: nn.Module,
+    *inputs: Any,
+    kwargs: Mapping[str, Any] | None = None,
+    time_axis: int | None = None,
+    samples: int | None = None,
+    roles: Mapping[str, str] | None = None,
+    rules: Mapping[str, Callable[..., Any]] | None = None,
+    spike_channels: Mapping[str, slice | Sequence[int]] | None = None,
+    survey: str = "auto",
+    name: str | None = None,
+    synthetic: bool = False,
+    seed: int | None = None,
+) -> Counts:
+    """The Counts of one forward, model(*inputs, **kwargs); options as in `counting`.
+
+    Raises what the forward raises, and TimeAxisError where the number of samples cannot be known.
+    """
+    recorder = counting(
+        model, time_axis=time_axis, samples=samples, roles=roles, rules=rules, spike_channels=spike_channels,
+        survey=survey, name=name, synthetic=synthetic, seed=seed,
+    )  # fmt: skip
+    with recorder:
+        model(*inputs, **(kwargs or {}))
+    return recorder.counts()
+
+
+@contextmanager
+def region(name: str, role: str = "neuron") -> Iterator[None]:
+    """Name a functional neuron (or block) inside forward: `with snnenergy.region("alif", role="neuron"): ...`.
+
+    Outside a counted forward it does nothing.
+    """
+    surveys = [rec.surveying for rec in active() if rec.surveying is not None and rec.here()]
+    frames: list[tuple[Any, Frame]] = []
+    for survey in surveys:
+        outer = survey.frames[-1]
+        path = name if outer.path == "(root)" else f"{outer.path}.{name}"
+        neuron = None if role in ("synaptic", "other") else path
+        if neuron is not None:
+            survey.rec.neuron_models.setdefault(path, "spiking" if role == "neuron" else role)
+        frame = Frame(path, "region", False, None, outer.neuron or neuron)
+        survey.frames.append(frame)
+        frames.append((survey, frame))
+    try:
+        yield
+    finally:
+        for survey, frame in frames:
+            if frame.spikes is not None and frame.neuron == frame.path:
+                survey.note_updates(frame.path, frame.spikes)
+            if survey.frames and survey.frames[-1] is frame:
+                survey.frames.pop()

@@ -1,0 +1,209 @@
+"""From what a recorder saw to Counts: plans times forwards, tallies to streams, rows to time steps."""
+
+from __future__ import annotations
+
+import platform
+from typing import TYPE_CHECKING
+
+import torch
+
+from snnenergy.counts import (
+    Conditions, Counts, Coverage, Evidence, Identity, LayerCounts, PerStep, Stream, Uncounted, weighted_by,
+)  # fmt: skip
+from snnenergy.trace import clock, digest
+from snnenergy.trace.structure import Structure, Work
+
+if TYPE_CHECKING:
+    from snnenergy.trace.recorder import Recorder
+    from snnenergy.trace.sites import Site
+    from snnenergy.trace.streams import Rows, Tally
+
+RULES_VERSION = 1
+
+
+def assemble(rec: Recorder) -> Counts:
+    plans = [p for p in (*rec.retired, *rec.plans.values()) if p.forwards]
+    work: dict[str, Work] = {}
+    for plan in plans:
+        for path, row in plan.work.items():
+            work.setdefault(path, Work()).add(row, plan.forwards)
+    steps = {p.clock.steps for p in plans}
+    time_steps = steps.pop() if len(steps) == 1 else None
+    order = plans[-1].clock.order if plans else "TN"
+    sites: dict[str, list[Site]] = {}
+    for site in rec.sites.values():
+        sites.setdefault(site.path, []).append(site)
+    layers = tuple(
+        _layer(rec, s, work[path], sites.get(path, []), time_steps, order) for path, s in rec.structures.items() if path in work
+    )
+    layers = tuple(layer for layer in layers if not _empty(layer))
+    used = set().union(*(p.used for p in plans)) if plans else set()
+    return Counts(
+        model=rec.name,
+        samples=rec.samples,
+        forwards=rec.forwards,
+        time_steps=time_steps,
+        layers=layers,
+        uncounted=_ledger(rec, used),
+        coverage=_coverage(rec, plans, used),
+        conditions=Conditions(
+            inputs=f"{rec.input_digest % (1 << 128):032x}", seed=rec.seed, rules=RULES_VERSION, synthetic=rec.synthetic
+        ),
+        identity=_identity(rec, layers, time_steps, plans[-1].clock.source if plans else ""),
+    )
+
+
+def _empty(layer: LayerCounts) -> bool:
+    """A path that only moved values: its kernels count for the run, but it is no layer of arithmetic."""
+    figures = (layer.dense_macs, layer.adds, layer.muls, layer.compares, layer.specials, layer.updates, layer.kernels)
+    return layer.role == "other" and not any(figures)
+
+
+def _layer(rec: Recorder, s: Structure, w: Work, sites: list[Site], steps: int | None, order: str) -> LayerCounts:
+    inputs = [site for site in sites if (s.path, "spikes") not in rec.sites or site is not rec.sites[(s.path, "spikes")]]
+    spikes = rec.links.get(s.path) or rec.sites.get((s.path, "spikes"))
+    spikes = spikes if rec.spike_known(s.path) else None
+    streams = tuple(stream for site in inputs for stream in _streams(site))
+    samples = max(1, rec.samples)
+    return LayerCounts(
+        path=s.path,
+        role=s.role,
+        op=s.op,
+        module_type=s.module_type,
+        sources=tuple(sorted(s.sources)),
+        dense_macs=w.dense_macs,
+        valid_macs=w.valid_macs,
+        streams=streams,
+        neuron_model=s.neuron_model,
+        neurons=w.updates // (samples * (steps or 1)) if s.role == "neuron" else 0,
+        updates=w.updates,
+        spikes_out=sum(t.totals[0] for t in spikes.tallies) if spikes is not None else None,
+        state_words=s.state_words,
+        adds=w.adds,
+        muls=w.muls,
+        compares=w.compares,
+        specials=w.specials,
+        weights=sum(n for n, _ in s.weights.values()),
+        weights_nonzero=sum(n for _, n in s.weights.values()),
+        weight_bits=s.weight_bits,
+        bias=sum(s.biases.values()),
+        output_elements=w.output_elements,
+        input_bits=s.input_bits,
+        output_bits=s.output_bits,
+        fan_in=s.fan_in,
+        fan_out=s.fan_out,
+        geometry=dict(s.geometry),
+        foldable=s.foldable,
+        per_step=_per_step(inputs, spikes, steps, order),
+        calls=w.calls,
+        kernels=w.kernels,
+    )
+
+
+def _streams(site: Site) -> list[Stream]:
+    rows = []
+    for segment, tally in zip(site.segments, site.tallies, strict=True):
+        nonzero, driven, effective = tally.totals
+        stream = Stream(
+            source=segment.source,
+            operand=site.operand,
+            elements=tally.elements,
+            nonzero=nonzero,
+            driven=driven,
+            effective=effective,
+            evidence=tally.evidence(neuron=site.neuron),
+            pair=site.partner.tallies[0].evidence(neuron=site.partner.neuron) if site.partner is not None else None,
+            override=segment.override,
+        )
+        rows.append(_with_units(stream, tally, site))
+    return rows
+
+
+def _with_units(stream: Stream, tally: Tally, site: Site) -> Stream:
+    """unit taps = sum of |value| x taps / s, an integer by construction; None where no s exists."""
+    from dataclasses import replace
+
+    if stream.operand == "b" or not stream.driven:
+        return replace(stream, unit_taps=0)
+    scale: Evidence | None = weighted_by(stream)
+    if scale is None:
+        return replace(stream, unit_taps=stream.driven)
+    own = scale is stream.evidence or site.partner is None
+    source = tally if own or site.partner is None else site.partner.tallies[0]
+    unit = scale.unit
+    return replace(stream, unit_taps=None if unit is None else round(source.value_taps / unit))
+
+
+def _per_step(inputs: list[Site], spikes: Site | None, steps: int | None, order: str) -> PerStep | None:
+    """Totals per step, or None where the steps of some stream cannot be told apart."""
+    if not steps:
+        return None
+
+    def fold(sites: list[Site]) -> Rows | None:
+        kept = [rows for site in sites if site.operand == "a" for t in site.tallies for rows in t.rows.values()]
+        return clock.add_steps([clock.per_step(rows, steps, order) for rows in kept])
+
+    taps, fired = fold(inputs), fold([spikes]) if spikes is not None else None
+    if taps is None and fired is None:
+        return None
+    return PerStep(
+        effective=tuple(int(v) for v in taps[2]) if taps is not None else (),
+        driven=tuple(int(v) for v in taps[1]) if taps is not None else (),
+        spikes_out=tuple(int(v) for v in fired[0]) if fired is not None else (),
+    )
+
+
+def _sizes(rec: Recorder) -> dict[str, int]:
+    return {r.name: r.stop - r.start for rows in rec.lineage.owners.values() for r in rows if r.parameter}
+
+
+def _ledger(rec: Recorder, used: set[str]) -> tuple[Uncounted, ...]:
+    lost = rec.lost
+    rows = [Uncounted(path, op, row.calls, sum(row.parameters.values()), row.reason) for (path, op), row in lost.items()]
+    rows += [Uncounted("(forward)", "forward", n, 0, why) for why, n in rec.lost_forwards.items()]
+    held = {name for row in lost.values() for name in row.parameters}
+    uncalled: dict[str, int] = {}
+    for name, size in _sizes(rec).items():
+        if name not in used and name not in held:
+            owner = name.rpartition(".")[0] or "(root)"
+            uncalled[owner] = uncalled.get(owner, 0) + size
+    rows += [Uncounted(path, "uncalled", 0, size, "never used in the recorded forwards") for path, size in uncalled.items()]
+    return tuple(sorted(rows, key=lambda r: (r.path, r.op, r.reason)))
+
+
+def _coverage(rec: Recorder, plans: list, used: set[str]) -> Coverage:
+    sizes = _sizes(rec)
+    lost = rec.lost
+    held = {name for row in lost.values() for name in row.parameters}
+    lost_calls = sum(row.calls for row in lost.values()) + sum(rec.lost_forwards.values())
+    total_calls = sum(p.arithmetic_calls * p.forwards for p in plans) + sum(rec.lost_forwards.values())
+    ran = {name for name in sizes if name in used or name in held}
+    return Coverage(
+        parameters_counted=sum(sizes[n] for n in ran - held),
+        parameters_total=sum(sizes[n] for n in ran),
+        calls_counted=total_calls - lost_calls,
+        calls_total=total_calls,
+    )
+
+
+def _identity(rec: Recorder, layers: tuple[LayerCounts, ...], steps: int | None, time_source: str) -> Identity:
+    from importlib.metadata import PackageNotFoundError, version
+
+    versions = {"python": platform.python_version(), "torch": torch.__version__}
+    try:
+        versions["snnenergy"] = version("snnenergy")
+    except PackageNotFoundError:
+        versions["snnenergy"] = "not installed"
+    notes = [f"surveyed {rec.surveyed} of {rec.forwards} forwards"]
+    if steps:
+        notes.append(f"T = {steps} steps, {rec.samples} samples ({time_source})")
+    structure = [(la.path, la.role, la.op, la.weights, la.fan_in, la.fan_out, dict(la.geometry)) for la in layers]
+    dtype = next((str(p.dtype).removeprefix("torch.") for p in rec.model.parameters()), "")
+    return Identity(
+        weights=digest.weights(rec.model, rec.plain_name),
+        architecture=digest.architecture(structure),
+        time_steps=steps,
+        dtype=dtype,
+        versions=versions,
+        notes=tuple(notes),
+    )

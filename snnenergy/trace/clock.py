@@ -1,0 +1,116 @@
+"""Which axis is time, how many steps ran, how many samples: from what the framework states and what the forward did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from snnenergy.errors import TimeAxisError
+from snnenergy.frameworks import TimeLayout
+from snnenergy.trace.streams import Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """steps T (None: no time), axis of the model's input that is time, samples, row order `TN` or `NT`, where it is from."""
+
+    steps: int | None
+    axis: int | None
+    samples: int
+    order: str = "TN"
+    source: str = ""
+
+
+def read(
+    shape: tuple[int, ...] | None,
+    *,
+    stated: TimeLayout | None,
+    time_axis: int | None,
+    samples: int | None,
+    neuron_calls: Iterable[int],
+    layer_calls: Iterable[int],
+    selects: Mapping[int, int],
+    unbatched: bool,
+) -> Clock:
+    """The clock of one forward whose first input has `shape`; raises TimeAxisError where samples cannot be known."""
+    looped = _loop(neuron_calls, layer_calls)
+    order, source = "TN", ""
+    if time_axis is not None:
+        axis: int | None = _axis(time_axis, shape)
+        steps, source = (shape[axis] if shape and axis is not None else looped), "time_axis given"
+    elif stated is not None:
+        axis, order, source = stated.axis, stated.order, stated.source
+        steps = stated.steps or (shape[axis] if shape and axis is not None else None)
+    else:
+        steps, axis = looped, _taken_axis(selects, looped)
+        source = "a loop inside forward" if looped else ""
+        if axis is not None and shape:
+            steps = steps or shape[axis]
+    if samples is None:
+        samples = _samples(shape, axis, steps, order, unbatched, stated)
+    return Clock(steps, axis, samples, order, source)
+
+
+def _loop(neuron_calls: Iterable[int], layer_calls: Iterable[int]) -> int | None:
+    """Steps of a loop inside forward: how often neurons ran, or, without neurons, every layer."""
+    neurons = [n for n in neuron_calls if n]
+    if neurons:
+        steps = max(set(neurons), key=lambda n: (neurons.count(n), n))
+        return steps if steps > 1 else None
+    layers = {n for n in layer_calls if n}
+    return layers.pop() if len(layers) == 1 and layers != {1} else None
+
+
+def _taken_axis(selects: Mapping[int, int], steps: int | None) -> int | None:
+    """The axis of the input off which the model took exactly one slice per step."""
+    hits = [axis for axis, taken in selects.items() if steps and taken == steps]
+    return hits[0] if len(hits) == 1 else None
+
+
+def _axis(time_axis: int, shape: tuple[int, ...] | None) -> int:
+    if not shape:
+        raise TimeAxisError("time_axis was given, but the model has no tensor input to find it in")
+    if not -len(shape) <= time_axis < len(shape):
+        raise TimeAxisError(f"time_axis={time_axis}: the first input has shape {list(shape)}; use -{len(shape)} to {len(shape) - 1}")
+    return time_axis % len(shape)
+
+
+def _samples(
+    shape: tuple[int, ...] | None, axis: int | None, steps: int | None, order: str, unbatched: bool, stated: TimeLayout | None
+) -> int:  # fmt: skip
+    if shape is None:
+        raise TimeAxisError("the number of samples cannot be known: no input is a tensor; pass samples=N")
+    if unbatched or len(shape) <= 1:
+        return 1
+    if stated is not None and stated.axis is None and order == "NT" and steps:
+        return max(1, shape[0] // steps) if shape[0] >= steps and shape[0] % steps == 0 else shape[0]
+    if axis is None:
+        return shape[0]
+    if len(shape) == 2:
+        return 1 if axis == 0 else shape[0]
+    return shape[1] if axis == 0 else shape[0]
+
+
+def per_step(kept: Rows, steps: int, order: str) -> Rows | None:
+    """[3, slots, rows] -> [3, steps]: a loop's calls in order, else rows folded as `order` says; None: neither fits."""
+    _, slots, rows = kept.shape
+    if slots % steps == 0 and (slots > 1 or steps == 1):
+        folded: Rows = kept.sum(2).reshape(3, steps, -1).sum(2)
+        return folded
+    if rows % steps == 0:
+        flat = kept.sum(1)
+        shaped = flat.reshape(3, steps, -1).sum(2) if order == "TN" else flat.reshape(3, -1, steps).sum(1)
+        return np.asarray(shaped)
+    return None
+
+
+def add_steps(parts: Sequence[Rows | None]) -> Rows | None:
+    """Sum of [3, steps] parts; None if any is unknown."""
+    total: Rows | None = None
+    for part in parts:
+        if part is None:
+            return None
+        total = part if total is None else total + part
+    return total

@@ -1,0 +1,296 @@
+"""Sums of products: each aten contraction as one of three shapes that `layers.py` can count.
+
+    linear(x, w)     [rows, k] @ [k, n], w a weight        -> rows, each input element drives n taps
+    conv(x, w)       [n, cin, *sizes] * w                  -> each input element drives the taps its position reaches
+    product(a, b)    [B, m, k] @ [B, k, n], two activations -> a tap needs both operands
+
+A fused kernel is read from its inputs; where its inner values matter they are recomputed beside it and thrown away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from snnenergy.trace.fanout import Axis, ConvShape
+
+
+class Reader(Protocol):
+    """What a contraction is told to (layers.Survey)."""
+
+    def weight_level(self, t: Tensor) -> int: ...
+    def zero_pad(self, t: Tensor) -> tuple[tuple[int, int], ...]: ...
+    def linear(self, x: Tensor, w: Tensor, *, bias: Tensor | None = None, op: str = "linear") -> None: ...
+    def conv(self, x: Tensor, w: Tensor, shape: ConvShape, bias: Tensor | None) -> None: ...
+    def product(self, a: Tensor, b: Tensor, op: str) -> None: ...
+    def replay(self, fn: Callable[[], Any]) -> None: ...
+    def owner(self, w: Tensor) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One executed op: its arguments as they were passed, and its result."""
+
+    func: Any
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    out: Any
+
+    def __getitem__(self, index: int) -> Any:
+        return self.args[index]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """An argument by its schema name, wherever it was passed."""
+        if name in self.kwargs:
+            return self.kwargs[name]
+        names = [a.name for a in self.func._schema.arguments]
+        if name not in names or names.index(name) >= len(self.args):
+            return default
+        return self.args[names.index(name)]
+
+
+def matmul2(r: Reader, a: Tensor, b: Tensor, bias: Tensor | None = None) -> None:
+    """a [m, k] @ b [k, n]: the operand nearer to a parameter is the weight; two activations are a product."""
+    left, right = r.weight_level(a), r.weight_level(b)
+    if right > left:
+        r.linear(a, b, bias=bias)
+    elif left > right:
+        r.linear(b.t(), a.t(), bias=bias)
+    else:
+        r.product(a.unsqueeze(0), b.unsqueeze(0), "matmul")
+
+
+def batched(r: Reader, a: Tensor, b: Tensor, op: str = "matmul") -> None:
+    """a [B, m, k] @ b [B, k, n]; a weight expanded over the batch is one weight."""
+    left, right = r.weight_level(a), r.weight_level(b)
+    if right > left and (b.shape[0] == 1 or b.stride(0) == 0):
+        r.linear(a.reshape(-1, a.shape[2]), b[0])
+    elif left > right and (a.shape[0] == 1 or a.stride(0) == 0):
+        r.linear(b.transpose(1, 2).reshape(-1, b.shape[1]), a[0].t())
+    elif right > left or left > right:
+        weighted = (a, b) if right > left else (b.transpose(1, 2), a.transpose(1, 2))
+        for x, w in zip(weighted[0].unbind(0), weighted[1].unbind(0), strict=True):
+            r.linear(x, w)
+    else:
+        r.product(a, b, op)
+
+
+def _mm(r: Reader, call: Call) -> None:
+    matmul2(r, call[0], call[1])
+
+
+def _addmm(r: Reader, call: Call) -> None:
+    matmul2(r, call[1], call[2], bias=call[0])
+
+
+def _bmm(r: Reader, call: Call) -> None:
+    batched(r, call[0], call[1])
+
+
+def _baddbmm(r: Reader, call: Call) -> None:
+    batched(r, call[1], call[2])
+
+
+def _mv(r: Reader, call: Call) -> None:
+    # [m, k] @ [k]
+    matmul2(r, call[1].unsqueeze(0), call[0].t())
+
+
+def _addmv(r: Reader, call: Call) -> None:
+    matmul2(r, call[2].unsqueeze(0), call[1].t(), bias=call[0])
+
+
+def _dot(r: Reader, call: Call) -> None:
+    matmul2(r, call[0].unsqueeze(0), call[1].unsqueeze(1))
+
+
+def _mkldnn_linear(r: Reader, call: Call) -> None:
+    x, w, bias = call[0], call[1], call.get("bias")
+    matmul2(r, x.reshape(-1, x.shape[-1]), w.t(), bias=bias)
+
+
+def _spread(value: Any, n: int) -> list[int]:
+    items = [int(v) for v in value] if isinstance(value, Sequence) else [int(value)]
+    return items * n if len(items) == 1 else items
+
+
+def conv_shape(
+    x: Tensor, w: Tensor, out: Tensor, stride: Any, padding: Any, dilation: Any, transposed: bool, groups: int,
+    zero_pad: Sequence[tuple[int, int]] = (),
+) -> ConvShape:  # fmt: skip
+    """The geometry of x [n, cin, *sizes] * w -> out; `zero_pad` are explicit zeros already in x, per axis."""
+    n = x.dim() - 2
+    strides, pads, dilations = _spread(stride, n), _spread(padding, n), _spread(dilation, n)
+    hidden = list(zero_pad) or [(0, 0)] * n
+    axes = tuple(
+        Axis(
+            x.shape[2 + d], out.shape[2 + d], w.shape[2 + d], strides[d], pads[d], dilations[d], transposed,
+            (hidden[d][0], x.shape[2 + d] - hidden[d][1]),
+        )  # fmt: skip
+        for d in range(n)
+    )
+    return ConvShape(x.shape[1], out.shape[1], groups, axes)
+
+
+def _convolution(r: Reader, call: Call) -> None:
+    x, w, bias = call.args[:3]
+    stride, padding, dilation, transposed, _, groups = call.args[3:9]
+    out = call.out
+    r.conv(x, w, conv_shape(x, w, out, stride, padding, dilation, transposed, groups, r.zero_pad(x)), bias)
+
+
+def _mkldnn_convolution(r: Reader, call: Call) -> None:
+    x, w, bias, padding, stride, dilation, groups = call.args[:7]
+    r.conv(x, w, conv_shape(x, w, call.out, stride, padding, dilation, False, groups, r.zero_pad(x)), bias)
+
+
+def _slow_conv(r: Reader, call: Call) -> None:
+    # x, weight, kernel_size, bias, stride, padding[, dilation]
+    x, w, bias = call[0], call[1], call.get("bias")
+    out = call.out if isinstance(call.out, Tensor) else call.out[0]
+    groups = x.shape[1] // w.shape[1]
+    shape = conv_shape(
+        x, w, out, call.get("stride", 1), call.get("padding", 0), call.get("dilation", 1), False, groups,
+        r.zero_pad(x),
+    )  # fmt: skip
+    r.conv(x, w, shape, bias)
+
+
+def _trilinear(r: Reader, call: Call) -> None:
+    """sum_ij x1[b, i] w[o, i, j] x2[b, j], as `bilinear` calls it: x1 meets the weight, the result meets x2."""
+    x1, w, x2 = call.args[:3]
+    out_features, n1, n2 = w.shape
+    inner = w.permute(1, 0, 2).reshape(n1, out_features * n2)
+    r.linear(x1, inner, op="bilinear")
+    met = (x1 @ inner).view(-1, out_features, n2)
+    r.product(met, x2.unsqueeze(2), "bilinear")
+
+
+def _sdpa(r: Reader, call: Call) -> None:
+    """softmax(q k^T scale + mask) v: the weights of v are recomputed, as the kernel never shows them."""
+    q, k, v = call[0], call[1], call[2]
+    mask, causal = call.get("attn_mask", call.get("attn_bias")), bool(call.get("is_causal", False))
+    if k.shape[-3] != q.shape[-3]:  # grouped queries share keys and values
+        k, v = (t.repeat_interleave(q.shape[-3] // t.shape[-3], -3) for t in (k, v))
+    weights = attention_weights(q, k, mask, causal, call.get("scale"))
+    r.product(q.reshape(-1, *q.shape[-2:]), k.reshape(-1, *k.shape[-2:]).transpose(1, 2), "sdpa")
+    r.product(weights.reshape(-1, *weights.shape[-2:]), v.reshape(-1, *v.shape[-2:]), "sdpa")
+
+
+def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None, causal: bool, scale: float | None) -> Tensor:
+    """softmax(q k^T scale + mask) over the last axis, as scaled dot product attention defines it."""
+    scores = (q @ k.transpose(-2, -1)) * (q.shape[-1] ** -0.5 if scale is None else scale)
+    if causal:
+        allowed = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
+        scores = scores.masked_fill(~allowed, float("-inf"))
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask
+    return torch.softmax(scores, -1)
+
+
+def _mkldnn_rnn(r: Reader, call: Call) -> None:
+    """One layer and direction of an LSTM: x [T, N, in], states [1, N, H]; its outputs are the hidden states it fed back."""
+    x, w_ih, w_hh, b_ih, b_hh, hx = call.args[:6]
+    backward = bool(call[7])
+    y = call.out[0]
+    steps, rows = x.shape[0], x.shape[1]
+    first = hx.reshape(1, rows, -1).to(y.dtype)
+    before = torch.cat((y[1:], first)) if backward else torch.cat((first, y[:-1]))
+    r.linear(x.reshape(steps * rows, -1), w_ih.t(), bias=b_ih, op="rnn")
+    r.linear(before.reshape(steps * rows, -1), w_hh.t(), bias=b_hh, op="rnn")
+
+
+def _native_attention(r: Reader, call: Call) -> None:
+    query, key, value, embed, heads, qkv_w, qkv_b, out_w, out_b = call.args[:9]
+    mask = call.get("mask")
+    r.replay(lambda: _attention(query, key, value, embed, heads, (qkv_w, qkv_b, out_w, out_b), mask, call.get("mask_type")))
+
+
+def _attention(
+    query: Tensor, key: Tensor, value: Tensor, embed: int, heads: int, weights: Sequence[Tensor], mask: Any, mask_type: Any
+) -> Tensor:
+    """Multi-head attention in separate steps, batch first, as the fused kernel defines it."""
+    qkv_w, qkv_b, out_w, out_b = weights
+    split = []
+    for i, x in enumerate((query, key, value)):
+        y = torch.nn.functional.linear(x, qkv_w[i * embed : (i + 1) * embed], qkv_b[i * embed : (i + 1) * embed])
+        split.append(y.unflatten(-1, (heads, embed // heads)).transpose(1, 2))
+    q, k, v = split
+    scores = (q * (embed // heads) ** -0.5) @ k.transpose(-2, -1)
+    if mask is not None:
+        shaped = mask if mask_type == 0 or mask.dim() == 2 and mask_type != 1 else mask[:, None, None, :] if mask.dim() == 2 else mask
+        scores = scores.masked_fill(shaped.bool(), float("-inf"))
+    joined = (torch.softmax(scores, -1) @ v).transpose(1, 2).flatten(2)
+    return torch.nn.functional.linear(joined, out_w, out_b)
+
+
+def _encoder_layer(r: Reader, call: Call) -> None:
+    """nn.TransformerEncoderLayer's fused inference kernel, replayed step by step under the names of its own layers."""
+    src, embed, heads, qkv_w, qkv_b, out_w, out_b, gelu, norm_first, eps = call.args[:10]
+    n1w, n1b, n2w, n2b, w1, b1, w2, b2 = call.args[10:18]
+    mask, mask_type = call.get("mask"), call.get("mask_type")
+    F = torch.nn.functional
+
+    def attend(x: Tensor) -> Tensor:
+        with r.owner(qkv_w):
+            return _attention(x, x, x, embed, heads, (qkv_w, qkv_b, out_w, out_b), mask, mask_type)
+
+    def feed(x: Tensor) -> Tensor:
+        with r.owner(w1):
+            inner = F.linear(x, w1, b1)
+        inner = F.gelu(inner) if gelu else F.relu(inner)
+        with r.owner(w2):
+            return F.linear(inner, w2, b2)
+
+    def norm(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+        with r.owner(w):
+            return F.layer_norm(x, (embed,), w, b, eps)
+
+    def layer() -> None:
+        if norm_first:
+            x = src + attend(norm(src, n1w, n1b))
+            _ = x + feed(norm(x, n2w, n2b))
+        else:
+            x = norm(src + attend(src), n1w, n1b)
+            _ = norm(x + feed(x), n2w, n2b)
+
+    r.replay(layer)
+
+
+RULES: dict[str, Callable[[Reader, Call], None]] = {
+    "mm": _mm,
+    "addmm": _addmm,
+    "_addmm_activation": _addmm,
+    "bmm": _bmm,
+    "baddbmm": _baddbmm,
+    "addbmm": _baddbmm,
+    "mv": _mv,
+    "addmv": _addmv,
+    "dot": _dot,
+    "vdot": _dot,
+    "mkldnn_linear": _mkldnn_linear,
+    "convolution": _convolution,
+    "_convolution": _convolution,
+    "convolution_overrideable": _convolution,
+    "mkldnn_convolution": _mkldnn_convolution,
+    "thnn_conv2d": _slow_conv,
+    "_slow_conv2d_forward": _slow_conv,
+    "slow_conv3d": _slow_conv,
+    "slow_conv_dilated2d": _slow_conv,
+    "slow_conv_dilated3d": _slow_conv,
+    "_conv_depthwise2d": _slow_conv,
+    "conv_depthwise3d": _slow_conv,
+    "_trilinear": _trilinear,
+    "mkldnn_rnn_layer": _mkldnn_rnn,
+    "_native_multi_head_attention": _native_attention,
+    "_transformer_encoder_layer_fwd": _encoder_layer,
+    "_scaled_dot_product_flash_attention_for_cpu": _sdpa,
+    "_scaled_dot_product_flash_attention": _sdpa,
+    "_scaled_dot_product_efficient_attention": _sdpa,
+    "_scaled_dot_product_cudnn_attention": _sdpa,
+    "_scaled_dot_product_fused_attention_overrideable": _sdpa,
+}

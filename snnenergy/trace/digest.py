@@ -1,0 +1,61 @@
+"""Fingerprints: of the inputs (may two runs be compared?) and of the model (what changed?)."""
+
+from __future__ import annotations
+
+import hashlib
+import weakref
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_known: weakref.WeakKeyDictionary[Tensor, tuple[tuple[Any, ...], bytes]] = weakref.WeakKeyDictionary()
+
+
+def _content(t: Tensor) -> bytes:
+    plain = t.detach().cpu().contiguous().reshape(-1)
+    return bytes(memoryview(plain.view(torch.uint8).numpy())) if plain.numel() else b""
+
+
+def _tensor(t: Tensor) -> bytes:
+    """sha256 of dtype, shape and content; remembered per parameter until it changes."""
+    if t.is_meta or t.layout != torch.strided:
+        return repr((t.dtype, tuple(t.shape))).encode()
+    sample = _content(t.detach().reshape(-1)[:: max(1, t.numel() // 64)])
+    key = (t.data_ptr(), t._version, tuple(t.shape), t.dtype, sample)
+    seen = _known.get(t)
+    if seen is None or seen[0] != key:
+        seen = (key, hashlib.sha256(repr((t.dtype, tuple(t.shape))).encode() + _content(t)).digest())
+        _known[t] = seen
+    return seen[1]
+
+
+def weights(model: nn.Module, plain_name: Any) -> str:
+    """Of all parameters, by name; state buffers do not count."""
+    state = hashlib.sha256()
+    for name, t in model.named_parameters():
+        state.update(plain_name(name).encode() + b"=" + _tensor(t))
+    return state.hexdigest()[:32]
+
+
+def architecture(layers: Iterable[tuple[Any, ...]]) -> str:
+    """Of the layers' structure: paths, ops, shapes."""
+    return hashlib.sha256(repr(sorted(map(repr, layers))).encode()).hexdigest()[:32]
+
+
+def inputs(tensors: Iterable[Tensor], axis: int, others: Mapping[str, Any]) -> int:
+    """Sum over samples of each one's digest, modulo 2^128: independent of order, batch size and sharding."""
+    total = 0
+    tensors = list(tensors)
+    if not tensors:
+        return int.from_bytes(hashlib.sha256(repr(sorted(others.items())).encode()).digest()[:16], "big")
+    batch = tensors[0].shape[axis] if tensors[0].dim() > axis else None
+    rows = [t.movedim(axis, 0) if batch is not None and t.dim() > axis and t.shape[axis] == batch else None for t in tensors]
+    for i in range(batch if batch is not None else 1):
+        sample = hashlib.sha256()
+        for t, split in zip(tensors, rows, strict=True):
+            part = t if split is None else split[i]
+            sample.update(repr((str(part.dtype), tuple(part.shape))).encode() + _content(part))
+        total += int.from_bytes(sample.digest()[:16], "big")
+    return total % (1 << 128)

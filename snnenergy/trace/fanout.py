@@ -1,0 +1,133 @@
+"""Who is reached: for each input element, how many taps it drives, as maps cached per layer shape and weight mask.
+
+Driven taps of a whole input are then one product of its non-zero mask with the map.  In a convolution the map separates:
+input position i of one axis meets kernel offset k when an output position o exists with
+
+    i = o stride - padding + k dilation        (transposed: o = i stride - padding + k dilation)
+
+so an axis is a 0/1 matrix [positions, kernel], and padding taps, strides, dilation and crops are exact by construction.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+EXACT_FLOAT32 = 1 << 24
+"""Integers below this are exact in float32, and so are sums of them that stay below it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One spatial axis of a convolution: sizes in elements; `real` is the part of the input that is not zero padding."""
+
+    size: int
+    out: int
+    kernel: int
+    stride: int
+    padding: int
+    dilation: int
+    transposed: bool
+    real: tuple[int, int]
+
+
+@lru_cache(maxsize=4096)
+def reach(axis: Axis) -> NDArray[np.int64]:
+    """0/1 matrix [size, kernel]: does input position i drive an existing output through kernel offset k?"""
+    i = np.arange(axis.size)[:, None]
+    shift = np.arange(axis.kernel)[None, :] * axis.dilation
+    if axis.transposed:
+        o = i * axis.stride - axis.padding + shift
+        hit = (o >= 0) & (o < axis.out)
+    else:
+        scaled = i + axis.padding - shift
+        hit = (scaled % axis.stride == 0) & (scaled >= 0) & (scaled // axis.stride < axis.out)
+    inside = (i >= axis.real[0]) & (i < axis.real[1])
+    return (hit & inside).astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class ConvShape:
+    """A convolution seen from its input [n, cin, *sizes]; every input channel reaches `reached` output channels."""
+
+    cin: int
+    cout: int
+    groups: int
+    axes: tuple[Axis, ...]
+
+    @property
+    def reached(self) -> int:
+        return self.cout // self.groups
+
+    @property
+    def kernel(self) -> int:
+        return math.prod(a.kernel for a in self.axes)
+
+    @property
+    def transposed(self) -> bool:
+        return self.axes[0].transposed
+
+    @property
+    def dense_macs(self) -> int:
+        """Per sample, padding taps included: outputs x fan-in; transposed: inputs x fan-out, cropped ones included."""
+        if self.transposed:
+            return math.prod(a.size for a in self.axes) * self.cin * self.reached * self.kernel
+        return math.prod(a.out for a in self.axes) * self.cout * (self.cin // self.groups) * self.kernel
+
+    @property
+    def valid_macs(self) -> int:
+        """Per sample, only taps between a real input and an existing output."""
+        return self.cin * self.reached * math.prod(int(reach(a).sum()) for a in self.axes)
+
+    @property
+    def fan_in(self) -> int:
+        return (self.cin // self.groups) * self.kernel
+
+    @property
+    def fan_out(self) -> int:
+        """Largest number of taps one input element drives."""
+        return self.reached * math.prod(int(reach(a).sum(1).max(initial=0)) for a in self.axes)
+
+
+@lru_cache(maxsize=512)
+def positions(shape: ConvShape, device: torch.device) -> Tensor | int:
+    """Kernel offsets that each input position meets: floats [positions] whose sum is exact, or one int where all are equal."""
+    counts = np.ones((1,), dtype=np.int64)
+    for axis in shape.axes:
+        counts = np.outer(counts, reach(axis).sum(1)).reshape(-1)
+    if counts.size and (counts == counts[0]).all():
+        return int(counts[0])
+    exact = np.float32 if counts.sum() < EXACT_FLOAT32 else np.float64
+    return torch.from_numpy(counts.astype(exact)).to(device)
+
+
+def conv_mask_counts(weight: Tensor, shape: ConvShape) -> Tensor:
+    """Non-zero weights that read input channel c through offset k: float64 [cin, *kernel]."""
+    mask = (weight != 0).to(torch.float64)
+    if shape.transposed:  # weight [cin, cout / groups, *kernel]
+        return mask.sum(1)
+    kernel = weight.shape[2:]  # weight [cout, cin / groups, *kernel]
+    grouped = mask.reshape(shape.groups, shape.reached, shape.cin // shape.groups, *kernel)
+    return grouped.sum(1).reshape(shape.cin, *kernel)
+
+
+def conv_effective_map(weight: Tensor, shape: ConvShape) -> Tensor:
+    """Non-zero weights that each input element meets: [cin, positions], float32 where its sums stay exact."""
+    fan = conv_mask_counts(weight, shape)
+    for axis in shape.axes:  # [cin, k1, k2, ...] -> [cin, k2, ..., size1] -> ... -> [cin, size1, size2, ...]
+        indicator = torch.from_numpy(reach(axis).astype(np.float64)).to(fan.device)
+        fan = torch.tensordot(fan, indicator, dims=([1], [1]))
+    flat = fan.reshape(shape.cin, -1)
+    return flat.to(torch.float32) if not flat.numel() or flat.sum(1).max() < EXACT_FLOAT32 else flat
+
+
+def linear_effective_map(weight: Tensor) -> Tensor:
+    """Non-zero weights [k, n] of each input feature: [k], float32 where its sum stays exact."""
+    fan = (weight != 0).sum(1, dtype=torch.float64)
+    return fan.to(torch.float32) if not fan.numel() or fan.sum() < EXACT_FLOAT32 else fan

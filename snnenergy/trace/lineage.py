@@ -1,0 +1,185 @@
+"""Where tensors come from, followed through one surveyed forward by the storages they live in.
+
+A storage is tagged when an op writes it: is it made from parameters only (a weight), which layer produced it, does it
+carry explicit zero padding, which of its elements came from which operand of a `cat`.  Every new storage passes through
+the dispatcher, so a tag can never outlive its tensor: an address that is used again is tagged again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+PARAMETER, BUFFER, ACTIVATION = 2, 1, 0
+
+
+@dataclass(frozen=True, slots=True)
+class Segments:
+    """Which source each element came from: labels of the tensor's own shape (expanded views), names[label]."""
+
+    labels: Tensor
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """What is known of a storage.  level: PARAMETER, BUFFER or ACTIVATION; pad: (lo, hi) per spatial axis of `shape`."""
+
+    level: int = ACTIVATION
+    producer: str | None = None
+    neuron: bool = False
+    linear: bool = False
+    inputs: bool = False
+    pad: tuple[tuple[int, int], ...] = ()
+    shape: tuple[int, ...] = ()
+    segments: Segments | None = None
+
+
+UNKNOWN = Tag()
+
+
+def storage(t: Tensor) -> int:
+    return int(t.untyped_storage()._cdata)  # the storage object's identity; data_ptr is 0 on meta tensors
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A parameter or buffer inside its storage: elements [start, stop)."""
+
+    name: str
+    start: int
+    stop: int
+    parameter: bool
+
+
+class Lineage:
+    """Tags of one forward.  `owners` maps a storage to the parameters that live in it."""
+
+    def __init__(self, model: nn.Module, plain_name: Any) -> None:
+        self.owners: dict[int, list[Named]] = {}
+        self._tags: dict[int, Tag] = {}
+        for kind, rows in ((True, model.named_parameters()), (False, model.named_buffers())):
+            for name, t in rows:
+                if t.layout != torch.strided:
+                    continue
+                start = t.storage_offset()
+                row = Named(plain_name(name), start, start + max(1, t.numel()), kind)
+                self.owners.setdefault(storage(t), []).append(row)
+        self._base = {
+            key: Tag(level=PARAMETER if any(r.parameter for r in rows) else BUFFER) for key, rows in self.owners.items()
+        }
+
+    def begin(self, inputs: Iterable[Tensor]) -> None:
+        self._tags = dict(self._base)
+        for t in inputs:
+            if t.layout == torch.strided:
+                self._tags[storage(t)] = Tag(inputs=True, shape=tuple(t.shape), producer="(input)")
+
+    def name_of(self, t: Tensor) -> str | None:
+        """The parameter (or buffer) a tensor is a view of, or None."""
+        rows = self.owners.get(storage(t))
+        if not rows:
+            return None
+        start = t.storage_offset()
+        return next((r.name for r in rows if r.start <= start < r.stop), None)
+
+    def of(self, t: Tensor) -> Tag:
+        return self._tags.get(storage(t), UNKNOWN)
+
+    def wrote(self, tensors: Sequence[Tensor], outs: Sequence[Tensor], tag: Tag) -> None:
+        """Tag the outputs of an op that computes; aliases of an input (in-place) lose what no longer holds."""
+        sources = {storage(t) for t in tensors}
+        level = min((self._tags.get(key, UNKNOWN).level for key in sources), default=ACTIVATION)
+        for out in outs:
+            self._tags[storage(out)] = replace(tag, level=level)
+
+    def moved(self, tensors: Sequence[Tensor], outs: Sequence[Tensor], func: Any, args: Any, kwargs: Any) -> None:
+        """Outputs of an op that only moves values: they keep their origin; labels of a `cat` are moved the same way."""
+        tags = [self.of(t) for t in tensors]
+        for out in outs:
+            key = storage(out)
+            if any(storage(t) == key for t in tensors) and not any(t.segments for t in tags):
+                continue  # a view: the storage keeps its tag
+            producers = {t.producer for t in tags if t.producer}
+            self._tags[key] = Tag(
+                level=min((t.level for t in tags), default=ACTIVATION),
+                producer=tags[0].producer if len(producers) == 1 else None,
+                neuron=bool(tags) and all(t.neuron for t in tags),
+                inputs=bool(tags) and all(t.inputs for t in tags),
+                segments=self._move_labels(tensors, tags, out, func, args, kwargs),
+            )
+
+    def joined(self, tensors: Sequence[Tensor], out: Tensor, func: Any, axis: int) -> None:
+        """A `cat` or `stack`: every operand's elements are labelled with where they came from."""
+        labels: list[Tensor] = []
+        names: list[str] = []
+        for t in tensors:
+            tag = self.of(t)
+            if tag.segments is not None and tag.segments.labels.shape == t.shape:
+                labels.append(tag.segments.labels + len(names))
+                names.extend(tag.segments.names)
+            else:
+                labels.append(torch.full((1,), len(names), dtype=torch.int16, device=t.device).expand(t.shape))
+                names.append(tag.producer or f"operand {len(names)}")
+        tags = [self.of(t) for t in tensors]
+        # along axis 0 lie samples and steps, never the inputs of a sum (but for a single vector)
+        reducible = len(names) > 1 and (axis % out.dim() or out.dim() == 1)
+        merged = Segments(func(labels, axis), _distinct(names)) if reducible else None
+        self._tags[storage(out)] = Tag(
+            level=min((t.level for t in tags), default=ACTIVATION),
+            neuron=all(t.neuron for t in tags),
+            inputs=all(t.inputs for t in tags),
+            segments=merged,
+        )
+
+    def segments_of(self, t: Tensor) -> Segments | None:
+        """Labels that belong to exactly this shape; a view that was not followed has none."""
+        found = self.of(t).segments
+        return found if found is not None and found.labels.shape == t.shape else None
+
+    def _move_labels(
+        self, tensors: Sequence[Tensor], tags: Sequence[Tag], out: Tensor, func: Any, args: Any, kwargs: Any
+    ) -> Segments | None:
+        labelled = [i for i, t in enumerate(tags) if t.segments is not None]
+        if labelled != [0] or len(tensors) != 1:
+            return None
+        found = tags[0].segments
+        if found is None or found.labels.shape != tensors[0].shape:
+            return None
+        try:
+            moved = func(found.labels.contiguous(), *args[1:], **{k: v for k, v in kwargs.items() if k != "dtype"})
+        except (RuntimeError, TypeError):
+            return None  # the labels do not follow this op: the stream is then the whole input
+        if not isinstance(moved, Tensor) or moved.shape != out.shape:
+            return None
+        return Segments(moved, found.names)
+
+    def kept_shape(self, source: Tensor, out: Tensor, tag: Tag) -> Tag:
+        """An elementwise op of one tensor keeps the labels of its operand."""
+        found = self.segments_of(source)
+        return replace(tag, segments=found) if found is not None and out.shape == source.shape else tag
+
+    def pad(self, source: Tensor, out: Tensor, pad: Sequence[int]) -> None:
+        """Explicit zero padding, as pairs for the last axis first (torch's order)."""
+        pairs = [(int(pad[i]), int(pad[i + 1])) for i in range(0, len(pad), 2)]
+        tag = replace(self.of(source), segments=None)
+        key = storage(out)
+        if len(pairs) <= max(0, source.dim() - 2) and all(p >= 0 for pair in pairs for p in pair):
+            pairs += [(0, 0)] * (source.dim() - 2 - len(pairs))
+            tag = replace(tag, pad=tuple(reversed(pairs)), shape=tuple(out.shape))
+        self._tags[key] = tag
+
+
+def _distinct(names: Sequence[str]) -> tuple[str, ...]:
+    """Names made unique by a suffix, in order: two operands of one producer are two streams."""
+    seen: dict[str, int] = {}
+    out = []
+    for name in names:
+        count = seen.get(name, 0)
+        seen[name] = count + 1
+        out.append(name if not count else f"{name}#{count}")
+    return tuple(out)

@@ -1,0 +1,531 @@
+"""The recorder: opens and closes forwards, surveys or watches them, and assembles Counts.
+
+A polite guest: hooks, modes and flags enter through one ExitStack and leave on every path; nothing is written on the
+user's modules, no kernel is replaced, no flag that selects a kernel is touched.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from snnenergy.counts import Counts
+from snnenergy.frameworks import time_layout
+from snnenergy.trace import clock, digest
+from snnenergy.trace.assemble import assemble
+from snnenergy.trace.fanout import ConvShape
+from snnenergy.trace.lineage import Lineage
+from snnenergy.trace.scopes import (
+    Exported, Names, exported_neurons, frame_of, is_exported, plain_name, surveyed_modules,
+)  # fmt: skip
+from snnenergy.trace.sites import WHOLE, Fans, Segment, Site, segment_fans
+from snnenergy.trace.streams import Fan, Scratch
+from snnenergy.trace.structure import Structure
+from snnenergy.trace.survey import Frame, Lost, Survey
+from snnenergy.trace.watch import Builder, Learner, Plan, Waker, glance_hook, output_hook
+
+FUSED = (nn.TransformerEncoderLayer, nn.TransformerEncoder, nn.MultiheadAttention)
+"""Modules that leave their fused kernel when hooks or function modes are about: they are surveyed, from outside."""
+SURVEYS = ("auto", "always")
+
+_open = threading.local()
+
+
+def active() -> list[Recorder]:
+    """Recorders whose context this thread is in, innermost last."""
+    if not hasattr(_open, "stack"):
+        _open.stack = []
+    stack: list[Recorder] = _open.stack
+    return stack
+
+
+class Recorder:
+    """Use as a context manager; `counts()` may be read while it is open."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        time_axis: int | None = None,
+        samples: int | None = None,
+        roles: Mapping[str, str] | None = None,
+        rules: Mapping[str, Callable[..., Any]] | None = None,
+        spike_channels: Mapping[str, slice | Sequence[int]] | None = None,
+        survey: str = "auto",
+        name: str | None = None,
+        synthetic: bool = False,
+        seed: int | None = None,
+    ) -> None:
+        if survey not in SURVEYS:
+            raise ValueError(f"survey must be one of {', '.join(SURVEYS)}, found {survey!r}")
+        self.model, self.name = model, name or type(model).__name__
+        self.roles, self.rules = dict(roles or {}), dict(rules or {})
+        self.spike_channels = dict(spike_channels or {})
+        self.synthetic, self.seed = synthetic, seed
+        self._time_axis, self._samples, self._always = time_axis, samples, survey == "always"
+        self._stack = ExitStack()
+        self._thread = 0
+        self.depth = 0
+
+    # ---- context
+    def __enter__(self) -> Recorder:
+        model = self.model
+        self.names = Names(model, self.roles)
+        self.lineage = Lineage(model, plain_name)
+        root = self.names.get(model)
+        assert root is not None
+        self.root = root
+        self.scratch = Scratch()
+        self.structures: dict[str, Structure] = {}
+        self.sites: dict[object, Site] = {}
+        self.plans: dict[object, Plan] = {}
+        self.retired: list[Plan] = []
+        self.call_sites: dict[str, dict[object, int]] = {}
+        self.neuron_models = self.names.neurons()
+        self.links: dict[str, Site | None] = {}
+        self.lost_forwards: dict[str, int] = {}
+        self.samples = self.forwards = self.surveyed = self.reads = 0
+        self.input_digest = 0
+        self.dtype = ""
+        self.survey = Survey(self)
+        self.surveying: Survey | None = None
+        self.watched: Plan | None = None
+        self.skip = False
+        self.trail: list[int] = []
+        self.node: object = None
+        self._spike_outputs: dict[str, int | None] = {}
+        self._weights: dict[object, Any] = {}
+        self._fans: dict[object, Fans] = {}
+        self._touched: list[Site] = []
+        self._forward = 0
+        self._number = 0
+        self._signature: object = None
+        self._thread = threading.get_ident()
+        self._opened = ExitStack()
+        self._look_at(list(self.names.modules))
+        self._hook_entries()
+        active().append(self)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self in active():
+            active().remove(self)
+        try:
+            if self.depth:
+                self._abandon("interrupted")
+        finally:
+            self._opened.close()
+            self._stack.close()
+
+    def _look_at(self, modules: list[nn.Module]) -> None:
+        scripted = any(isinstance(m, torch.jit.ScriptModule) for m in modules)
+        self.opaque = isinstance(self.model, torch.jit.ScriptModule)
+        self._fused = any(isinstance(m, FUSED) for m in modules)
+        self._wakeable = not scripted and not self._fused
+        self._hookable = not scripted and not self._fused
+        for module in modules:
+            if is_exported(module):
+                assert isinstance(module, torch.fx.GraphModule)
+                self._run_by_node(module)
+        if any(type(m).__name__ == "OptimizedModule" or getattr(m, "_compiled_call_impl", None) for m in modules):
+            self._stack.enter_context(torch.compiler.set_stance("force_eager"))
+
+    def _run_by_node(self, module: torch.fx.GraphModule) -> None:
+        self.neuron_models |= exported_neurons(module, self.roles)
+        self._hookable = self._wakeable = False
+        interpreter = Exported(module, self)
+        module.__dict__["forward"] = interpreter.run
+        self._stack.callback(module.__dict__.pop, "forward", None)
+
+    def _hook_entries(self) -> None:
+        """Any module may be called first; inside a fused layer only global hooks do not change the kernel."""
+        if self._fused:
+            register = torch.nn.modules.module.register_module_forward_pre_hook
+            self._stack.callback(register(lambda m, args: self._entered(m, args, {})).remove)
+            return
+        self._entry_hooks: dict[int, Any] = {}
+        for module in self.names.modules:
+            if isinstance(module, torch.jit.ScriptModule) and module is not self.model:
+                continue
+            handle = module.register_forward_pre_hook(self._entered, prepend=True, with_kwargs=True)
+            self._entry_hooks[id(module)] = handle
+            self._stack.callback(handle.remove)
+
+    def _entered(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self.depth == 0 and self.here() and self.names.get(module) is not None:
+            self.enter(module, args, kwargs)
+
+    def here(self) -> bool:
+        return threading.get_ident() == self._thread
+
+    # ---- one forward
+    def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """The outermost module was called: survey or watch until it returns."""
+        if self._fused:
+            register = torch.nn.modules.module.register_module_forward_hook
+
+            def after(m: nn.Module, args: Any, out: Any) -> None:
+                if m is module:
+                    handle.remove()
+                    self._leave(m, args, out)
+
+            handle = register(after, always_call=True)
+        else:
+            handle = module.register_forward_hook(self._leave, always_call=True)
+        self._opened.callback(handle.remove)
+        self._begin(module, args, kwargs)
+
+    def _leave(self, module: nn.Module, args: Any, out: Any) -> None:
+        if not self.here():
+            return
+        if sys.exc_info()[0] is not None and out is None:
+            self._abandon(f"forward raised {getattr(sys.exc_info()[0], '__name__', 'an error')}")
+        else:
+            self._end()
+
+    def call(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Count what happens in fn(*args, **kwargs): a custom loop, a BindsNET `network.run`."""
+        if self.depth:
+            return fn(*args, **kwargs)
+        self._begin(None, args, kwargs)
+        try:
+            out = fn(*args, **kwargs)
+        except BaseException:
+            self._abandon("the call raised")
+            raise
+        self._end()
+        return out
+
+    def _begin(self, module: nn.Module | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        self.depth = 1
+        self._number += 1
+        self._forward += 1
+        self._touched = []
+        self._entry = module
+        tensors = _all_tensors((*args, *kwargs.values()))
+        self._inputs, self._plain = tensors, _plain(args, kwargs)
+        self._shape = tuple(tensors[0].shape) if tensors else None
+        self._signature = (id(module), tuple((t.shape, t.dtype, t.device) for t in tensors), self._plain, _modes(self.model))
+        plan = self.plans.get(self._signature)
+        self._axis = plan.clock.axis if plan is not None else self._time_axis
+        self._hash_inputs()
+        again = self._number & (self._number - 1) == 0
+        if plan is None or self._always or again or plan.mode in ("dispatch", "learn") or plan.stale():
+            self._begin_survey(module, args, plan)
+        else:
+            self._begin_watch(plan)
+
+    def _hash_inputs(self) -> None:
+        with torch.no_grad():
+            batch = 0 if self._axis is None or self._axis % max(1, len(self._shape or ())) != 0 else 1
+            self._digest = digest.inputs([t.detach() for t in self._inputs], batch, dict(self._plain))
+
+    def _begin_survey(self, module: nn.Module | None, args: tuple[Any, ...], plan: Plan | None) -> None:
+        survey = self.survey
+        survey.begin(self._inputs)
+        named = self.names.get(module) if module is not None else None
+        if named is not None:
+            survey.frames = [frame_of(named, module, None, args[0] if args else None)]
+        else:
+            survey.frames = [Frame("(root)", self.root.type_name, False)]
+        self.builder = Builder()
+        survey.watching = False
+        self.surveying = survey
+        self._opened.enter_context(surveyed_modules(self, survey, self.builder.leaf_done))
+        if self._wakeable and plan is not None and plan.mode in ("learn", "function"):
+            self._opened.enter_context(Learner(self, self.builder))
+        self._opened.enter_context(survey)
+
+    def _begin_watch(self, plan: Plan) -> None:
+        self.trail = []
+        for site in plan.sites:
+            site.begin(self._forward)
+        self._touched = list(plan.sites)
+        self.watched = plan
+        self.skip = False
+        if plan.mode == "function":
+            self.survey.begin(())
+            self.survey.watching = True
+            self._waker = Waker(self, plan)
+            self._opened.enter_context(self._waker)
+
+    def _close(self) -> None:
+        self._opened.close()
+        self._opened = ExitStack()
+        self.surveying = self.watched = None
+        self.depth = 0
+
+    def _end(self) -> None:
+        plan = self.watched
+        if plan is not None:
+            same = self.trail == plan.trail and (plan.mode != "function" or self._waker.next == len(plan.wakes))
+            if not same:
+                self.retired.append(self.plans.pop(self._signature))
+                self._abandon("did something else than the forward that was surveyed; it is surveyed again")
+                return
+        else:
+            self._opened.close()  # what follows is ours, not the model's
+            self._opened = ExitStack()
+            plan = self._finish_survey()
+        self._close()
+        plan.forwards += 1
+        self.forwards += 1
+        self.samples += plan.clock.samples
+        self.input_digest += self._digest
+
+    def _finish_survey(self) -> Plan:
+        survey, forward = self.survey, self.survey.forward
+        if len(survey.frames) == 1 and survey.frames[0].module is not None and survey.frames[0].leaf and not self.builder.trail:
+            survey.paused = True
+            self.builder.leaf_done(survey.frames[0], survey.frames[0].module)
+            survey.paused = False
+        try:
+            when = clock.read(
+                self._shape,
+                stated=time_layout(iter(self.names.modules), tuple(self._inputs)),
+                time_axis=self._time_axis,
+                samples=self._samples,
+                neuron_calls=forward.fired.values(),
+                layer_calls=[site.slot for site in self._touched if site.kind in ("linear", "conv")],
+                selects=forward.input_selects,
+                unbatched=forward.unbatched,
+            )
+        except BaseException:
+            self._abandon("time axis unknown")
+            raise
+        if when.axis != self._axis:
+            self._axis = when.axis
+            self._hash_inputs()
+        self._link(forward.links, forward.fired)
+        plan = self.builder.plan(forward, when, wakeable=self._wakeable)
+        if not self._hookable:
+            plan.mode = "dispatch"
+        plan.sites = list(dict.fromkeys(self._touched))
+        old = self.plans.get(self._signature)
+        if old is not None:
+            self.retired.append(old)
+        self.plans[self._signature] = plan
+        self.surveyed += 1
+        self._watch_outputs(plan)
+        if plan.mode in ("hooks", "function"):
+            self._hook_leaves()
+        return plan
+
+    def _abandon(self, why: str) -> None:
+        """The open forward does not count; it stands in the ledger."""
+        self._close()
+        for site in self._touched:
+            site.drop()
+        self.lost_forwards[why] = self.lost_forwards.get(why, 0) + 1
+
+    # ---- hooks of the watch
+    def _hook_leaves(self) -> None:
+        for key, module in self.builder.modules.items():
+            handle = self._entry_hooks.pop(key, None)
+            if handle is not None:
+                handle.remove()
+                self._stack.callback(module.register_forward_pre_hook(glance_hook(self, module)).remove)
+
+    def _watch_outputs(self, plan: Plan) -> None:
+        for path, index in self._spike_outputs.items():
+            module = self.names.at(path)
+            if index is None or module is None or self.links.get(path) is not None:
+                continue
+            plan.outputs[id(module)] = (self.sites[(path, "spikes")], index)
+            if ("output", path) not in self._weights:
+                self._weights[("output", path)] = True
+                self._stack.callback(module.register_forward_hook(output_hook(self, module)).remove)
+
+    def _link(self, links: Mapping[str, list[tuple[int, Site]]], fired: Mapping[str, int]) -> None:
+        """A neuron whose every output is, whole, one site's input need not be read twice."""
+        for path, calls in fired.items():
+            rows = links.get(path, [])
+            sites: dict[int, list[int]] = {}
+            for call, site in rows:
+                sites.setdefault(id(site), []).append(call)
+            match = next((s for _, s in rows if sites[id(s)] == list(range(calls)) and s.segments[0].index is None), None)
+            match = match if match is not None and match.slot == calls else None
+            if path not in self.links:
+                self.links[path] = match
+            elif self.links[path] is not match:
+                self.links[path] = None
+                self._spike_outputs[path] = None  # read by one layer in one forward and not in another: not known
+
+    # ---- what the survey asks for
+    @property
+    def model_type(self) -> str:
+        return self.root.type_name
+
+    @property
+    def root_is_leaf(self) -> bool:
+        return self.root.leaf
+
+    @property
+    def root_neuron(self) -> str | None:
+        return self.root.neuron
+
+    def module_at(self, path: str) -> nn.Module | None:
+        return self.names.at(path)
+
+    def frame_of(self, module: nn.Module) -> Frame:
+        named = self.names.get(module)
+        assert named is not None
+        return frame_of(named, module, None)
+
+    def structure(self, path: str, frame: Frame | None = None) -> Structure:
+        found = self.structures.get(path)
+        if found is None:
+            found = self.structures[path] = Structure(path)
+            if path in self.neuron_models:
+                found.role, found.op, found.neuron_model = "neuron", "neuron", self.neuron_models[path]
+            if frame is not None and frame.path == path:
+                found.module_type = frame.type_name
+        return found
+
+    def site(
+        self, key: object, path: str, kind: str, source: str | None, *, segments: tuple[Segment, ...] = WHOLE, operand: str = "a"
+    ) -> Site:
+        found = self.sites.get(key)
+        if found is None:
+            if segments is WHOLE and source is not None:
+                segments = (Segment(source),)
+            found = self.sites[key] = Site(path, kind, None, self.scratch, segments, operand)
+        return found
+
+    def open(self, *sites: Site) -> None:
+        for site in sites:
+            if site._forward != self._forward:
+                site.begin(self._forward)
+                self._touched.append(site)
+
+    def fans(self, site: Site, key: object, make: Callable[[], Fan], *, keep: bool = True) -> Fans:
+        if not keep:
+            return segment_fans(make(), site.segments, site.kind)
+        full = (id(site), key)
+        found = self._fans.get(full)
+        if found is None:
+            found = self._fans[full] = segment_fans(make(), site.segments, site.kind)
+        return found
+
+    def fresh_fans(self, site: Site, module: nn.Module, old: Fans) -> Fans:
+        """Fans of a weight that is computed anew in every call."""
+        weight = module.__dict__["weight"]
+        remade = self._weights.get(("volatile", id(site)))
+        assert remade is not None
+        fans: Fans = remade(weight)
+        return fans
+
+    def remake(self, site: Site, make: Callable[[Tensor], Fans]) -> None:
+        self._weights[("volatile", id(site))] = make
+
+    def nonzero_weights(self, w: Tensor) -> int:
+        key = self._weight_key(w)
+        found = self._weights.get(key) if key is not None else None
+        if found is None:
+            mask = torch.empty(0)
+            found = 0
+            flat = w.detach().reshape(-1)
+            for start in range(0, flat.numel(), 1 << 18):
+                part = flat[start : start + (1 << 18)]
+                mask, _ = self.scratch.of(part)
+                torch.ne(part, 0, out=mask)
+                found += int(mask.sum())
+            if key is not None:
+                self._weights[key] = found
+        count: int = found
+        return count
+
+    def effective_map(self, w: Tensor, shape: ConvShape | None, make: Callable[[], Tensor]) -> Tensor:
+        key = self._weight_key(w)
+        if key is None:
+            return make()
+        found = self._weights.get((key, shape))
+        if found is None:
+            found = self._weights[(key, shape)] = make()
+        kept: Tensor = found
+        return kept
+
+    def _weight_key(self, w: Tensor) -> object:
+        name = self.lineage.name_of(w)
+        if name is None:
+            return None
+        return (name, w.storage_offset(), tuple(w.shape), w.stride(), w._version, w.data_ptr())
+
+    def spike_output(self, path: str, outs: list[Tensor]) -> int | None:
+        """Which of a neuron's outputs are its spikes: the first that has at most one magnitude; None: none has."""
+        if path not in self._spike_outputs:
+            self._spike_outputs[path] = next((i for i, t in enumerate(outs) if _binary(t)), None)
+        return self._spike_outputs[path]
+
+    def spike_known(self, path: str) -> bool:
+        return self._spike_outputs.get(path) is not None
+
+    def plain_name(self, path: str) -> str:
+        return plain_name(path)
+
+    def named_segments(self, path: str, x: Tensor, axis: int) -> tuple[Segment, ...] | None:
+        """Segments the user named: spike_channels={path: slice}."""
+        chosen = self.spike_channels.get(path)
+        if chosen is None:
+            return None
+        from snnenergy.counts import Domain
+
+        width = x.shape[axis]
+        inside = torch.arange(width)[chosen] if isinstance(chosen, slice) else torch.tensor(list(chosen))
+        rest = torch.tensor([i for i in range(width) if i not in set(inside.tolist())], dtype=torch.long)
+        spikes = Segment("spike_channels", inside, Domain.SPIKE)
+        return (spikes, Segment("other channels", rest)) if len(rest) else (spikes,)
+
+    # ---- result
+    def counts(self) -> Counts:
+        """The Counts so far; may be read while the recorder is open."""
+        for site in self.sites.values():
+            site.flush()
+        with torch.no_grad():
+            return assemble(self)
+
+    @property
+    def lost(self) -> dict[tuple[str, str], Lost]:
+        total: dict[tuple[str, str], Lost] = {}
+        for plan in (*self.plans.values(), *self.retired):
+            for key, row in plan.lost.items():
+                kept = total.setdefault(key, Lost(reason=row.reason))
+                kept.calls += row.calls * plan.forwards
+                kept.parameters |= row.parameters
+        return total
+
+
+def _binary(t: Tensor) -> bool:
+    values = t.detach()
+    if values.dtype == torch.bool:
+        return True
+    found = values[values != 0]
+    return found.numel() == 0 or bool((found == found.reshape(-1)[0]).all())
+
+
+def _all_tensors(values: Sequence[Any]) -> list[Tensor]:
+    found: list[Tensor] = []
+    for value in values:
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, Mapping):
+            found.extend(_all_tensors(tuple(value.values())))
+        elif isinstance(value, list | tuple):
+            found.extend(_all_tensors(tuple(value)))
+    return [t for t in found if t.layout == torch.strided]
+
+
+def _plain(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """The numbers and strings among the arguments: they may decide what runs."""
+    rows = [*((str(i), a) for i, a in enumerate(args)), *kwargs.items()]
+    return tuple((k, v) for k, v in rows if v is None or isinstance(v, bool | int | float | str))
+
+
+def _modes(model: nn.Module) -> tuple[Any, ...]:
+    return (model.training, torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu"))

@@ -1,0 +1,212 @@
+"""Where we are: names of modules, the stack of running ones, exported programs node by node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from snnenergy.frameworks import neuron_model, neuron_model_of_class
+from snnenergy.trace.survey import Frame, Survey
+
+if TYPE_CHECKING:
+    from snnenergy.trace.recorder import Recorder
+
+
+def plain_name(path: str) -> str:
+    """A module or parameter path without torch.compile's wrapper."""
+    return ".".join(part for part in path.split(".") if part != "_orig_mod")
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What is known of a module before it runs."""
+
+    path: str
+    type_name: str
+    leaf: bool
+    neuron: str | None
+    model: str | None
+
+
+class Names:
+    """Module -> name; a module under two names keeps the first."""
+
+    def __init__(self, model: nn.Module, roles: Mapping[str, str]) -> None:
+        self._named: dict[int, Named] = {}
+        self.modules: list[nn.Module] = []
+        self._at: dict[str, nn.Module] = {}
+        for raw, module in model.named_modules():
+            path = plain_name(raw) or "(root)"
+            kind = self._neuron(path, module, roles)
+            leaf = next(module.children(), None) is None
+            type_name = type(module).__name__
+            self._named[id(module)] = Named(path, type_name, leaf, path if kind else None, kind)
+            self.modules.append(module)
+            self._at.setdefault(path, module)
+
+    @staticmethod
+    def _neuron(path: str, module: nn.Module, roles: Mapping[str, str]) -> str | None:
+        role = roles.get(path)
+        if role is None:
+            return neuron_model(module)
+        return None if role in ("synaptic", "other") else (neuron_model(module) or "spiking") if role == "neuron" else role
+
+    def get(self, module: nn.Module) -> Named | None:
+        return self._named.get(id(module))
+
+    def at(self, path: str) -> nn.Module | None:
+        return self._at.get(path or "(root)")
+
+    def neurons(self) -> dict[str, str]:
+        return {n.path: n.model for n in self._named.values() if n.model is not None}
+
+
+def frame_of(named: Named, module: nn.Module | None, outer: str | None, argument: Any = None) -> Frame:
+    """A frame for a call; inside a neuron everything elementwise is that neuron's."""
+    return Frame(
+        named.path, named.type_name, named.leaf, module, outer or named.neuron,
+        argument if isinstance(argument, torch.Tensor) else None,
+    )  # fmt: skip
+
+
+@contextmanager
+def surveyed_modules(rec: Recorder, survey: Survey, done: Callable[[Frame, nn.Module], None]) -> Iterator[None]:
+    """Global module hooks that keep the frames of one surveyed forward."""
+
+    def before(module: nn.Module, args: tuple[Any, ...]) -> None:
+        named = rec.names.get(module)
+        if named is not None and rec.here():
+            survey.frames.append(frame_of(named, module, survey.frames[-1].neuron, args[0] if args else None))
+
+    def after(module: nn.Module, args: tuple[Any, ...], out: Any) -> None:
+        named = rec.names.get(module)
+        if named is None or not rec.here():
+            return
+        while len(survey.frames) > 1 and survey.frames[-1].module is not module:
+            survey.frames.pop()
+        frame = survey.frames[-1]
+        if frame.module is not module:
+            return
+        survey.paused = True
+        try:
+            with torch.no_grad():
+                if named.neuron is not None and frame.neuron == named.path:
+                    survey.note_output(named.path, out)
+                done(frame, module)
+        finally:
+            survey.paused = False
+            if len(survey.frames) > 1:
+                survey.frames.pop()
+
+    register = torch.nn.modules.module
+    handles = (
+        register.register_module_forward_pre_hook(before),
+        register.register_module_forward_hook(after, always_call=True),
+    )
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+# ---- exported programs: a layer is the value's path in nn_module_stack
+_SPIKES = frozenset(("gt", "ge", "lt", "le", "heaviside"))
+_CASTS = frozenset(("to", "_to_copy", "type_as", "clone", "alias", "convert_element_type"))
+
+
+def is_exported(module: nn.Module) -> bool:
+    return isinstance(module, torch.fx.GraphModule) and any("nn_module_stack" in n.meta for n in module.graph.nodes)
+
+
+class Exported(torch.fx.Interpreter):
+    """Runs a graph node by node, so that each op has the scope of the module it was traced in."""
+
+    def __init__(self, module: torch.fx.GraphModule, rec: Recorder) -> None:
+        super().__init__(module)
+        self.rec = rec
+        self._frames = _node_frames(module, rec.roles)
+        self._spikes = _spike_nodes(module, self._frames)
+
+    def run_node(self, n: torch.fx.Node) -> Any:
+        frame = self._frames.get(n.name)
+        survey = self.rec.surveying
+        if frame is None or survey is None:
+            return super().run_node(n)
+        survey.frames.append(Frame(frame.path, frame.type_name, frame.leaf, None, frame.neuron))
+        self.rec.node = (n.meta.get("stack_trace") or n.name, str(n.target))
+        try:
+            out = super().run_node(n)
+            if n.name in self._spikes:
+                survey.paused = True
+                survey.note_output(self._spikes[n.name], out)
+            return out
+        finally:
+            survey.paused = False
+            self.rec.node = None
+            survey.frames.pop()
+
+
+def _node_frames(module: torch.fx.GraphModule, roles: Mapping[str, str]) -> dict[str, Frame]:
+    stacks: dict[str, list[tuple[str, str]]] = {}
+    for node in module.graph.nodes:
+        stack = node.meta.get("nn_module_stack")
+        if stack and node.op == "call_function":
+            rows = [(plain_name(str(v[0])), v[1] if isinstance(v[1], str) else v[1].__qualname__) for v in stack.values()]
+            stacks[node.name] = [(path.partition("@")[0] or "(root)", kind) for path, kind in rows]
+    paths = {path for rows in stacks.values() for path, _ in rows}
+    frames = {}
+    for name, rows in stacks.items():
+        path, kind = rows[-1]
+        neuron = next((p for p, k in rows if _role(p, k, roles)), None)
+        leaf = path != "(root)" and not any(p.startswith(path + ".") for p in paths)
+        frames[name] = Frame(path, kind.rpartition(".")[2], leaf, None, neuron)
+    return frames
+
+
+def _role(path: str, kind: str, roles: Mapping[str, str]) -> str | None:
+    role = roles.get(path)
+    if role is None:
+        return neuron_model_of_class(kind)
+    return None if role in ("synaptic", "other") else role
+
+
+def exported_neurons(module: torch.fx.GraphModule, roles: Mapping[str, str]) -> dict[str, str]:
+    """Paths of neuron modules in a graph and their models."""
+    found: dict[str, str] = {}
+    for node in module.graph.nodes:
+        for value in (node.meta.get("nn_module_stack") or {}).values():
+            path = plain_name(str(value[0])).partition("@")[0] or "(root)"
+            kind = value[1] if isinstance(value[1], str) else value[1].__qualname__
+            model = _role(path, kind, roles)
+            if model is not None:
+                found[path] = model
+    return found
+
+
+def _spike_nodes(module: torch.fx.GraphModule, frames: Mapping[str, Frame]) -> dict[str, str]:
+    """Nodes whose value leaves a neuron's scope and comes from a comparison: node name -> neuron path."""
+    found = {}
+    for node in module.graph.nodes:
+        frame = frames.get(node.name)
+        if frame is None or frame.neuron is None or not _from_comparison(node):
+            continue
+        users = [frames.get(u.name) for u in node.users]
+        if any(u is None or u.neuron != frame.neuron for u in users):
+            found[node.name] = frame.neuron
+    return found
+
+
+def _packet(node: torch.fx.Node) -> str:
+    return str(node.target).removeprefix("aten.").partition(".")[0]
+
+
+def _from_comparison(node: torch.fx.Node) -> bool:
+    while _packet(node) in _CASTS and node.args and isinstance(node.args[0], torch.fx.Node):
+        node = node.args[0]
+    return _packet(node) in _SPIKES

@@ -1,0 +1,51 @@
+"""What a layer is (once per run) and what one forward of it costs whatever the values (once per plan)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+
+@dataclass
+class Work:
+    """Value-free work of one path in one forward; additive."""
+
+    dense_macs: int = 0
+    valid_macs: int = 0
+    adds: int = 0
+    muls: int = 0
+    compares: int = 0
+    specials: int = 0
+    output_elements: int = 0
+    updates: int = 0
+    calls: int = 0
+    kernels: int = 0
+
+    def add(self, other: Work, times: int = 1) -> None:
+        for name in _WORK:
+            setattr(self, name, getattr(self, name) + times * getattr(other, name))
+
+
+_WORK = tuple(f.name for f in fields(Work))
+
+
+@dataclass
+class Structure:
+    """What a path is: learnt the first time it runs."""
+
+    path: str
+    role: str = "other"
+    op: str = "elementwise"
+    module_type: str = ""
+    weights: dict[object, tuple[int, int]] = field(default_factory=dict)
+    weight_bits: int = 0
+    biases: dict[object, int] = field(default_factory=dict)
+    input_bits: int = 0
+    output_bits: int = 0
+    fan_in: int = 0
+    fan_out: int = 0
+    geometry: dict[str, Any] = field(default_factory=dict)
+    neuron_model: str | None = None
+    state_words: int = 0
+    foldable: bool = False
+    sources: dict[str, None] = field(default_factory=dict)

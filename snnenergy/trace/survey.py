@@ -1,0 +1,552 @@
+"""The survey: one forward under the dispatch mode, which sees every operator and says what it cost and where.
+
+It learns the structure of the layers, the value-free work of the forward, and for each contraction the cheapest way to
+watch it later.  It is also the exact and slow way to count: every forward may be surveyed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from snnenergy.trace import contractions, formulas
+from snnenergy.trace.contractions import Call
+from snnenergy.trace.fanout import ConvShape, conv_effective_map, linear_effective_map, positions
+from snnenergy.trace.formulas import Arithmetic, Contraction, Free
+from snnenergy.trace.lineage import Lineage, Tag
+from snnenergy.trace.sites import OUTPUT_FANS, Fans, Segment, Site, read_product
+from snnenergy.trace.streams import Fan
+from snnenergy.trace.structure import Structure, Work
+
+if TYPE_CHECKING:
+    from snnenergy.trace.recorder import Recorder
+
+_HERE = os.path.dirname(__file__)
+_TORCH = os.path.dirname(torch.__file__)
+
+
+@dataclass
+class Frame:
+    """A module (or region) being executed.  leaf: it has no children, so its products carry its own name."""
+
+    path: str
+    type_name: str
+    leaf: bool
+    module: nn.Module | None = None
+    neuron: str | None = None
+    argument: Tensor | None = None
+    reads: list[Read] = field(default_factory=list)
+    spikes: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One contraction of a frame: what was read and how it could be read from the module's own input."""
+
+    site: Site
+    x: Tensor
+    fans: Fans
+    weight: Tensor
+
+
+@dataclass
+class Lost:
+    """Arithmetic without a rule."""
+
+    calls: int = 0
+    parameters: dict[str, int] = field(default_factory=dict)
+    reason: str = ""
+
+
+@dataclass
+class Forward:
+    """What one surveyed forward did."""
+
+    work: dict[str, Work] = field(default_factory=dict)
+    lost: dict[tuple[str, str], Lost] = field(default_factory=dict)
+    arithmetic_calls: int = 0
+    used: set[str] = field(default_factory=set)
+    calls_of: dict[str, int] = field(default_factory=dict)
+    input_selects: dict[int, int] = field(default_factory=dict)
+    unbatched: bool = False
+    outside: bool = False  # a contraction that no leaf hook can see
+    spiking: dict[tuple[int, int], tuple[str, int]] = field(default_factory=dict)  # (address, size) -> neuron, call
+    fired: dict[str, int] = field(default_factory=dict)  # calls of each neuron
+    links: dict[str, list[tuple[int, Site]]] = field(default_factory=dict)
+    derived: bool = False  # a weight that no name belongs to was used outside hooked leaves
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What is known of an operator."""
+
+    name: str
+    row: formulas.Row | None
+    decompose: bool
+    custom: Callable[..., Any] | None = None
+
+
+class Survey(TorchDispatchMode):
+    """The dispatch mode.  `frames` is the stack of executing modules, kept by scopes.py."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self.rec = recorder
+        self.lineage: Lineage = recorder.lineage
+        self.forward = Forward()
+        self.frames: list[Frame] = []
+        self.paused = False
+        self.watching = False  # only single functions run under this mode: tags say nothing
+        self._product = ""
+        self._replaying = False
+        self._entries: dict[Any, _Entry] = {}
+        self._inputs: dict[int, tuple[int, ...]] = {}
+
+    def begin(self, inputs: Sequence[Tensor]) -> None:
+        self.forward = Forward()
+        self.frames = [Frame("(root)", self.rec.model_type, self.rec.root_is_leaf, None, self.rec.root_neuron)]
+        self.lineage.begin(inputs)
+        self._inputs = {t.data_ptr(): tuple(t.shape) for t in inputs if t.numel()}
+
+    # ---- every operator passes here
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if self.paused:
+            return func(*args, **kwargs)
+        entry = self._entries.get(func) or self._look_up(func)
+        if entry.decompose:
+            with self:
+                result = func.decompose(*args, **kwargs)
+            if result is not NotImplemented:
+                return result
+        out = func(*args, **kwargs)
+        with torch.no_grad():
+            self._note(entry, func, args, kwargs, out)
+        return out
+
+    def _look_up(self, func: Any) -> _Entry:
+        qualified = func._schema.name
+        space, _, name = qualified.partition("::")
+        custom = self.rec.rules.get(qualified)
+        row = formulas.row(name) if space in ("aten", "prim", "profiler") else None
+        decompose = custom is None and row is None and space == "aten" and func._can_decompose()
+        if qualified == "aten::linear" or (space == "aten" and name.startswith("conv") and row is None):
+            decompose = True
+        entry = _Entry(name if space == "aten" else qualified, row, decompose, custom)
+        self._entries[func] = entry
+        return entry
+
+    def _note(self, entry: _Entry, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
+        tensors = _tensors(args)
+        if kwargs:
+            tensors += _tensors(tuple(kwargs.values()))
+        outs = _tensors((out,))
+        row = entry.row
+        if isinstance(row, Free):
+            self._note_free(entry.name, row, func, args, kwargs, tensors, outs)
+            return
+        path = self._arithmetic_path()
+        self.forward.arithmetic_calls += 1
+        self._use(tensors)
+        tag = Tag(producer=path, neuron=self.frames[-1].neuron is not None)
+        if isinstance(row, Contraction):
+            rule = contractions.RULES.get(entry.name)
+            if rule is None:
+                self._lose(entry.name, tensors, "no rule for this kernel")
+            else:
+                self._product = path
+                rule(self, Call(func, args, kwargs, out))
+                tag = Tag(producer=self._product, linear=True)
+        elif entry.custom is not None:
+            self._apply_custom(entry, args, kwargs, out, tensors, path)
+        elif row is None:
+            self._lose(entry.name, tensors, "no rule for this operator")
+        else:
+            self._arithmetic(path, row(args, out))
+            self._note_neuron(entry.name, outs)
+            if len(tensors) == 1 and outs:
+                tag = self.lineage.kept_shape(tensors[0], outs[0], tag)
+            if "batch_norm" in entry.name and tensors and self.lineage.of(tensors[0]).linear:
+                self.rec.structure(path).foldable = len(args) < 6 or args[5] is not True
+        self.lineage.wrote(tensors, outs, tag)
+
+    def _note_free(
+        self, name: str, row: Free, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any],
+        tensors: list[Tensor], outs: list[Tensor],
+    ) -> None:  # fmt: skip
+        if row.kernel and not self._replaying:
+            self._work(self._arithmetic_path()).kernels += 1
+        if name in ("select", "unbind", "slice") and tensors:
+            self._note_time(name, args)
+        if name in ("cat", "stack"):
+            axis = kwargs.get("dim", args[1] if len(args) > 1 else 0)
+            self.lineage.joined(tensors, outs[0], func, axis)
+        elif name == "constant_pad_nd" and (args[2] if len(args) > 2 else kwargs.get("value", 0)) == 0:
+            self.lineage.pad(args[0], outs[0], args[1])
+        elif row.moves and name not in ("where", "masked_fill", "masked_fill_"):
+            self.lineage.moved(tensors, outs, func, args, kwargs)
+        elif outs and tensors:
+            self.lineage.wrote(tensors, outs, Tag(producer=self._arithmetic_path()))
+        elif outs:
+            self.lineage.wrote((), outs, Tag(producer=self._arithmetic_path()))
+
+    def _note_time(self, name: str, args: Sequence[Any]) -> None:
+        """Steps that the model itself takes off its input: the axis they are on is time."""
+        x = args[0]
+        if self._inputs.get(x.data_ptr() - x.storage_offset() * x.element_size()) != tuple(x.shape):
+            return
+        axis = args[1] if len(args) > 1 and isinstance(args[1], int) else 0
+        axis %= max(1, x.dim())
+        taken = x.shape[axis] if name == "unbind" else 1
+        if name == "slice" and not (len(args) > 3 and isinstance(args[3], int) and args[3] - (args[2] or 0) == 1):
+            return
+        self.forward.input_selects[axis] = self.forward.input_selects.get(axis, 0) + taken
+
+    # ---- where we are
+    def _arithmetic_path(self) -> str:
+        frame = self.frames[-1]
+        return frame.neuron if frame.neuron is not None else frame.path
+
+    def _product_path(self, weight: Tensor | None, op: str) -> tuple[str, object]:
+        """(path, key of the stream): the leaf that runs, else the parameter's name, else module::op#site."""
+        frame = self.frames[-1]
+        name = self.lineage.name_of(weight) if weight is not None else None
+        if name is not None and weight is not None:
+            key: object = (name, weight.storage_offset())
+            if frame.leaf and frame.neuron is None:
+                return frame.path, key
+            if self.rec.opaque and not name.startswith("_"):
+                return name.rpartition(".")[0] or "(root)", key
+            return f"param:{name}", key
+        if frame.leaf and frame.neuron is None:
+            return frame.path, (op, tuple(weight.shape) if weight is not None else self._call_site())
+        index = self.rec.call_sites.setdefault(frame.path, {})
+        site = index.setdefault(self._call_site(), len(index))
+        label = "matmul" if op == "linear" else op
+        return f"{frame.path}::{label}#{site}", site
+
+    def _call_site(self) -> object:
+        """The user's line that is running: code object and instruction, or an exported program's node."""
+        if self.rec.node is not None:
+            return self.rec.node
+        frame = sys._getframe(2)
+        while frame.f_back is not None:
+            file = frame.f_code.co_filename
+            if not file.startswith(_HERE) and not file.startswith(_TORCH) and not file.startswith("<"):
+                break
+            frame = frame.f_back
+        return (frame.f_code, frame.f_lasti)
+
+    @contextmanager
+    def owner(self, w: Tensor) -> Iterator[None]:
+        """Act as if the module that owns parameter `w` were running (a fused kernel hides its call)."""
+        name = self.lineage.name_of(w)
+        module = self.rec.module_at(name.rpartition(".")[0]) if name else None
+        if module is None:
+            yield
+            return
+        self.frames.append(self.rec.frame_of(module))
+        try:
+            yield
+        finally:
+            self.frames.pop()
+
+    def replay(self, fn: Callable[[], Any]) -> None:
+        """Run `fn` under this mode for its counts; its result is thrown away and it launches no kernel of the model's."""
+        outer, self._replaying = self._replaying, True
+        self.forward.arithmetic_calls -= 1
+        try:
+            with self:
+                fn()
+        finally:
+            self._replaying = outer
+        self._work(self._arithmetic_path()).kernels += 1
+
+    # ---- what it costs
+    def _work(self, path: str) -> Work:
+        found = self.forward.work.get(path)
+        if found is None:
+            found = self.forward.work[path] = Work()
+            self.rec.structure(path, self.frames[-1])
+        return found
+
+    def _arithmetic(self, path: str, found: Arithmetic) -> None:
+        work = self._work(path)
+        work.adds += found.adds
+        work.muls += found.muls
+        work.compares += found.compares
+        work.specials += found.specials
+        work.calls += 1
+        work.kernels += not self._replaying
+
+    def _note_neuron(self, name: str, outs: list[Tensor]) -> None:
+        """In a named region the last comparison makes the spikes: its result is the neurons' output."""
+        frame = self.frames[-1]
+        if frame.neuron is not None and frame.module is None and name in _COMPARISONS and outs:
+            frame.spikes = outs[0]
+
+    def _use(self, tensors: list[Tensor]) -> None:
+        owners = self.lineage.owners
+        for t in tensors:
+            if t.untyped_storage()._cdata in owners:
+                name = self.lineage.name_of(t)
+                if name is not None:
+                    self.forward.used.add(name)
+
+    def _lose(self, name: str, tensors: list[Tensor], reason: str) -> None:
+        lost = self.forward.lost.setdefault((self.frames[-1].path, name), Lost(reason=reason))
+        lost.calls += 1
+        for t in tensors:
+            held = self.lineage.name_of(t)
+            if held is not None:
+                lost.parameters[held] = t.numel()
+                self.forward.used.discard(held)
+
+    def _apply_custom(
+        self, entry: _Entry, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any, tensors: list[Tensor], path: str
+    ) -> None:
+        """A user's rule: fn(*args, **kwargs) -> dense MACs, or a mapping of LayerCounts' additive fields."""
+        assert entry.custom is not None
+        found = entry.custom(*args, **kwargs)
+        fields = {"dense_macs": found} if isinstance(found, int) else dict(found)
+        work = self._work(path)
+        work.add(Work(**({"valid_macs": fields.get("dense_macs", 0), "calls": 1, "kernels": 1} | fields)))
+        dense = fields.get("dense_macs", 0)
+        if dense and tensors:
+            structure = self.rec.structure(path)
+            structure.role, structure.op = "synaptic", entry.name
+            site = self.rec.site((path, entry.name), path, "output", entry.name)
+            site.take_whole(tensors[0], dense)
+
+    # ---- Reader: what contractions.py tells us
+    def weight_level(self, t: Tensor) -> int:
+        level = self.lineage.of(t).level
+        if level or not self.frames[-1].leaf or self.frames[-1].module is None:
+            return level
+        weight = getattr(self.frames[-1].module, "_parameters", {}).get("weight")
+        # under autocast the cast weight may come from a cache filled before we looked
+        return 2 if weight is not None and t.dtype != weight.dtype and t.numel() == weight.numel() and t.dim() == 2 and (
+            t.shape == weight.shape or t.t().shape == weight.shape
+        ) else 0  # fmt: skip
+
+    def zero_pad(self, t: Tensor) -> tuple[tuple[int, int], ...]:
+        tag = self.lineage.of(t)
+        return tag.pad if tag.shape == tuple(t.shape) else ()
+
+    def linear(self, x: Tensor, w: Tensor, *, bias: Tensor | None = None, op: str = "linear") -> None:
+        # [rows, k] @ [k, n] -> [rows, n]
+        rows, k = x.shape
+        n = w.shape[1]
+        path, key = self._product_path(w, op)
+        structure, work = self._synaptic(path, op, w, bias, rows * n)
+        structure.fan_in, structure.fan_out = max(structure.fan_in, k), max(structure.fan_out, n)
+        structure.geometry = structure.geometry or {"inputs": k, "outputs": n}
+        work.dense_macs += rows * k * n
+        work.valid_macs += rows * k * n
+        nonzero = self.rec.nonzero_weights(w)
+        structure.weights[key] = (w.numel(), nonzero)
+        site = self._site((path, key), path, "linear", key, x, 1)
+        self._read(site, x, self._fans(site, w, None, x), w)
+
+    def conv(self, x: Tensor, w: Tensor, shape: ConvShape, bias: Tensor | None) -> None:
+        n = x.shape[0]
+        path, key = self._product_path(w, "conv")
+        outputs = n * shape.cout * _product(a.out for a in shape.axes)
+        structure, work = self._synaptic(path, "conv_transpose" if shape.transposed else "conv", w, bias, outputs)
+        structure.fan_in, structure.fan_out = shape.fan_in, shape.fan_out
+        structure.geometry = structure.geometry or _geometry(shape)
+        work.dense_macs += n * shape.dense_macs
+        work.valid_macs += n * shape.valid_macs
+        nonzero = self.rec.nonzero_weights(w)
+        structure.weights[key] = (w.numel(), nonzero)
+        site = self._site((path, key), path, "conv", key, x, 1)
+        self._read(site, x, self._fans(site, w, shape, x), w)
+
+    def _fans(self, site: Site, w: Tensor, shape: ConvShape | None, x: Tensor) -> Fans:
+        """How x reaches the taps of w [k, n], or of a convolution's w; cached while w is a parameter that stays as it is."""
+        named = self.lineage.name_of(w) is not None
+        effective = None
+        if self.rec.nonzero_weights(w) != w.numel():
+            build = (lambda: linear_effective_map(w).unsqueeze(0)) if shape is None else lambda: conv_effective_map(w, shape)
+            effective = self.rec.effective_map(w, shape, build)
+
+        def fan() -> Fan:
+            return Fan(w.shape[1], 1, effective) if shape is None else Fan(shape.reached, positions(shape, x.device), effective)
+
+        if not named:
+            self.rec.remake(site, lambda weight: self._fans(site, weight.t() if shape is None else weight, shape, x))
+        key = (shape or w.shape[1], None if effective is None else id(effective))
+        return self.rec.fans(site, key, fan, keep=named or effective is None)
+
+    def product(self, a: Tensor, b: Tensor, op: str) -> None:
+        # [B, m, k] @ [B, k, n] -> [B, m, n]
+        batch, m, k = a.shape
+        n = b.shape[2]
+        path, key = self._product_path(None, op)
+        order = self.forward.calls_of.get(f"{path}/{op}", 0) if op in ("sdpa", "bilinear") else 0
+        if op == "sdpa":
+            self.forward.calls_of[f"{path}/{op}"] = order + 1
+            key = (key, order % 2)
+        structure, work = self._synaptic(path, op, None, None, batch * m * n)
+        structure.fan_in = max(structure.fan_in, k)
+        structure.geometry = structure.geometry or {"batch": batch, "m": m, "k": k, "n": n}
+        macs = batch * m * k * n
+        work.dense_macs += macs
+        work.valid_macs += macs
+        left = self.rec.site((path, key, "a"), path, "product", self._source(a), operand="a")
+        right = self.rec.site((path, key, "b"), path, "product", self._source(b), operand="b")
+        left.partner, right.partner = right, left
+        if not self.watching:
+            for site, t in ((left, a), (right, b)):
+                site.neuron &= self.lineage.of(t).neuron
+                structure.input_bits = structure.output_bits = _bits(t)
+                structure.sources.update(dict.fromkeys(filter(None, (self._source(t),))))
+        self.rec.open(left, right)
+        read_product(left, right, a, b)
+        self.rec.reads += 1
+        self.forward.outside = True
+
+    def _source(self, t: Tensor) -> str | None:
+        return self.lineage.of(t).producer
+
+    def _synaptic(self, path: str, op: str, w: Tensor | None, bias: Tensor | None, outputs: int) -> tuple[Structure, Work]:
+        work = self._work(path)
+        structure = self.rec.structure(path, self.frames[-1])
+        if structure.role != "synaptic":
+            structure.role, structure.op = "synaptic", op
+        if w is not None:
+            structure.weight_bits = 8 * w.element_size()
+        if bias is not None:
+            structure.biases[self.lineage.name_of(bias) or "bias"] = bias.numel()
+            work.adds += outputs
+        work.output_elements += outputs
+        work.calls += 1
+        work.kernels += not self._replaying
+        self._product = path
+        return structure, work
+
+    def _site(self, key: object, path: str, kind: str, label: object, x: Tensor, axis: int) -> Site:
+        """The site of a weighted operand; created with its segments the first time."""
+        site = self.rec.sites.get(key)
+        tag = self.lineage.of(x)
+        structure = self.rec.structure(path)
+        if not self.watching:
+            structure.input_bits = structure.output_bits = _bits(x)
+            if tag.producer:
+                structure.sources.setdefault(tag.producer)
+        if site is None:
+            segments = self.rec.named_segments(path, x, axis) or self._segments(x, axis, tag)
+            site = self.rec.site(key, path, kind, None, segments=segments)
+            for segment in segments:
+                if segment.source:
+                    structure.sources.setdefault(segment.source)
+        if not self.watching:
+            site.neuron &= tag.neuron
+        self.rec.open(site)
+        return site
+
+    def _segments(self, x: Tensor, axis: int, tag: Tag) -> tuple[Segment, ...]:
+        found = self.lineage.segments_of(x)
+        if found is None:
+            return (Segment(tag.producer),)
+        moved = found.labels.movedim(axis, -1).reshape(-1, x.shape[axis])
+        line = moved[0]
+        if not bool((moved == line).all()) or bool((line == line[0]).all()):
+            return (Segment(tag.producer),)
+        present = torch.unique(line).tolist()
+        return tuple(Segment(found.names[i], (line == i).nonzero().squeeze(1)) for i in present)
+
+    def _read(self, site: Site, x: Tensor, fans: Fans, w: Tensor) -> None:
+        frame = self.frames[-1]
+        frame.reads.append(Read(site, x, fans, w))
+        self.rec.reads += 1
+        shape = self._inputs.get(x.data_ptr())
+        if shape is not None and tuple(x.shape) == (1, *shape):
+            self.forward.unbatched = True
+        if not frame.leaf:
+            self.forward.outside = True
+            self.forward.derived |= self.lineage.name_of(w) is None
+        self._link(site, x)
+        site.take(x, fans)
+
+    def _link(self, site: Site, x: Tensor) -> None:
+        """Is this input just what a neuron put out?  Then its events are that neuron's spikes, and are read once."""
+        fired = self.forward.spiking.get((x.data_ptr(), x.numel()))
+        if fired is not None and self.lineage.of(x).producer == fired[0]:
+            self.forward.links.setdefault(fired[0], []).append((fired[1], site))
+
+    def note_updates(self, path: str, spikes: Tensor) -> None:
+        """A named region made these spikes: its updates are known, its spikes only where every forward is surveyed."""
+        work = self._work(path)
+        work.updates += spikes.numel()
+        work.output_elements += spikes.numel()
+        self.forward.fired[path] = self.forward.fired.get(path, 0) + 1
+
+    def note_output(self, path: str, out: Any) -> None:
+        """A neuron module returned: count its updates and read its spikes."""
+        work = self._work(path)
+        outs = _tensors(tuple(out) if isinstance(out, tuple | list) else (out,))
+        if not outs:
+            return
+        index = self.rec.spike_output(path, outs)
+        call = self.forward.fired.get(path, 0)
+        self.forward.fired[path] = call + 1
+        if index is None or index >= len(outs):
+            work.updates += outs[0].numel()
+            work.output_elements += outs[0].numel()
+            return
+        spikes = outs[index]
+        work.updates += spikes.numel()
+        work.output_elements += spikes.numel()
+        self.forward.spiking[(spikes.data_ptr(), spikes.numel())] = (path, call)
+        site = self.rec.site((path, "spikes"), path, "output", None)
+        self.rec.open(site)
+        site.take(spikes.detach(), OUTPUT_FANS)
+
+
+_COMPARISONS = frozenset(("gt", "ge", "lt", "le", "heaviside"))
+
+
+def _tensors(values: Sequence[Any]) -> list[Tensor]:
+    found: list[Tensor] = []
+    for value in values:
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, list | tuple):
+            found.extend(v for v in value if isinstance(v, Tensor))
+    return [t for t in found if t.layout == torch.strided]
+
+
+def _bits(t: Tensor) -> int:
+    return 1 if t.dtype == torch.bool else 8 * t.element_size()
+
+
+def _product(values: Iterator[int]) -> int:
+    total = 1
+    for value in values:
+        total *= value
+    return total
+
+
+def _geometry(shape: ConvShape) -> dict[str, Any]:
+    return {
+        "in_channels": shape.cin,
+        "out_channels": shape.cout,
+        "groups": shape.groups,
+        "input": [a.size for a in shape.axes],
+        "output": [a.out for a in shape.axes],
+        "kernel": [a.kernel for a in shape.axes],
+        "stride": [a.stride for a in shape.axes],
+        "padding": [a.padding for a in shape.axes],
+        "dilation": [a.dilation for a in shape.axes],
+    }

@@ -1,0 +1,237 @@
+"""The watch: after a survey, read only the inputs of the contractions it found.
+
+By hooks on leaf modules where every contraction lies in one and its input is the module's own; else a function mode stays
+on as well, which wakes the survey for just those functions that contract; else (ScriptModules, fused transformer layers,
+exported programs, weights computed on the way) every forward is surveyed.  A forward that calls something else, in
+another order or shape, is found out at its end and does not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from snnenergy.trace.clock import Clock
+from snnenergy.trace.sites import OUTPUT_FANS, Fans, Site
+from snnenergy.trace.structure import Work
+from snnenergy.trace.survey import Forward, Frame, Lost
+
+if TYPE_CHECKING:
+    from snnenergy.trace.recorder import Recorder
+
+DIFFERENT = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """How to read one leaf call: its place in the trail, its site and fans; volatile: the weight is made anew each call."""
+
+    index: int
+    site: Site
+    fans: Fans
+    volatile: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """One call of a contracting function outside the leaves: which, in which frame, on which shapes."""
+
+    func: Any
+    frame: Frame
+    shapes: tuple[Any, ...]
+    origin: Frame
+
+
+@dataclass
+class Plan:
+    """What every forward of one signature does: its value-free work, and how to read its values."""
+
+    work: dict[str, Work]
+    lost: dict[tuple[str, str], Lost]
+    arithmetic_calls: int
+    used: set[str]
+    clock: Clock
+    mode: str = "dispatch"
+    glances: dict[int, dict[torch.Size, Glance]] = field(default_factory=dict)
+    outputs: dict[int, tuple[Site, int]] = field(default_factory=dict)
+    trail: list[int] = field(default_factory=list)
+    wakes: list[Wake] = field(default_factory=list)
+    skips: set[int] = field(default_factory=set)  # hooked leaves whose own function would wake the survey
+    sites: list[Site] = field(default_factory=list)
+    weights: list[tuple[Tensor, int]] = field(default_factory=list)
+    forwards: int = 0
+
+    def stale(self) -> bool:
+        """A weight changed since the survey: its zeros may have moved."""
+        return any(w._version != version for w, version in self.weights)
+
+
+class Builder:
+    """Collects, during a survey, how each leaf call could be watched."""
+
+    def __init__(self) -> None:
+        self.glances: dict[int, dict[torch.Size, Glance]] = {}
+        self.trail: list[int] = []
+        self.wakes: list[Wake] = []
+        self.leaf_functions: dict[int, Any] = {}
+        self.weights: dict[int, tuple[Tensor, int]] = {}
+        self.modules: dict[int, nn.Module] = {}
+        self.outside = False
+        self._next = 0
+
+    def leaf_done(self, frame: Frame, module: nn.Module) -> None:
+        """A module returned: can its contractions be read from its own input?"""
+        if not frame.reads:
+            return
+        if not frame.leaf:
+            self.outside = True
+            return
+        glance = self._glance(frame, module)
+        if glance is None:
+            self.outside = True
+            return
+        while self.wakes and self.wakes[-1].origin is frame:
+            self.leaf_functions[id(module)] = self.wakes.pop().func
+        assert frame.argument is not None
+        shapes = self.glances.setdefault(id(module), {})
+        self.modules[id(module)] = module
+        known = shapes.get(frame.argument.shape)
+        if known is None or (known.fans is not glance.fans and not glance.volatile):
+            shapes[frame.argument.shape] = known = glance
+            self._next += 1
+        self.trail.append(known.index)
+
+    def _glance(self, frame: Frame, module: nn.Module) -> Glance | None:
+        x = frame.argument
+        if len(frame.reads) != 1 or x is None:
+            return None
+        (read,) = frame.reads
+        same = read.x.data_ptr() == x.data_ptr() and read.x.numel() == x.numel() and read.x.dtype == x.dtype and x.numel() > 0
+        if read.site.kind == "conv":
+            fits = read.x.shape == x.shape and read.x.stride() == x.stride()
+        else:
+            fits = read.x.shape[-1:] == x.shape[-1:] and x.is_contiguous()
+        weight = module._parameters.get("weight")
+        volatile = weight is None
+        if volatile:
+            weight = module.__dict__.get("weight")
+        if not same or not fits or not isinstance(weight, Tensor):
+            return None
+        if weight.untyped_storage()._cdata != read.weight.untyped_storage()._cdata:
+            return None
+        if not volatile:
+            self.weights[id(weight)] = (weight, weight._version)
+        return Glance(self._next, read.site, read.fans, volatile)
+
+    def plan(self, forward: Forward, clock: Clock, *, wakeable: bool) -> Plan:
+        plan = Plan(forward.work, forward.lost, forward.arithmetic_calls, forward.used, clock)
+        plan.glances, plan.trail, plan.weights = self.glances, self.trail, list(self.weights.values())
+        if not self.outside and not forward.outside:
+            plan.mode = "hooks"
+        elif wakeable and not forward.derived:
+            plan.mode, plan.wakes = ("function", self.wakes) if self.wakes else ("learn", [])
+            functions = {w.func for w in self.wakes}
+            plan.skips = {key for key, func in self.leaf_functions.items() if func in functions}
+        return plan
+
+
+def _shapes(args: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(a.shape if isinstance(a, Tensor) else None for a in args)
+
+
+class Learner(TorchFunctionMode):
+    """On during a survey: which torch functions contract outside the leaves?"""
+
+    def __init__(self, rec: Recorder, builder: Builder) -> None:
+        super().__init__()
+        self.rec, self.builder = rec, builder
+
+    def __torch_function__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+        survey = self.rec.surveying
+        if survey is None:
+            return func(*args, **(kwargs or {}))
+        before = self.rec.reads
+        shapes = _shapes(args)
+        out = func(*args, **(kwargs or {}))
+        if self.rec.reads != before:
+            here = survey.frames[-1]
+            frame = Frame(here.path, here.type_name, here.leaf, None, here.neuron)
+            self.builder.wakes.append(Wake(func, frame, shapes, here))
+        return out
+
+
+class Waker(TorchFunctionMode):
+    """On during a watched forward: wakes the survey for the functions that contract outside the hooked leaves."""
+
+    def __init__(self, rec: Recorder, plan: Plan) -> None:
+        super().__init__()
+        self.rec = rec
+        self.wakes = plan.wakes
+        self.functions = {w.func for w in plan.wakes}
+        self.next = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+        if func not in self.functions:
+            return func(*args, **(kwargs or {}))
+        rec = self.rec
+        if rec.skip:  # inside a hooked leaf, which has read its input already
+            rec.skip = False
+            return func(*args, **(kwargs or {}))
+        wake = self.wakes[self.next] if self.next < len(self.wakes) else None
+        self.next += 1
+        if wake is None or wake.func is not func or wake.shapes != _shapes(args):
+            rec.trail.append(DIFFERENT)
+            return func(*args, **(kwargs or {}))
+        survey = rec.survey
+        survey.frames = [wake.frame]
+        with survey:
+            return func(*args, **(kwargs or {}))
+
+
+def glance_hook(rec: Recorder, module: nn.Module) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+    """Forward pre-hook of one leaf: read its input if a watched forward is open."""
+    key = id(module)
+
+    def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
+        plan = rec.watched
+        if plan is None:
+            if rec.depth:
+                return
+            rec.enter(module, args, {})
+            plan = rec.watched
+            if plan is None:
+                return
+        shapes = plan.glances.get(key)
+        x = args[0] if args else None
+        glance = shapes.get(x.shape) if shapes is not None and isinstance(x, Tensor) else None
+        if glance is None or not isinstance(x, Tensor):
+            rec.trail.append(DIFFERENT)
+            return
+        rec.trail.append(glance.index)
+        rec.skip = key in plan.skips
+        if x.requires_grad:
+            x = x.detach()
+        fans = rec.fresh_fans(glance.site, module, glance.fans) if glance.volatile else glance.fans
+        glance.site.take(x, fans)
+
+    return hook
+
+
+def output_hook(rec: Recorder, module: nn.Module) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
+    """Forward hook of a neuron whose spikes no layer reads as they are."""
+    key = id(module)
+
+    def hook(module: nn.Module, args: tuple[Any, ...], out: Any) -> None:
+        plan = rec.watched
+        if plan is None or key not in plan.outputs:
+            return
+        site, index = plan.outputs[key]
+        outs = [t for t in (out if isinstance(out, tuple | list) else (out,)) if isinstance(t, Tensor)]
+        site.take(outs[index].detach(), OUTPUT_FANS)
+
+    return hook

@@ -7,26 +7,30 @@ import weakref
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 _known: weakref.WeakKeyDictionary[Tensor, tuple[tuple[Any, ...], bytes]] = weakref.WeakKeyDictionary()
 
 
-def _content(t: Tensor) -> bytes:
-    plain = t.detach().cpu().contiguous().reshape(-1)
-    return bytes(memoryview(plain.view(torch.uint8).numpy())) if plain.numel() else b""
+def _content(t: Tensor) -> Any:
+    """The bytes of a tensor, as a buffer."""
+    plain = t.detach()
+    if plain.dtype == torch.bfloat16 or plain.is_complex():
+        plain = plain.contiguous().reshape(-1).view(torch.uint8)
+    return np.ascontiguousarray(plain.cpu().numpy()).reshape(-1).view(np.uint8).data if plain.numel() else b""
 
 
 def _tensor(t: Tensor) -> bytes:
     """sha256 of dtype, shape and content; remembered per parameter until it changes."""
     if t.is_meta or t.layout != torch.strided:
         return repr((t.dtype, tuple(t.shape))).encode()
-    sample = _content(t.detach().reshape(-1)[:: max(1, t.numel() // 64)])
+    sample = bytes(_content(t.detach().reshape(-1)[:: max(1, t.numel() // 64)]))
     key = (t.data_ptr(), t._version, tuple(t.shape), t.dtype, sample)
     seen = _known.get(t)
     if seen is None or seen[0] != key:
-        seen = (key, hashlib.sha256(repr((t.dtype, tuple(t.shape))).encode() + _content(t)).digest())
+        seen = (key, hashlib.sha256(repr((t.dtype, tuple(t.shape))).encode() + bytes(_content(t))).digest())
         _known[t] = seen
     return seen[1]
 
@@ -51,11 +55,12 @@ def inputs(tensors: Iterable[Tensor], axis: int, others: Mapping[str, Any]) -> i
     if not tensors:
         return int.from_bytes(hashlib.sha256(repr(sorted(others.items())).encode()).digest()[:16], "big")
     batch = tensors[0].shape[axis] if tensors[0].dim() > axis else None
-    rows = [t.movedim(axis, 0) if batch is not None and t.dim() > axis and t.shape[axis] == batch else None for t in tensors]
+    split = [batch is not None and t.dim() > axis and t.shape[axis] == batch for t in tensors]
+    arrays = [t.movedim(axis, 0) if s and axis else t for t, s in zip(tensors, split, strict=True)]
+    head = repr([(str(t.dtype), tuple(t.shape[1:] if s else t.shape)) for t, s in zip(arrays, split, strict=True)]).encode()
     for i in range(batch if batch is not None else 1):
-        sample = hashlib.sha256()
-        for t, split in zip(tensors, rows, strict=True):
-            part = t if split is None else split[i]
-            sample.update(repr((str(part.dtype), tuple(part.shape))).encode() + _content(part))
+        sample = hashlib.sha256(head)
+        for t, s in zip(arrays, split, strict=True):
+            sample.update(_content(t[i] if s else t))
         total += int.from_bytes(sample.digest()[:16], "big")
     return total % (1 << 128)

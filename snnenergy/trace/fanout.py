@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -96,7 +97,7 @@ class ConvShape:
 
 
 @lru_cache(maxsize=512)
-def positions(shape: ConvShape, device: torch.device) -> Tensor | int:
+def positions(shape: ConvShape) -> NDArray[Any] | int:
     """Kernel offsets that each input position meets: floats [positions] whose sum is exact, or one int where all are equal."""
     counts = np.ones((1,), dtype=np.int64)
     for axis in shape.axes:
@@ -104,30 +105,32 @@ def positions(shape: ConvShape, device: torch.device) -> Tensor | int:
     if counts.size and (counts == counts[0]).all():
         return int(counts[0])
     exact = np.float32 if counts.sum() < EXACT_FLOAT32 else np.float64
-    return torch.from_numpy(counts.astype(exact)).to(device)
+    return counts.astype(exact)
 
 
-def conv_mask_counts(weight: Tensor, shape: ConvShape) -> Tensor:
-    """Non-zero weights that read input channel c through offset k: float64 [cin, *kernel]."""
-    mask = (weight != 0).to(torch.float64)
+def conv_mask_counts(weight: Tensor, shape: ConvShape) -> NDArray[np.float64]:
+    """Non-zero weights that read input channel c through offset k: [cin, *kernel]."""
+    mask = (weight.detach() != 0).to(torch.float32)
     if shape.transposed:  # weight [cin, cout / groups, *kernel]
-        return mask.sum(1)
-    kernel = weight.shape[2:]  # weight [cout, cin / groups, *kernel]
-    grouped = mask.reshape(shape.groups, shape.reached, shape.cin // shape.groups, *kernel)
-    return grouped.sum(1).reshape(shape.cin, *kernel)
+        fan = mask.sum(1)
+    else:  # weight [cout, cin / groups, *kernel]
+        kernel = weight.shape[2:]
+        grouped = mask.reshape(shape.groups, shape.reached, shape.cin // shape.groups, *kernel)
+        fan = grouped.sum(1).reshape(shape.cin, *kernel)
+    counts: NDArray[np.float64] = fan.to(torch.float64).cpu().numpy()
+    return counts
 
 
-def conv_effective_map(weight: Tensor, shape: ConvShape) -> Tensor:
-    """Non-zero weights that each input element meets: [cin, positions], float32 where its sums stay exact."""
+def conv_effective_map(weight: Tensor, shape: ConvShape) -> NDArray[Any]:
+    """Non-zero weights that each input element meets: [cin, positions], float32 where sums over positions stay exact."""
     fan = conv_mask_counts(weight, shape)
     for axis in shape.axes:  # [cin, k1, k2, ...] -> [cin, k2, ..., size1] -> ... -> [cin, size1, size2, ...]
-        indicator = torch.from_numpy(reach(axis).astype(np.float64)).to(fan.device)
-        fan = torch.tensordot(fan, indicator, dims=([1], [1]))
+        fan = np.tensordot(fan, reach(axis).astype(np.float64), axes=([1], [1]))
     flat = fan.reshape(shape.cin, -1)
-    return flat.to(torch.float32) if not flat.numel() or flat.sum(1).max() < EXACT_FLOAT32 else flat
+    return flat.astype(np.float32) if flat.sum(1).max(initial=0) < EXACT_FLOAT32 else flat
 
 
-def linear_effective_map(weight: Tensor) -> Tensor:
-    """Non-zero weights [k, n] of each input feature: [k], float32 where its sum stays exact."""
-    fan = (weight != 0).sum(1, dtype=torch.float64)
-    return fan.to(torch.float32) if not fan.numel() or fan.sum() < EXACT_FLOAT32 else fan
+def linear_effective_map(weight: Tensor) -> NDArray[Any]:
+    """Non-zero weights [k, n] of each input feature: [1, k], float32 where its sum stays exact."""
+    fan = (weight.detach() != 0).sum(1, dtype=torch.float64).cpu().numpy()[None, :]
+    return fan.astype(np.float32) if fan.sum() < EXACT_FLOAT32 else fan

@@ -34,6 +34,7 @@ class Tag:
     neuron: bool = False
     linear: bool = False
     inputs: bool = False
+    compared: bool = False
     pad: tuple[tuple[int, int], ...] = ()
     shape: tuple[int, ...] = ()
     segments: Segments | None = None
@@ -110,6 +111,7 @@ class Lineage:
                 producer=tags[0].producer if len(producers) == 1 else None,
                 neuron=bool(tags) and all(t.neuron for t in tags),
                 inputs=bool(tags) and all(t.inputs for t in tags),
+                compared=bool(tags) and all(t.compared for t in tags),
                 segments=self._move_labels(tensors, tags, out, func, args, kwargs),
             )
 
@@ -133,6 +135,8 @@ class Lineage:
             level=min((t.level for t in tags), default=ACTIVATION),
             neuron=all(t.neuron for t in tags),
             inputs=all(t.inputs for t in tags),
+            compared=all(t.compared for t in tags),
+            producer=tags[0].producer if len({t.producer for t in tags}) == 1 else None,
             segments=merged,
         )
 

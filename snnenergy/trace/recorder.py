@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -25,7 +26,7 @@ from snnenergy.trace.scopes import (
     Exported, Names, exported_neurons, frame_of, is_exported, plain_name, surveyed_modules,
 )  # fmt: skip
 from snnenergy.trace.sites import WHOLE, Fans, Segment, Site, segment_fans
-from snnenergy.trace.streams import Fan, Scratch
+from snnenergy.trace.streams import Array, Fan, host
 from snnenergy.trace.structure import Structure
 from snnenergy.trace.survey import Frame, Lost, Survey
 from snnenergy.trace.watch import Builder, Learner, Plan, Waker, glance_hook, output_hook
@@ -81,7 +82,6 @@ class Recorder:
         root = self.names.get(model)
         assert root is not None
         self.root = root
-        self.scratch = Scratch()
         self.structures: dict[str, Structure] = {}
         self.sites: dict[object, Site] = {}
         self.plans: dict[object, Plan] = {}
@@ -395,12 +395,12 @@ class Recorder:
         if found is None:
             if segments is WHOLE and source is not None:
                 segments = (Segment(source),)
-            found = self.sites[key] = Site(path, kind, None, self.scratch, segments, operand)
+            found = self.sites[key] = Site(path, kind, segments, operand)
         return found
 
     def open(self, *sites: Site) -> None:
         for site in sites:
-            if site._forward != self._forward:
+            if site.forward != self._forward:
                 site.begin(self._forward)
                 self._touched.append(site)
 
@@ -428,27 +428,20 @@ class Recorder:
         key = self._weight_key(w)
         found = self._weights.get(key) if key is not None else None
         if found is None:
-            mask = torch.empty(0)
-            found = 0
-            flat = w.detach().reshape(-1)
-            for start in range(0, flat.numel(), 1 << 18):
-                part = flat[start : start + (1 << 18)]
-                mask, _ = self.scratch.of(part)
-                torch.ne(part, 0, out=mask)
-                found += int(mask.sum())
+            found = int(np.count_nonzero(host(w) != 0)) if w.device.type == "cpu" else int(torch.count_nonzero(w))
             if key is not None:
                 self._weights[key] = found
         count: int = found
         return count
 
-    def effective_map(self, w: Tensor, shape: ConvShape | None, make: Callable[[], Tensor]) -> Tensor:
+    def effective_map(self, w: Tensor, shape: ConvShape | None, make: Callable[[], Array]) -> Array:
         key = self._weight_key(w)
         if key is None:
             return make()
         found = self._weights.get((key, shape))
         if found is None:
             found = self._weights[(key, shape)] = make()
-        kept: Tensor = found
+        kept: Array = found
         return kept
 
     def _weight_key(self, w: Tensor) -> object:
@@ -458,9 +451,11 @@ class Recorder:
         return (name, w.storage_offset(), tuple(w.shape), w.stride(), w._version, w.data_ptr())
 
     def spike_output(self, path: str, outs: list[Tensor]) -> int | None:
-        """Which of a neuron's outputs are its spikes: the first that has at most one magnitude; None: none has."""
+        """Which of a neuron's outputs are its spikes: the first made by a comparison, else of one magnitude; None: none."""
         if path not in self._spike_outputs:
-            self._spike_outputs[path] = next((i for i, t in enumerate(outs) if _binary(t)), None)
+            made = [i for i, t in enumerate(outs) if self.lineage.of(t).compared]
+            alike = [i for i, t in enumerate(outs) if _binary(t)]
+            self._spike_outputs[path] = next(iter(made + alike), None)
         return self._spike_outputs[path]
 
     def spike_known(self, path: str) -> bool:
@@ -477,8 +472,8 @@ class Recorder:
         from snnenergy.counts import Domain
 
         width = x.shape[axis]
-        inside = torch.arange(width)[chosen] if isinstance(chosen, slice) else torch.tensor(list(chosen))
-        rest = torch.tensor([i for i in range(width) if i not in set(inside.tolist())], dtype=torch.long)
+        inside = np.arange(width)[chosen] if isinstance(chosen, slice) else np.array(list(chosen))
+        rest = np.setdiff1d(np.arange(width), inside)
         spikes = Segment("spike_channels", inside, Domain.SPIKE)
         return (spikes, Segment("other channels", rest)) if len(rest) else (spikes,)
 
@@ -502,11 +497,9 @@ class Recorder:
 
 
 def _binary(t: Tensor) -> bool:
-    values = t.detach()
-    if values.dtype == torch.bool:
-        return True
+    values = host(t)
     found = values[values != 0]
-    return found.numel() == 0 or bool((found == found.reshape(-1)[0]).all())
+    return found.size > 0 and bool((found == found.reshape(-1)[0]).all())
 
 
 def _all_tensors(values: Sequence[Any]) -> list[Tensor]:

@@ -7,19 +7,22 @@ costs a few operator calls whatever the size.  Large inputs are read at once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from snnenergy.counts import Domain
-from snnenergy.trace.streams import NO_FAN, Fan, Rows, Scratch, Tally
+from snnenergy.trace.streams import NO_FAN, Array, Fan, Rows, Tally, host
 
 SMALL = 1 << 14
 """Inputs of at most this many elements are buffered."""
 FULL = 1 << 16
 """Elements a buffer holds at most before it is read."""
+FAR = 1 << 24
+"""The same on an accelerator, where a read is a synchronisation."""
 MANY = 128
 """Calls a buffer holds at most."""
 
@@ -29,7 +32,7 @@ class Segment:
     """A part of the reduced axis (input channels or features) that comes from one source."""
 
     source: str | None
-    index: Tensor | None = None
+    index: Array | None = None
     override: Domain | None = None
 
 
@@ -38,92 +41,113 @@ Fans = tuple[Fan, ...]
 OUTPUT_FANS: Fans = (NO_FAN,)
 
 
-@dataclass(eq=False)
 class Site:
-    """kind: `linear` (features on the last axis), `conv` (channels on axis 1) or `output` (only events are counted)."""
+    """kind: `linear` (features on the last axis), `conv` (channels on axis 1), `output` (only events are counted) or
+    `product` (one operand of a product of activations; `partner` is the other)."""
 
-    path: str
-    kind: str
-    label: str | None
-    scratch: Scratch
-    segments: tuple[Segment, ...] = WHOLE
-    operand: str = "a"
-    neuron: bool = True
-    tallies: list[Tally] = field(default_factory=list)
-    partner: Site | None = None
-    _calls: list[Tensor] = field(default_factory=list)
-    _slots: list[int] = field(default_factory=list)
-    _size: int = 0
-    _fans: Fans = OUTPUT_FANS
-    _mark: int = 0
-    _forward: int = 0
-    slot: int = 0
-
-    def __post_init__(self) -> None:
-        self.tallies = [Tally() for _ in self.segments]
+    def __init__(self, path: str, kind: str, segments: tuple[Segment, ...] = WHOLE, operand: str = "a") -> None:
+        self.path, self.kind, self.segments, self.operand = path, kind, segments, operand
+        self.tallies = [Tally() for _ in segments]
+        self.partner: Site | None = None
+        self.neuron = True  # every value so far came from a spiking neuron
+        self.slot = 0  # calls so far in the open forward
+        self.forward = 0
+        self._fans: Fans = OUTPUT_FANS
+        self._buffer: Array = np.empty(0)
+        self._room = self._held = self._mark = 0
+        self._shape: tuple[int, ...] = ()
+        self._slots: list[int] = []
+        self._waiting: list[Tensor] = []  # on an accelerator: copies that stay there
 
     def begin(self, forward: int) -> None:
-        self._mark, self._forward, self.slot = len(self._calls), forward, 0
+        self._mark, self.forward, self.slot = self._held, forward, 0
 
     def take(self, x: Tensor, fans: Fans) -> None:
         """One call's input arrived: copy it, or read it now; it may be overwritten later."""
         slot = self.slot
         self.slot = slot + 1
-        n = x.numel()
-        if n > SMALL:
-            self._read([x], [slot], fans, current=True)
-            return
-        calls = self._calls
-        if calls and (fans is not self._fans or x.shape != calls[0].shape or x.dtype != calls[0].dtype):
-            self.flush()
-        self._fans = fans
-        self._calls.append(x.clone())
+        if x.is_cpu:
+            values = x.numpy() if x.dtype is torch.float32 else host(x)
+            if values.size > SMALL:
+                self._read(values[None], [slot], fans, current=True)
+                return
+            held = self._held
+            if held == self._room or values.shape != self._shape or fans is not self._fans or values.dtype != self._buffer.dtype:
+                self._make_room(values, fans)
+                held = 0
+            self._buffer[held] = values
+        else:
+            held = self._held
+            if held and (fans is not self._fans or x.shape != self._shape or x.dtype != self._waiting[0].dtype):
+                self.flush()
+                held = 0
+            if not held:
+                self._fans, self._shape, self._room = fans, tuple(x.shape), max(1, min(MANY, FAR // max(1, x.numel())))
+            self._waiting.append(x.clone())
         self._slots.append(slot)
-        self._size += n
-        if self._size > FULL or len(self._calls) >= MANY:
+        self._held = held + 1
+        if self._held == self._room:
             self.flush()
+
+    def _make_room(self, values: Array, fans: Fans) -> None:
+        self.flush()
+        self._fans = fans
+        if values.shape != self._shape or values.dtype != self._buffer.dtype:
+            self._room = max(1, min(MANY, FULL // max(1, values.size)))
+            self._shape = values.shape
+            self._buffer = np.empty((self._room, *values.shape), dtype=values.dtype)
 
     def flush(self) -> None:
         """Read what is buffered: first what belongs to finished forwards, then what belongs to the open one."""
-        calls, slots, mark = self._calls, self._slots, self._mark
-        self._calls, self._slots, self._size, self._mark = [], [], 0, 0
+        held, mark, slots = self._held, self._mark, self._slots
+        if not held:
+            return
+        values = torch.stack(self._waiting) if self._waiting else self._buffer
+        self._held, self._mark, self._slots, self._waiting = 0, 0, [], []
         if mark:
-            self._read(calls[:mark], slots[:mark], self._fans, current=False)
-        if len(calls) > mark:
-            self._read(calls[mark:], slots[mark:], self._fans, current=True)
+            self._read(values[:mark], slots[:mark], self._fans, current=False)
+        if held > mark:
+            self._read(values[mark:held], slots[mark:], self._fans, current=True)
 
     def drop(self) -> None:
         """The open forward does not count: forget what it brought."""
-        if len(self._calls) > self._mark:
-            self._size -= sum(t.numel() for t in self._calls[self._mark :])
-            del self._calls[self._mark :], self._slots[self._mark :]
+        if self._held > self._mark:
+            self._held = self._mark
+            del self._slots[self._mark :], self._waiting[self._mark :]
         for tally in self.tallies:
-            tally.restore(self._forward)
+            tally.restore(self.forward)
 
-    def _read(self, calls: list[Tensor], slots: list[int], fans: Fans, *, current: bool) -> None:
-        stacked = calls[0].unsqueeze(0) if len(calls) == 1 else torch.stack(calls)
+    def _read(self, x: Array | Tensor, slots: list[int], fans: Fans, *, current: bool) -> None:
+        """x [calls, *shape]"""
         for segment, tally, fan in zip(self.segments, self.tallies, fans, strict=True):
             if current:
-                tally.save(self._forward)
-            tally.read(self._lines(stacked, segment.index), slots, fan, self.scratch)
+                tally.save(self.forward)
+            else:
+                tally.settle()
+            lines, rows = self._lines(x, segment.index)
+            tally.read(lines, slots, rows, fan)
 
-    def _lines(self, x: Tensor, index: Tensor | None) -> Tensor:
-        """[calls, *shape] -> [calls, rows, channels, positions]."""
-        calls = x.shape[0]
-        if self.kind == "linear":
-            x = x if index is None else x.index_select(x.dim() - 1, index)
-            return x.reshape(calls, -1, 1, x.shape[-1])
+    def _lines(self, x: Any, index: Array | None) -> tuple[Any, int]:
+        """[calls, *shape] -> [calls * rows, channels, positions], and rows per call."""
+        shape = x.shape
+        if index is not None:
+            axis = len(shape) - 1 if self.kind == "linear" else 2
+            x = x.take(index, axis) if isinstance(x, np.ndarray) else x.index_select(axis, torch.from_numpy(index).to(x.device))
+            shape = x.shape
         if self.kind == "conv":
-            x = x if index is None else x.index_select(2, index)
-            return x.reshape(calls, x.shape[1], x.shape[2], -1)
-        return x.reshape(calls, x.shape[1] if x.dim() > 2 else 1, 1, -1)
+            return x.reshape(shape[0] * shape[1], shape[2], -1), shape[1]
+        if self.kind == "linear":
+            lines = x.reshape(-1, 1, shape[-1])
+            return lines, lines.shape[0] // shape[0]
+        rows = shape[1] if len(shape) > 2 else 1
+        return x.reshape(shape[0] * rows, 1, -1), rows
 
     def take_whole(self, x: Tensor, taps: int) -> None:
         """A call whose taps a user's rule gave: all of them are taken as driven."""
         slot = self.slot
         self.slot = slot + 1
         tally = self.tallies[0]
-        tally.save(self._forward)
+        tally.save(self.forward)
         nonzero = tally.see(x)
         tally.add_taps(np.full(1, float(taps)), nonzero, x.numel(), slot)
 
@@ -131,8 +155,8 @@ class Site:
 def read_product(left: Site, right: Site, a: Tensor, b: Tensor) -> None:
     """Two activations a [B, m, k] @ b [B, k, n]: a tap is driven when both are non-zero; taps stand on `left`."""
     one, other = left.tallies[0], right.tallies[0]
-    one.save(left._forward)
-    other.save(right._forward)
+    one.save(left.forward)
+    other.save(right.forward)
     a_mask, b_mask = a != 0, b != 0
     a_lines, b_lines = a_mask.sum(1, dtype=torch.float64), b_mask.sum(2, dtype=torch.float64)  # [B, k]
     taps: Rows = (a_lines * b_lines).sum(1).cpu().numpy()
@@ -154,5 +178,5 @@ def segment_fans(fan: Fan, segments: Sequence[Segment], kind: str) -> Fans:
     if fan.effective is None or all(s.index is None for s in segments):
         return (fan,) * len(segments)
     axis = 1 if kind == "linear" else 0
-    cut = (fan.effective if s.index is None else fan.effective.index_select(axis, s.index) for s in segments)
+    cut = (fan.effective if s.index is None else fan.effective.take(s.index, axis) for s in segments)
     return tuple(Fan(fan.reached, fan.taps, part) for part in cut)

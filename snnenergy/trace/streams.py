@@ -2,13 +2,16 @@
 
 A tally sees batches of calls stacked to lines [calls * rows, channels, positions] and keeps, per call slot and row, the
 non-zero elements, driven taps and effective taps; and over the whole run the set of magnitudes seen, from which the
-domain follows.  Masks are built in a small scratch that stays in cache; sums of float32 integers stay below 2^24.
+domain follows.  On the CPU lines are read as NumPy arrays, whose calls cost a fraction of torch's, in pieces that stay in
+cache; on an accelerator the same sums are made there, with one synchronisation per read.  Sums of float32 integers stay
+below 2^24, so they are exact in any order.
 """
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,37 +26,23 @@ CHUNK = 1 << 18
 SAMPLE = 1024
 
 Rows = NDArray[np.float64]
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Fan:
     """How an input [n, channels, positions] reaches its taps.
 
-    reached: dense synapses per (element, position tap); taps: float32 [positions], or one int for all positions
+    reached: dense synapses per (element, position tap); taps: kernel taps [positions], or one int for all positions
     effective: [channels, positions] non-zero weights met, or None where no weight is zero
     """
 
     reached: int
-    taps: Tensor | int
-    effective: Tensor | None = None
+    taps: Array | int
+    effective: Array | None = None
 
 
 NO_FAN = Fan(0, 0)
-
-
-class Scratch:
-    """Two reusable float32 lines per device, for masks and differences."""
-
-    def __init__(self) -> None:
-        self._lines: dict[torch.device, tuple[Tensor, Tensor]] = {}
-
-    def of(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        lines = self._lines.get(x.device)
-        if lines is None or lines[0].numel() < x.numel():
-            size = max(x.numel(), 1 << 14)
-            lines = (torch.empty(size, device=x.device), torch.empty(size, device=x.device))
-            self._lines[x.device] = lines
-        return lines[0][: x.numel()].view(x.shape), lines[1][: x.numel()].view(x.shape)
 
 
 @dataclass
@@ -65,64 +54,60 @@ class Magnitudes:
     positive: bool = False
     negative: bool = False
 
-    def see(self, x: Tensor, mask: Tensor, spare: Tensor) -> None:
-        """x: values, any shape; mask: 1.0 where x is not zero (at least one is); spare: scratch of the same shape."""
+    @property
+    def usual(self) -> float | None:
+        """The one value that every event of this stream had so far, or None."""
+        return self.seen[0] if len(self.seen) == 1 and self.positive and not self.negative else None
+
+    def see(self, x: Array, nonzero: int) -> None:
+        """x: values of any shape, `nonzero` (at least 1) of them not zero."""
         if self.many:
             return
-        if x.dtype == torch.bool:
-            self._learn_set([1.0], positive=True, negative=False)
+        usual = self.usual
+        if usual is not None and np.count_nonzero(np.equal(x, usual, out=_reuse("hits", np.dtype(np.bool_), x.shape))) == nonzero:
             return
-        if self.seen == [1.0] and self.positive and _equal(x, mask, spare):
+        if np.iscomplexobj(x):
+            self._too_many()
             return
-        if x.is_complex():
-            self.many = True
-            return
-        self._learn(x.abs(), x)
+        self._learn(x)
 
-    def _learn(self, size: Tensor, x: Tensor) -> None:
-        if self._known(size):
-            self._signs(x)
-            return
-        flat = size.reshape(-1)
-        for part in (flat[:: max(1, flat.numel() // SAMPLE)], flat):
-            found = torch.unique(part)
-            found = found[found != 0].to(torch.float64)
-            if found.numel() > MAX_MAGNITUDES or not bool(torch.isfinite(found).all()):
-                self.many = True
-                self.seen = []
+    def _learn(self, x: Array) -> None:
+        size = np.abs(x.reshape(-1)).astype(np.float64) if x.dtype != np.bool_ else x.reshape(-1).astype(np.float64)
+        if not self._known(size):
+            for part in (size[:: max(1, size.size // SAMPLE)], size):
+                found = np.unique(part)
+                found = found[found != 0]
+                if found.size > MAX_MAGNITUDES or not np.isfinite(found).all():
+                    self._too_many()
+                    return
+            self.seen = sorted({*self.seen, *found.tolist()})
+            if len(self.seen) > MAX_MAGNITUDES:
+                self._too_many()
                 return
-        self._learn_set(found.tolist(), positive=False, negative=False)
-        self._signs(x)
+        if not (self.positive and self.negative):
+            self.positive |= bool(x.max() > 0)
+            self.negative |= bool(x.min() < 0)
 
-    def _learn_set(self, found: list[float], *, positive: bool, negative: bool) -> None:
-        self.seen = sorted({*self.seen, *found})
-        self.positive |= positive
-        self.negative |= negative
-        if len(self.seen) > MAX_MAGNITUDES:
-            self.many, self.seen = True, []
+    def _too_many(self) -> None:
+        self.many, self.seen = True, []
 
-    def _known(self, size: Tensor) -> bool:
+    def _known(self, size: Rows) -> bool:
         """Whether every value is zero or a magnitude seen before."""
         if not self.seen:
             return False
-        levels = torch.tensor([0.0, *self.seen], dtype=torch.float64, device=size.device).to(size.dtype)
-        if len(self.seen) == 1:
-            return bool(((size == 0) | (size == levels[1])).all())
-        index = torch.bucketize(size, levels).clamp_(max=len(self.seen))
-        return torch.equal(levels[index], size)
-
-    def _signs(self, x: Tensor) -> None:
-        if not (self.positive and self.negative):
-            low, high = torch.aminmax(x)
-            self.positive |= bool(high > 0)
-            self.negative |= bool(low < 0)
+        levels = np.array([0.0, *self.seen])
+        index = np.searchsorted(levels, size)
+        np.minimum(index, len(self.seen), out=index)
+        return bool((levels[index] == size).all())
 
 
-def _equal(x: Tensor, mask: Tensor, spare: Tensor) -> bool:
-    """x is its own 0/1 mask.  1 - x of a float is 0 or at least 6e-8, so the sum of squares cannot vanish by rounding."""
-    torch.sub(mask, x, out=spare)
-    line = spare.reshape(-1)
-    return bool(torch.dot(line, line) == 0)
+def host(x: Tensor) -> Array:
+    """A tensor as a NumPy array, exactly: half precision becomes float32."""
+    x = x.detach()
+    if x.dtype in (torch.bfloat16, torch.float16):
+        x = x.to(torch.float32)
+    array: Array = x.cpu().resolve_conj().resolve_neg().numpy() if x.is_complex() else x.cpu().numpy()
+    return array
 
 
 class Tally:
@@ -134,40 +119,101 @@ class Tally:
         self.magnitudes = Magnitudes()
         self.value_taps = 0.0  # sum of |value| x driven taps; meaningful while the magnitudes are few
         self.rows: dict[int, Rows] = {}  # rows per call -> [3, slots, rows]: nonzero, driven, effective
-        self._saved: tuple[int, Tally] | None = None
+        self._forward = 0
+        self._before: tuple[Any, ...] = ()
+        self._journal: list[tuple[int, list[int], Rows]] = []
 
-    def read(self, x: Tensor, slots: list[int], fan: Fan, scratch: Scratch) -> None:
-        """x [calls, rows, channels, positions]; slots[i]: which call of its forward the i-th one is."""
-        calls, rows, channels, places = x.shape
-        self.elements += x.numel()
-        lines = x.reshape(calls * rows, channels, places)
-        found = np.zeros((3, calls * rows))
-        step = max(1, CHUNK // max(1, channels * places))
-        width = channels if step > 1 else max(1, CHUNK // max(1, places))
-        for start in range(0, calls * rows, step):
+    def read(self, x: Array | Tensor, slots: list[int], rows: int, fan: Fan) -> None:
+        """x [calls * rows, channels, positions]; slots[i]: which call of its forward the i-th one is."""
+        found = np.zeros((3, x.shape[0]))
+        if isinstance(x, Tensor):
+            self.elements += x.numel()
+            self._read_device(x, found, fan)
+        else:
+            self.elements += x.size
+            self._read_host(x, found, fan)
+        self._add(found, slots, rows)
+
+    def _read_host(self, lines: Array, found: Rows, fan: Fan) -> None:
+        n, channels, places = lines.shape
+        if lines.size <= CHUNK:
+            if lines.size:
+                self._read_part(lines, found, fan, 0)
+            return
+        step = max(1, CHUNK // (channels * places))
+        width = channels if channels * places <= CHUNK else max(1, CHUNK // places)
+        for start in range(0, n, step):
             for first in range(0, channels, width):
                 part = lines[start : start + step, first : first + width]
-                self._read_part(part, found[:, start : start + step], fan, first, scratch)
-        self._add(found.reshape(3, calls, rows), slots, rows)
+                self._read_part(part, found[:, start : start + step], fan, first)
 
-    def _read_part(self, x: Tensor, found: Rows, fan: Fan, first: int, scratch: Scratch) -> None:
+    def _read_part(self, x: Array, found: Rows, fan: Fan, first: int) -> None:
         """Adds the counts of x [n, channels, positions], whose first channel is `first`, to found [3, n]."""
-        mask, spare = scratch.of(x)
-        torch.ne(x, 0, out=mask)
-        n = x.shape[0]
-        nonzero = _row_sums(mask.view(n, -1))
-        if not nonzero.any():
+        n, channels, places = x.shape
+        mask = _flags(x.shape)
+        np.not_equal(x, 0, out=mask)
+        total = int(np.count_nonzero(mask))
+        if not total:
             return
-        self.magnitudes.see(x, mask, spare)
+        if fan.reached:
+            self.magnitudes.see(x, total)
+        elif n == 1:
+            found[0] += total
+            return
+        if self.magnitudes.usual == 1.0 and x.dtype == np.float32:
+            lines = x
+        else:
+            lines = _floats(x.shape)
+            np.copyto(lines, mask)
+        nonzero = total if n == 1 else lines.reshape(n, -1) @ _ones(channels * places)
         found[0] += nonzero
-        driven = nonzero * (fan.reached * fan.taps) if isinstance(fan.taps, int) else _driven(mask, fan.taps) * fan.reached
+        if isinstance(fan.taps, int):
+            driven = nonzero * (float(fan.reached) * fan.taps)
+        else:
+            driven = (lines.reshape(n * channels, places) @ fan.taps).reshape(n, channels).sum(1, dtype=np.float64) * fan.reached
         found[1] += driven
-        found[2] += driven if fan.effective is None else _effective(mask, fan.effective[first : first + x.shape[1]])
+        found[2] += driven if fan.effective is None else _effective(lines, fan.effective[first : first + channels])
+        self._weigh(x, driven, fan)
+
+    def _weigh(self, x: Array, driven: Any, fan: Fan) -> None:
         seen = self.magnitudes.seen
         if len(seen) == 1:
-            self.value_taps += seen[0] * float(driven.sum())
+            self.value_taps += seen[0] * float(np.sum(driven))
         elif seen:
-            self.value_taps += float((x.abs().to(torch.float64) * fan.taps).sum()) * fan.reached
+            size = np.abs(x).astype(np.float64)
+            self.value_taps += float((size * fan.taps).sum()) * fan.reached
+
+    def _read_device(self, x: Tensor, found: Rows, fan: Fan) -> None:
+        """The same on an accelerator: masks and sums stay there, and come over together."""
+        n, channels, places = x.shape
+        mask = x != 0
+        rows = [mask.reshape(n, -1).sum(1, dtype=torch.float64)]
+        if isinstance(fan.taps, int):
+            rows.append(rows[0] * (fan.reached * fan.taps))
+        else:
+            taps = torch.from_numpy(fan.taps).to(x.device, torch.float32)
+            per_line = torch.mv(mask.reshape(n * channels, places).to(torch.float32), taps)
+            rows.append(per_line.view(n, channels).sum(1, dtype=torch.float64) * fan.reached)
+        if fan.effective is None:
+            rows.append(rows[1])
+        else:
+            met = torch.from_numpy(fan.effective).to(x.device)
+            rows.append((mask * met).reshape(n, -1).sum(1, dtype=torch.float64))
+        usual = self.magnitudes.usual
+        usually = (x == usual).sum(dtype=torch.float64) if usual is not None else torch.zeros((), device=x.device)
+        flat = torch.cat([*rows, usually.to(torch.float64).reshape(1)]).cpu().numpy()
+        counts = flat[:-1].reshape(3, n)
+        found += counts
+        total = int(counts[0].sum())
+        if not total or not fan.reached:
+            return
+        if not self.magnitudes.many and flat[-1] != total:
+            self.magnitudes.see(host(x), total)
+        seen = self.magnitudes.seen
+        if len(seen) == 1:
+            self.value_taps += seen[0] * float(counts[1].sum())
+        elif seen:
+            self._weigh(host(x), counts[1], fan)
 
     def _add(self, found: Rows, slots: list[int], rows: int) -> None:
         need = max(slots) + 1
@@ -177,7 +223,9 @@ class Tally:
             if kept is not None:
                 grown[:, : kept.shape[1]] = kept
             self.rows[rows] = kept = grown
-        np.add.at(kept, (slice(None), slots), found)
+        _at(kept, slots, found.reshape(3, len(slots), rows))
+        if self._forward:
+            self._journal.append((rows, slots, found))
 
     def add_taps(self, taps: Rows, nonzero: int, elements: int, slot: int) -> None:
         """Counts found elsewhere (products of activations): taps [rows] of one call; driven equals effective."""
@@ -190,10 +238,10 @@ class Tally:
 
     def see(self, x: Tensor) -> int:
         """Evidence of a whole tensor; returns its non-zero elements."""
-        mask = (x != 0).to(torch.float32)
-        nonzero = int(mask.sum(dtype=torch.float64))
+        values = host(x)
+        nonzero = int(np.count_nonzero(values))
         if nonzero:
-            self.magnitudes.see(x, mask, torch.empty_like(mask))
+            self.magnitudes.see(values, nonzero)
         return nonzero
 
     @property
@@ -213,42 +261,75 @@ class Tally:
             neuron=neuron,
         )
 
-    # A forward that turns out different midway must leave no trace: the first change of a forward saves the state.
+    # A forward that turns out different midway must leave no trace: from its first read on, changes are written down.
     def save(self, forward: int) -> None:
-        if self._saved is None or self._saved[0] != forward:
-            saved = copy.copy(self)
-            saved.magnitudes = copy.copy(self.magnitudes)
-            saved.magnitudes.seen = self.magnitudes.seen[:]
-            saved.rows = {n: kept.copy() for n, kept in self.rows.items()}
-            self._saved = (forward, saved)
+        if self._forward != forward:
+            m = self.magnitudes
+            self._forward, self._journal = forward, []
+            self._before = (self.elements, self.nonzero_only, self.value_taps, m.seen[:], m.many, m.positive, m.negative)
+
+    def settle(self) -> None:
+        """What is read next belongs to forwards that are over."""
+        self._forward, self._journal = 0, []
 
     def restore(self, forward: int) -> None:
-        if self._saved is not None and self._saved[0] == forward:
-            self.__dict__.update(self._saved[1].__dict__)
-            self._saved = None
+        if self._forward != forward:
+            return
+        m = self.magnitudes
+        self.elements, self.nonzero_only, self.value_taps, m.seen, m.many, m.positive, m.negative = self._before
+        for rows, slots, found in self._journal:
+            _at(self.rows[rows], slots, -found.reshape(3, len(slots), rows))
+        self.settle()
 
 
-def _row_sums(mask: Tensor) -> Rows:
-    """Sums of 0/1 rows [n, k], exact."""
-    exact = mask.shape[1] < EXACT_FLOAT32
-    sums: Rows = mask.sum(1, dtype=None if exact else torch.float64).to(torch.float64).cpu().numpy()
-    return sums
-
-
-def _driven(mask: Tensor, taps: Tensor) -> Rows:
-    """mask [n, channels, positions] x kernel taps [positions] -> [n], exact."""
-    n, channels, places = mask.shape
-    per_line = torch.mv(mask.to(taps.dtype).view(n * channels, places), taps)
-    rows: Rows = per_line.view(n, channels).sum(1, dtype=torch.float64).cpu().numpy()
-    return rows
-
-
-def _effective(mask: Tensor, effective: Tensor) -> Rows:
-    """mask [n, channels, positions] x non-zero weights met [channels, positions] -> [n], exact."""
-    n, channels, places = mask.shape
-    if channels == 1 and effective.dtype == torch.float32:
-        taps = torch.mv(mask.view(n, places), effective[0])
+def _at(kept: Rows, slots: list[int], found: Rows) -> None:
+    """kept[:, slots] += found, also when a slot occurs twice."""
+    if len(slots) == 1:
+        kept[:, slots[0]] += found[:, 0]
+    elif slots[-1] - slots[0] == len(slots) - 1 and len(set(slots)) == len(slots):
+        kept[:, slots[0] : slots[-1] + 1] += found
     else:
-        taps = (mask * effective).sum(2).sum(1, dtype=torch.float64)
-    rows: Rows = taps.to(torch.float64).cpu().numpy()
+        np.add.at(kept, (slice(None), slots), found)
+
+
+# Scratch that is written before it is read; fresh pages cost more than the arithmetic on them.
+_scratch: dict[str, Array] = {}
+
+
+def _flags(shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    return _reuse("flags", np.dtype(np.bool_), shape)
+
+
+def _floats(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    return _reuse("floats", np.dtype(np.float32), shape)
+
+
+def _reuse(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
+    size = 1
+    for extent in shape:
+        size *= extent
+    kept = _scratch.get(name)
+    if kept is None or kept.size < size:
+        kept = _scratch[name] = np.empty(max(size, 1 << 14), dtype=dtype)
+    return kept[:size].reshape(shape)
+
+
+@lru_cache(maxsize=256)
+def _ones(n: int) -> NDArray[np.float32]:
+    return np.ones(n, dtype=np.float32)
+
+
+def _effective(lines: Array, effective: Array) -> Rows:
+    """0/1 lines [n, channels, positions] x non-zero weights met [channels, positions] -> [n], exact."""
+    n = lines.shape[0]
+    met = effective.reshape(-1)
+    if met.dtype == np.float32:  # the sum of each channel is exact in float32; whole rows may not be
+        step = max(1, int(EXACT_FLOAT32 // max(1.0, float(effective.sum(1).max(initial=1.0)))))
+        width = effective.shape[1] * step
+        flat = lines.reshape(n, -1)
+        total = np.zeros(n)
+        for start in range(0, met.size, width):
+            total += flat[:, start : start + width] @ met[start : start + width]
+        return total
+    rows: Rows = lines.reshape(n, -1).astype(np.float64) @ met
     return rows

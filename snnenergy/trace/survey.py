@@ -174,6 +174,8 @@ class Survey(TorchDispatchMode):
         else:
             self._arithmetic(path, row(args, out))
             self._note_neuron(entry.name, outs)
+            if entry.name in _COMPARISONS:
+                tag = Tag(producer=path, neuron=tag.neuron, compared=True)
             if len(tensors) == 1 and outs:
                 tag = self.lineage.kept_shape(tensors[0], outs[0], tag)
             if "batch_norm" in entry.name and tensors and self.lineage.of(tensors[0]).linear:
@@ -356,7 +358,7 @@ class Survey(TorchDispatchMode):
         nonzero = self.rec.nonzero_weights(w)
         structure.weights[key] = (w.numel(), nonzero)
         site = self._site((path, key), path, "linear", key, x, 1)
-        self._read(site, x, self._fans(site, w, None, x), w)
+        self._read(site, x, self._fans(site, w, None), w)
 
     def conv(self, x: Tensor, w: Tensor, shape: ConvShape, bias: Tensor | None) -> None:
         n = x.shape[0]
@@ -370,21 +372,21 @@ class Survey(TorchDispatchMode):
         nonzero = self.rec.nonzero_weights(w)
         structure.weights[key] = (w.numel(), nonzero)
         site = self._site((path, key), path, "conv", key, x, 1)
-        self._read(site, x, self._fans(site, w, shape, x), w)
+        self._read(site, x, self._fans(site, w, shape), w)
 
-    def _fans(self, site: Site, w: Tensor, shape: ConvShape | None, x: Tensor) -> Fans:
+    def _fans(self, site: Site, w: Tensor, shape: ConvShape | None) -> Fans:
         """How x reaches the taps of w [k, n], or of a convolution's w; cached while w is a parameter that stays as it is."""
         named = self.lineage.name_of(w) is not None
         effective = None
         if self.rec.nonzero_weights(w) != w.numel():
-            build = (lambda: linear_effective_map(w).unsqueeze(0)) if shape is None else lambda: conv_effective_map(w, shape)
+            build = (lambda: linear_effective_map(w)) if shape is None else lambda: conv_effective_map(w, shape)
             effective = self.rec.effective_map(w, shape, build)
 
         def fan() -> Fan:
-            return Fan(w.shape[1], 1, effective) if shape is None else Fan(shape.reached, positions(shape, x.device), effective)
+            return Fan(w.shape[1], 1, effective) if shape is None else Fan(shape.reached, positions(shape), effective)
 
         if not named:
-            self.rec.remake(site, lambda weight: self._fans(site, weight.t() if shape is None else weight, shape, x))
+            self.rec.remake(site, lambda weight: self._fans(site, weight.t() if shape is None else weight, shape))
         key = (shape or w.shape[1], None if effective is None else id(effective))
         return self.rec.fans(site, key, fan, keep=named or effective is None)
 
@@ -464,7 +466,7 @@ class Survey(TorchDispatchMode):
         if not bool((moved == line).all()) or bool((line == line[0]).all()):
             return (Segment(tag.producer),)
         present = torch.unique(line).tolist()
-        return tuple(Segment(found.names[i], (line == i).nonzero().squeeze(1)) for i in present)
+        return tuple(Segment(found.names[i], (line == i).nonzero().squeeze(1).cpu().numpy()) for i in present)
 
     def _read(self, site: Site, x: Tensor, fans: Fans, w: Tensor) -> None:
         frame = self.frames[-1]

@@ -544,7 +544,8 @@ class Counts:
     def to_dict(self) -> dict[str, Any]:
         from snnenergy import counts_json
 
-        return counts_json.encode(self)
+        document: dict[str, Any] = counts_json.encode(self)
+        return document
 
     @classmethod
     def from_dict(cls, document: object) -> Self:
@@ -652,7 +653,9 @@ def _merge_uncounted(*ledgers: Iterable[Uncounted]) -> tuple[Uncounted, ...]:
     for row in (r for ledger in ledgers for r in ledger):
         key = (row.path, row.op, row.reason)
         seen = rows.get(key)
-        rows[key] = row if seen is None else dataclasses.replace(
-            row, calls=row.calls + seen.calls, parameters=max(row.parameters, seen.parameters)
+        rows[key] = (
+            row
+            if seen is None
+            else dataclasses.replace(row, calls=row.calls + seen.calls, parameters=max(row.parameters, seen.parameters))
         )
     return tuple(rows[key] for key in sorted(rows))

@@ -72,7 +72,9 @@ T = TypeVar("T", bound=C.Counts)
 
 def decode(cls: type[T], document: object) -> T:
     if not isinstance(document, dict) or "schema_version" not in document:
-        raise CountsError("not a Counts document: no schema_version; expected the JSON that `snnenergy profile --json` writes")
+        raise CountsError(
+            "not a Counts document: no schema_version; expected the JSON that `snnenergy profile --json` writes"
+        )
     version = document["schema_version"]
     if version != C.SCHEMA_VERSION:
         raise CountsError(f"Counts schema_version {version!r}: this version of snnenergy reads {C.SCHEMA_VERSION}")

@@ -1,17 +1,17 @@
 """Every error a user can meet, as one tree; the command line turns each into one sentence and its exit code.
 
-    SnnEnergyError                  base; never raised itself
-    ├── UsageError            2     arguments, configuration, inputs that do not fit, the model's forward raised
-    │   ├── InputError        2     an input file or shape that cannot be used
-    │   ├── ForwardError      2     the model's own forward raised; the cause is chained
-    │   ├── TimeAxisError     2     time axis or sample axis cannot be known; says what to pass
-    │   ├── CountsError       2     a Counts file that is not one, or parts that do not add up
-    │   └── ProfileError      2     a hardware profile: file:line:col: key: what was found, what was expected
-    │       └── UnknownHardwareError 2   no such chip; says the nearest names
-    ├── UnsafeModelError      3     a model file refused: unsafe or unreadable
-    ├── BudgetError           1     a budget is broken or a strict fit failed
-    ├── CoverageError         4     less was counted than was demanded
-    └── NotComparableError    5     baseline missing, or counts of different conditions
+SnnEnergyError                  base; never raised itself
+├── UsageError            2     arguments, configuration, inputs that do not fit, the model's forward raised
+│   ├── InputError        2     an input file or shape that cannot be used
+│   ├── ForwardError      2     the model's own forward raised; the cause is chained
+│   ├── TimeAxisError     2     time axis or sample axis cannot be known; says what to pass
+│   ├── CountsError       2     a Counts file that is not one, or parts that do not add up
+│   └── ProfileError      2     a hardware profile: file:line:col: key: what was found, what was expected
+│       └── UnknownHardwareError 2   no such chip; says the nearest names
+├── UnsafeModelError      3     a model file refused: unsafe or unreadable
+├── BudgetError           1     a budget is broken or a strict fit failed
+├── CoverageError         4     less was counted than was demanded
+└── NotComparableError    5     baseline missing, or counts of different conditions
 """
 
 from __future__ import annotations

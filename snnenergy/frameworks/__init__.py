@@ -6,7 +6,7 @@ imported: only classes of modules the user brought are looked at, by their defin
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,15 +17,16 @@ _ADAPTERS = (spikingjelly, snntorch, norse, sinabs, bindsnet, plain)
 
 @dataclass(frozen=True, slots=True)
 class TimeLayout:
-    """How a framework lays time out inside one call.
+    """What a module states about time.
 
-    axis: time axis of the model's input; folded: batch and time share axis 0 of every layer's input
-    order: `TN` (time-major rows) or `NT` (sample-major rows)
+    steps: T; order: how rows of a layer's axis 0 fold, `TN` (time-major) or `NT` (sample-major)
+    folded: one call runs all steps; axis: time axis of the model's own input, where that is known too
     """
 
-    steps: int | None
-    axis: int | None
+    steps: int
     order: str = "TN"
+    folded: bool = True
+    axis: int | None = None
     source: str = ""
 
 
@@ -43,11 +44,16 @@ def neuron_model_of_class(qualified: str) -> str | None:
     return plain.by_name(qualified.rpartition(".")[2])
 
 
-def time_layout(modules: Iterator[Any], inputs: tuple[Any, ...]) -> TimeLayout | None:
-    """The layout a framework's own modules state (SpikingJelly's step_mode, sinabs' squeezed layers), or None."""
-    rows = list(modules)
-    for adapter in (spikingjelly, sinabs, plain):
-        stated: Mapping[str, Any] | None = adapter.time_layout(rows, inputs)
+def neuron_layout(module: Any, shape: tuple[int, ...]) -> TimeLayout | None:
+    """What a neuron that was called on an input of `shape` says about time; None: one call is one step."""
+    for adapter in (spikingjelly, snntorch, norse, sinabs):
+        stated: Mapping[str, Any] | None = adapter.time_layout(module, shape)
         if stated is not None:
             return TimeLayout(**stated)
     return None
+
+
+def input_layout(modules: Iterable[Any], shape: tuple[int, ...] | None) -> TimeLayout | None:
+    """What torch's own recurrent layers say about the model's input; None: nothing."""
+    stated = plain.input_layout(modules, shape)
+    return TimeLayout(**stated) if stated is not None else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from snnenergy.frameworks.classes import lookup
@@ -31,3 +32,10 @@ NEURONS = {
 
 def neuron_model(module: Any) -> str | None:
     return lookup(module, "norse", NEURONS)
+
+
+def time_layout(module: Any, shape: tuple[int, ...]) -> Mapping[str, Any] | None:
+    sequence = {name: model for name, model in NEURONS.items() if not name.endswith("Cell")}
+    if lookup(module, "norse", sequence) is None or not shape:
+        return None
+    return {"steps": shape[0], "order": "TN", "source": f"Norse {type(module).__name__} (T, N, ...)"}

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
-
-from snnenergy.frameworks.classes import first_shape
 
 NAMES = {
     "ALIF": "ALIF",
@@ -32,11 +30,10 @@ def neuron_model(module: Any) -> str | None:
     return by_name(type(module).__name__)
 
 
-def time_layout(modules: Sequence[Any], inputs: tuple[Any, ...]) -> Mapping[str, Any] | None:
+def input_layout(modules: Iterable[Any], shape: tuple[int, ...] | None) -> Mapping[str, Any] | None:
     """torch's own recurrent layers read T x N x F (N x T x F with batch_first) where they take the model's input as it is."""
-    shape = first_shape(inputs)
     recurrent = [m for m in modules if any(c.__name__ == "RNNBase" for c in type(m).__mro__)]
     if not recurrent or not shape or len(shape) not in (2, 3) or shape[-1] != recurrent[0].input_size:
         return None
     axis = 1 if recurrent[0].batch_first and len(shape) == 3 else 0
-    return {"steps": shape[axis], "axis": axis, "order": "TN", "source": f"{type(recurrent[0]).__name__} layout"}
+    return {"steps": shape[axis], "axis": axis, "folded": False, "source": f"{type(recurrent[0]).__name__} layout"}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from snnenergy.frameworks.classes import first_shape, lookup
+from snnenergy.frameworks.classes import lookup
 
 NEURONS = {
     "IAF": "IF",
@@ -25,16 +25,12 @@ def neuron_model(module: Any) -> str | None:
     return lookup(module, "sinabs", NEURONS)
 
 
-def time_layout(modules: Sequence[Any], inputs: tuple[Any, ...]) -> Mapping[str, Any] | None:
-    neurons = [m for m in modules if neuron_model(m) is not None]
-    squeezed = [m for m in neurons if type(m).__name__.endswith("Squeeze")]
-    shape = first_shape(inputs)
-    if squeezed:
-        steps, batch = getattr(squeezed[0], "num_timesteps", -1), getattr(squeezed[0], "batch_size", -1)
-        if (steps is None or steps <= 0) and batch and batch > 0 and shape:
-            steps = shape[0] // batch
-        known = steps if steps and steps > 0 else None
-        return {"steps": known, "axis": None, "order": "NT", "source": "sinabs squeezed layers"}
-    if neurons and shape and len(shape) > 2:
-        return {"steps": shape[1], "axis": 1, "order": "NT", "source": "sinabs layers (N, T, ...)"}
-    return None
+def time_layout(module: Any, shape: tuple[int, ...]) -> Mapping[str, Any] | None:
+    if neuron_model(module) is None or not shape:
+        return None
+    if not type(module).__name__.endswith("Squeeze"):
+        return {"steps": shape[1], "order": "NT", "source": "sinabs (N, T, ...)"} if len(shape) > 2 else None
+    steps, batch = getattr(module, "num_timesteps", None), getattr(module, "batch_size", None)
+    if not steps or steps < 0:
+        steps = shape[0] // batch if batch and batch > 0 else None
+    return {"steps": steps, "order": "NT", "source": "sinabs squeezed layers (N T, ...)"} if steps else None

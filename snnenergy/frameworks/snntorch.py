@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from snnenergy.frameworks.classes import lookup
@@ -23,3 +24,9 @@ NEURONS = {
 
 def neuron_model(module: Any) -> str | None:
     return lookup(module, "snntorch", NEURONS)
+
+
+def time_layout(module: Any, shape: tuple[int, ...]) -> Mapping[str, Any] | None:
+    if lookup(module, "snntorch", {"LeakyParallel": "LIF"}) is None or not shape:
+        return None
+    return {"steps": shape[0], "order": "TN", "source": "snnTorch LeakyParallel (T, N, ...)"}

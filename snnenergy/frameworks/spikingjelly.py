@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from snnenergy.frameworks.classes import first_shape, lookup
+from snnenergy.frameworks.classes import lookup
 
 NEURONS = {
     "IFNode": "IF",
@@ -33,9 +33,7 @@ def neuron_model(module: Any) -> str | None:
     return lookup(module, "spikingjelly", NEURONS)
 
 
-def time_layout(modules: Sequence[Any], inputs: tuple[Any, ...]) -> Mapping[str, Any] | None:
-    multi = any(neuron_model(m) is not None and getattr(m, "step_mode", "s") == "m" for m in modules)
-    shape = first_shape(inputs)
-    if not multi or not shape:
+def time_layout(module: Any, shape: tuple[int, ...]) -> Mapping[str, Any] | None:
+    if lookup(module, "spikingjelly", NEURONS) is None or getattr(module, "step_mode", "s") != "m" or not shape:
         return None
-    return {"steps": None, "axis": 0, "order": "TN", "source": 'SpikingJelly step_mode "m"'}
+    return {"steps": shape[0], "order": "TN", "source": 'SpikingJelly step_mode "m"'}

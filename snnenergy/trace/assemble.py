@@ -36,7 +36,10 @@ def assemble(rec: Recorder) -> Counts:
     layers = tuple(
         _layer(rec, s, work[path], sites.get(path, []), time_steps, order) for path, s in rec.structures.items() if path in work
     )
+    moved = sum(layer.kernels for layer in layers if _empty(layer))
     layers = tuple(layer for layer in layers if not _empty(layer))
+    if moved:
+        layers += (LayerCounts("(copies)", op="copy", kernels=moved),)
     used = set().union(*(p.used for p in plans)) if plans else set()
     return Counts(
         model=rec.name,
@@ -54,8 +57,8 @@ def assemble(rec: Recorder) -> Counts:
 
 
 def _empty(layer: LayerCounts) -> bool:
-    """A path that only moved values: its kernels count for the run, but it is no layer of arithmetic."""
-    figures = (layer.dense_macs, layer.adds, layer.muls, layer.compares, layer.specials, layer.updates, layer.kernels)
+    """A path that only moved values: its kernels are launched, but it is no layer of arithmetic."""
+    figures = (layer.dense_macs, layer.adds, layer.muls, layer.compares, layer.specials, layer.updates)
     return layer.role == "other" and not any(figures)
 
 
@@ -131,7 +134,7 @@ def _with_units(stream: Stream, tally: Tally, site: Site) -> Stream:
     own = scale is stream.evidence or site.partner is None
     source = tally if own or site.partner is None else site.partner.tallies[0]
     unit = scale.unit
-    return replace(stream, unit_taps=None if unit is None else round(source.value_taps / unit))
+    return replace(stream, unit_taps=None if unit is None else round((source.value_taps if site.partner is not None else source.weighed) / unit))
 
 
 def _per_step(inputs: list[Site], spikes: Site | None, steps: int | None, order: str) -> PerStep | None:

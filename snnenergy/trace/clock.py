@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,24 +33,34 @@ def read(
     layer_calls: Iterable[int],
     selects: Mapping[int, int],
     unbatched: bool,
+    conv_rows: int | None,
 ) -> Clock:
-    """The clock of one forward whose first input has `shape`; raises TimeAxisError where samples cannot be known."""
-    looped = _loop(neuron_calls, layer_calls)
-    order, source = "TN", ""
+    """The clock of one forward whose first input has `shape`; raises TimeAxisError where samples cannot be known.
+
+    neuron_calls, layer_calls: how often each ran; selects: slices the model took off its input, per axis;
+    conv_rows: rows of the first convolution, which are samples x steps where a framework folds them.
+    """
+    order = stated.order if stated is not None else "TN"
     if time_axis is not None:
-        axis: int | None = _axis(time_axis, shape)
-        steps, source = (shape[axis] if shape and axis is not None else looped), "time_axis given"
+        axis = _axis(time_axis, shape)
+        clock = Clock(shape[axis] if shape else None, axis, 0, order, "time_axis given")
     elif stated is not None:
-        axis, order, source = stated.axis, stated.order, stated.source
-        steps = stated.steps or (shape[axis] if shape and axis is not None else None)
+        axis = stated.axis if stated.axis is not None else _folded_axis(shape, stated, conv_rows)
+        clock = Clock(stated.steps, axis, 0, order, stated.source)
+        if samples is None and stated.folded and conv_rows and conv_rows % stated.steps == 0:
+            samples = conv_rows // stated.steps
     else:
-        steps, axis = looped, _taken_axis(selects, looped)
-        source = "a loop inside forward" if looped else ""
-        if axis is not None and shape:
-            steps = steps or shape[axis]
-    if samples is None:
-        samples = _samples(shape, axis, steps, order, unbatched, stated)
-    return Clock(steps, axis, samples, order, source)
+        steps = _loop(neuron_calls, layer_calls)
+        clock = Clock(steps, _taken_axis(selects, steps), 0, order, "a loop inside forward" if steps else "")
+    return replace(clock, samples=_samples(shape, clock.axis, unbatched) if samples is None else samples)
+
+
+def _folded_axis(shape: tuple[int, ...] | None, stated: TimeLayout, conv_rows: int | None) -> int | None:
+    """Where the T steps that a framework's layers saw lie in the model's own input; None: it was repeated, or is folded."""
+    axis = 0 if stated.order == "TN" else 1
+    if not shape or len(shape) <= axis or shape[axis] != stated.steps:
+        return None
+    return None if conv_rows is not None and len(shape) > 1 and conv_rows not in (shape[0] * shape[1], shape[0]) else axis
 
 
 def _loop(neuron_calls: Iterable[int], layer_calls: Iterable[int]) -> int | None:
@@ -77,15 +87,11 @@ def _axis(time_axis: int, shape: tuple[int, ...] | None) -> int:
     return time_axis % len(shape)
 
 
-def _samples(
-    shape: tuple[int, ...] | None, axis: int | None, steps: int | None, order: str, unbatched: bool, stated: TimeLayout | None
-) -> int:  # fmt: skip
+def _samples(shape: tuple[int, ...] | None, axis: int | None, unbatched: bool) -> int:
     if shape is None:
         raise TimeAxisError("the number of samples cannot be known: no input is a tensor; pass samples=N")
     if unbatched or len(shape) <= 1:
         return 1
-    if stated is not None and stated.axis is None and order == "NT" and steps:
-        return max(1, shape[0] // steps) if shape[0] >= steps and shape[0] % steps == 0 else shape[0]
     if axis is None:
         return shape[0]
     if len(shape) == 2:

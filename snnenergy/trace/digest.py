@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.weak import WeakTensorKeyDictionary
 
-_known: weakref.WeakKeyDictionary[Tensor, tuple[tuple[Any, ...], bytes]] = weakref.WeakKeyDictionary()
+_known: MutableMapping[Tensor, tuple[tuple[Any, ...], bytes]] = WeakTensorKeyDictionary()
 
 
 def _content(t: Tensor) -> Any:

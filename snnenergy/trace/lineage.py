@@ -38,6 +38,7 @@ class Tag:
     pad: tuple[tuple[int, int], ...] = ()
     shape: tuple[int, ...] = ()
     segments: Segments | None = None
+    roots: frozenset[int] = frozenset()  # storages of the parameters a weight was computed from
 
 
 UNKNOWN = Tag()
@@ -63,6 +64,7 @@ class Lineage:
     def __init__(self, model: nn.Module, plain_name: Any) -> None:
         self.owners: dict[int, list[Named]] = {}
         self._tags: dict[int, Tag] = {}
+        self._tensors: dict[int, list[Tensor]] = {}
         for kind, rows in ((True, model.named_parameters()), (False, model.named_buffers())):
             for name, t in rows:
                 if t.layout != torch.strided:
@@ -70,8 +72,10 @@ class Lineage:
                 start = t.storage_offset()
                 row = Named(plain_name(name), start, start + max(1, t.numel()), kind)
                 self.owners.setdefault(storage(t), []).append(row)
+                self._tensors.setdefault(storage(t), []).append(t)
         self._base = {
-            key: Tag(level=PARAMETER if any(r.parameter for r in rows) else BUFFER) for key, rows in self.owners.items()
+            key: Tag(level=PARAMETER if any(r.parameter for r in rows) else BUFFER, roots=frozenset((key,)))
+            for key, rows in self.owners.items()
         }
 
     def begin(self, inputs: Iterable[Tensor]) -> None:
@@ -94,9 +98,12 @@ class Lineage:
     def wrote(self, tensors: Sequence[Tensor], outs: Sequence[Tensor], tag: Tag) -> None:
         """Tag the outputs of an op that computes; aliases of an input (in-place) lose what no longer holds."""
         sources = {storage(t) for t in tensors}
-        level = min((self._tags.get(key, UNKNOWN).level for key in sources), default=ACTIVATION)
+        known = [self._tags.get(key, UNKNOWN) for key in sources]
+        level = min((t.level for t in known), default=ACTIVATION)
+        if level:
+            tag = replace(tag, level=level, roots=_roots(known))
         for out in outs:
-            self._tags[storage(out)] = replace(tag, level=level)
+            self._tags[storage(out)] = tag
 
     def moved(self, tensors: Sequence[Tensor], outs: Sequence[Tensor], func: Any, args: Any, kwargs: Any) -> None:
         """Outputs of an op that only moves values: they keep their origin; labels of a `cat` are moved the same way."""
@@ -113,6 +120,7 @@ class Lineage:
                 inputs=bool(tags) and all(t.inputs for t in tags),
                 compared=bool(tags) and all(t.compared for t in tags),
                 segments=self._move_labels(tensors, tags, out, func, args, kwargs),
+                roots=_roots(tags),
             )
 
     def joined(self, tensors: Sequence[Tensor], out: Tensor, func: Any, axis: int) -> None:
@@ -138,7 +146,13 @@ class Lineage:
             compared=all(t.compared for t in tags),
             producer=tags[0].producer if len({t.producer for t in tags}) == 1 else None,
             segments=merged,
+            roots=_roots(tags),
         )
+
+    def sources_of(self, t: Tensor) -> tuple[Tensor, ...]:
+        """The parameters and buffers a weight was computed from; empty where it was not from those alone."""
+        tag = self.of(t)
+        return tuple(p for key in tag.roots for p in self._tensors.get(key, ())) if tag.level else ()
 
     def segments_of(self, t: Tensor) -> Segments | None:
         """Labels that belong to exactly this shape; a view that was not followed has none."""
@@ -176,6 +190,10 @@ class Lineage:
             pairs += [(0, 0)] * (source.dim() - 2 - len(pairs))
             tag = replace(tag, pad=tuple(reversed(pairs)), shape=tuple(out.shape))
         self._tags[key] = tag
+
+
+def _roots(tags: Iterable[Tag]) -> frozenset[int]:
+    return frozenset().union(*(t.roots for t in tags if t.level))
 
 
 def _distinct(names: Sequence[str]) -> tuple[str, ...]:

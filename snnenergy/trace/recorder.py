@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from snnenergy.counts import Counts
-from snnenergy.frameworks import time_layout
+from snnenergy.frameworks import input_layout
 from snnenergy.trace import clock, digest
 from snnenergy.trace.assemble import assemble
 from snnenergy.trace.fanout import ConvShape
@@ -126,9 +126,9 @@ class Recorder:
     def _look_at(self, modules: list[nn.Module]) -> None:
         scripted = any(isinstance(m, torch.jit.ScriptModule) for m in modules)
         self.opaque = isinstance(self.model, torch.jit.ScriptModule)
-        self._fused = any(isinstance(m, FUSED) for m in modules)
-        self._wakeable = not scripted and not self._fused
-        self._hookable = not scripted and not self._fused
+        fused = any(isinstance(m, FUSED) for m in modules)
+        self._from_outside = fused or self.opaque
+        self._wakeable = self._hookable = not scripted and not fused
         for module in modules:
             if is_exported(module):
                 assert isinstance(module, torch.fx.GraphModule)
@@ -144,8 +144,8 @@ class Recorder:
         self._stack.callback(module.__dict__.pop, "forward", None)
 
     def _hook_entries(self) -> None:
-        """Any module may be called first; inside a fused layer only global hooks do not change the kernel."""
-        if self._fused:
+        """Any module may be called first; only global hooks leave a fused layer its kernel, or reach a ScriptModule."""
+        if self._from_outside:
             register = torch.nn.modules.module.register_module_forward_pre_hook
             self._stack.callback(register(lambda m, args: self._entered(m, args, {})).remove)
             return
@@ -153,7 +153,10 @@ class Recorder:
         for module in self.names.modules:
             if isinstance(module, torch.jit.ScriptModule) and module is not self.model:
                 continue
-            handle = module.register_forward_pre_hook(self._entered, prepend=True, with_kwargs=True)
+            whole = module is self.model or next(module.children(), None) is not None
+            handle = module.register_forward_pre_hook(
+                self._entered if whole else self._entered_leaf, prepend=True, with_kwargs=whole
+            )
             self._entry_hooks[id(module)] = handle
             self._stack.callback(handle.remove)
 
@@ -161,13 +164,17 @@ class Recorder:
         if self.depth == 0 and self.here() and self.names.get(module) is not None:
             self.enter(module, args, kwargs)
 
+    def _entered_leaf(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        if not self.depth:
+            self._entered(module, args, {})
+
     def here(self) -> bool:
         return threading.get_ident() == self._thread
 
     # ---- one forward
     def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """The outermost module was called: survey or watch until it returns."""
-        if self._fused:
+        if self._from_outside:
             register = torch.nn.modules.module.register_module_forward_hook
 
             def after(m: nn.Module, args: Any, out: Any) -> None:
@@ -288,7 +295,8 @@ class Recorder:
         try:
             when = clock.read(
                 self._shape,
-                stated=time_layout(iter(self.names.modules), tuple(self._inputs)),
+                stated=forward.stated or input_layout(self.names.modules, self._shape),
+                conv_rows=forward.conv_rows,
                 time_axis=self._time_axis,
                 samples=self._samples,
                 neuron_calls=forward.fired.values(),
@@ -412,17 +420,6 @@ class Recorder:
         if found is None:
             found = self._fans[full] = segment_fans(make(), site.segments, site.kind)
         return found
-
-    def fresh_fans(self, site: Site, module: nn.Module, old: Fans) -> Fans:
-        """Fans of a weight that is computed anew in every call."""
-        weight = module.__dict__["weight"]
-        remade = self._weights.get(("volatile", id(site)))
-        assert remade is not None
-        fans: Fans = remade(weight)
-        return fans
-
-    def remake(self, site: Site, make: Callable[[Tensor], Fans]) -> None:
-        self._weights[("volatile", id(site))] = make
 
     def nonzero_weights(self, w: Tensor) -> int:
         key = self._weight_key(w)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from snnenergy.frameworks import neuron_model, neuron_model_of_class
+from snnenergy.frameworks import neuron_layout, neuron_model, neuron_model_of_class
 from snnenergy.trace.survey import Frame, Survey
 
 if TYPE_CHECKING:
@@ -97,6 +97,8 @@ def surveyed_modules(rec: Recorder, survey: Survey, done: Callable[[Frame, nn.Mo
             with torch.no_grad():
                 if named.neuron is not None and frame.neuron == named.path:
                     survey.note_output(named.path, out)
+                    if survey.forward.stated is None and frame.argument is not None:
+                        survey.forward.stated = neuron_layout(module, tuple(frame.argument.shape))
                 done(frame, module)
         finally:
             survey.paused = False

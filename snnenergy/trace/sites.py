@@ -6,8 +6,9 @@ costs a few operator calls whatever the size.  Large inputs are read at once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,12 @@ import torch
 from torch import Tensor
 
 from snnenergy.counts import Domain
+from snnenergy.trace.fanout import EXACT_FLOAT32
 from snnenergy.trace.streams import NO_FAN, Array, Fan, Rows, Tally, host
 
-SMALL = 1 << 14
+SMALL = 1 << 15
 """Inputs of at most this many elements are buffered."""
-FULL = 1 << 16
+FULL = 1 << 17
 """Elements a buffer holds at most before it is read."""
 FAR = 1 << 24
 """The same on an accelerator, where a read is a synchronisation."""
@@ -50,6 +52,7 @@ class Site:
         self.tallies = [Tally() for _ in segments]
         self.partner: Site | None = None
         self.neuron = True  # every value so far came from a spiking neuron
+        self.rank = 0  # of a convolution's kernel input: batch, channel and spatial axes
         self.slot = 0  # calls so far in the open forward
         self.forward = 0
         self._fans: Fans = OUTPUT_FANS
@@ -130,12 +133,13 @@ class Site:
     def _lines(self, x: Any, index: Array | None) -> tuple[Any, int]:
         """[calls, *shape] -> [calls * rows, channels, positions], and rows per call."""
         shape = x.shape
+        channels = len(shape) - 1 if self.kind == "linear" else len(shape) - (self.rank - 1)
         if index is not None:
-            axis = len(shape) - 1 if self.kind == "linear" else 2
-            x = x.take(index, axis) if isinstance(x, np.ndarray) else x.index_select(axis, torch.from_numpy(index).to(x.device))
+            x = x.take(index, channels) if isinstance(x, np.ndarray) else _pick(x, index, channels)
             shape = x.shape
-        if self.kind == "conv":
-            return x.reshape(shape[0] * shape[1], shape[2], -1), shape[1]
+        if self.kind == "conv":  # [calls, ..., channels, *sizes]: steps and samples may be apart still
+            rows = math.prod(shape[1:channels])
+            return x.reshape(shape[0] * rows, shape[channels], -1), rows
         if self.kind == "linear":
             lines = x.reshape(-1, 1, shape[-1])
             return lines, lines.shape[0] // shape[0]
@@ -148,8 +152,12 @@ class Site:
         self.slot = slot + 1
         tally = self.tallies[0]
         tally.save(self.forward)
-        nonzero = tally.see(x)
+        nonzero = tally.see(host(x))
         tally.add_taps(np.full(1, float(taps)), nonzero, x.numel(), slot)
+
+
+def _pick(x: Tensor, index: Array, axis: int) -> Tensor:
+    return x.index_select(axis, torch.from_numpy(index).to(x.device))
 
 
 def read_product(left: Site, right: Site, a: Tensor, b: Tensor) -> None:
@@ -157,20 +165,27 @@ def read_product(left: Site, right: Site, a: Tensor, b: Tensor) -> None:
     one, other = left.tallies[0], right.tallies[0]
     one.save(left.forward)
     other.save(right.forward)
-    a_mask, b_mask = a != 0, b != 0
-    a_lines, b_lines = a_mask.sum(1, dtype=torch.float64), b_mask.sum(2, dtype=torch.float64)  # [B, k]
-    taps: Rows = (a_lines * b_lines).sum(1).cpu().numpy()
-    nonzero_a, nonzero_b = one.see(a), other.see(b)
-    one.add_taps(taps, nonzero_a, a.numel(), left.slot)
+    left_values, right_values = host(a), host(b)
+    a_lines, b_lines = _lines(left_values != 0, 1), _lines(right_values != 0, 2)  # [B, k]
+    taps: Rows = (a_lines * b_lines).sum(1)
+    one.add_taps(taps, one.see(left_values), a.numel(), left.slot)
     other.elements += b.numel()
-    other.nonzero_only += nonzero_b
+    other.nonzero_only += other.see(right_values)
     left.slot += 1
     right.slot += 1
     # sum of |value| x taps, by either operand: which of them weighs the unit taps follows from the domains at the end
-    if one.magnitudes.seen:
-        one.value_taps += float((a.abs().to(torch.float64).sum(1) * b_lines).sum())
-    if other.magnitudes.seen:
-        other.value_taps += float((a_lines * b.abs().to(torch.float64).sum(2)).sum())
+    one.value_taps += float((np.abs(left_values).sum(1, dtype=np.float64) * b_lines).sum())
+    other.value_taps += float((a_lines * np.abs(right_values).sum(2, dtype=np.float64)).sum())
+
+
+def _lines(mask: Array, axis: int) -> Rows:
+    """Sums of a mask [B, m, k] over m, or [B, k, n] over n, as products with ones."""
+    values = mask.astype(np.float32)
+    if mask.shape[axis] >= EXACT_FLOAT32:
+        values = values.astype(np.float64)
+    ones = np.ones(mask.shape[axis], dtype=values.dtype)
+    rows: Rows = (ones @ values if axis == 1 else values @ ones).astype(np.float64)
+    return rows
 
 
 def segment_fans(fan: Fan, segments: Sequence[Segment], kind: str) -> Fans:
@@ -179,4 +194,4 @@ def segment_fans(fan: Fan, segments: Sequence[Segment], kind: str) -> Fans:
         return (fan,) * len(segments)
     axis = 1 if kind == "linear" else 0
     cut = (fan.effective if s.index is None else fan.effective.take(s.index, axis) for s in segments)
-    return tuple(Fan(fan.reached, fan.taps, part) for part in cut)
+    return tuple(replace(fan, effective=part) for part in cut)

@@ -35,11 +35,24 @@ class Fan:
 
     reached: dense synapses per (element, position tap); taps: kernel taps [positions], or one int for all positions
     effective: [channels, positions] non-zero weights met, or None where no weight is zero
+    copies: how often each position occurs in the padded input that the kernel sees, whose positions are `padded`
     """
 
     reached: int
     taps: Array | int
     effective: Array | None = None
+    copies: Array | None = None
+    padded: int = 0
+
+    @property
+    def exact(self) -> bool:
+        """Whether sums of these taps over all positions stay exact in float32."""
+        arrays = [a for a in (self.taps, self.effective) if isinstance(a, np.ndarray)]
+        return all(a.dtype == np.float32 for a in arrays)
+
+    def elements(self, size: int, places: int) -> int:
+        """Elements the kernel sees when `size` arrive, `places` to a channel."""
+        return size if self.copies is None else size // places * self.padded
 
 
 NO_FAN = Fan(0, 0)
@@ -64,8 +77,10 @@ class Magnitudes:
         if self.many:
             return
         usual = self.usual
-        if usual is not None and np.count_nonzero(np.equal(x, usual, out=_reuse("hits", np.dtype(np.bool_), x.shape))) == nonzero:
-            return
+        if usual is not None:
+            hits = np.equal(x, usual, out=_reuse("hits", _BOOL, x.shape))
+            if np.count_nonzero(hits) == nonzero:
+                return
         if np.iscomplexobj(x):
             self._too_many()
             return
@@ -95,9 +110,17 @@ class Magnitudes:
         """Whether every value is zero or a magnitude seen before."""
         if not self.seen:
             return False
+        unit = self.seen[0]
+        steps = [s / unit for s in self.seen]
+        if all(s.is_integer() for s in steps) and steps[-1] < SAMPLE:  # a lattice: look up, not search
+            multiple = size / unit
+            index = np.minimum(multiple, steps[-1]).astype(np.int64)
+            rungs = np.full(int(steps[-1]) + 1, -1.0)
+            rungs[[0, *map(int, steps)]] = [0.0, *self.seen]
+            if (rungs[index] == size).all():
+                return True
         levels = np.array([0.0, *self.seen])
-        index = np.searchsorted(levels, size)
-        np.minimum(index, len(self.seen), out=index)
+        index = np.minimum(np.searchsorted(levels, size), len(self.seen))
         return bool((levels[index] == size).all())
 
 
@@ -117,7 +140,7 @@ class Tally:
         self.elements = 0
         self.nonzero_only = 0  # events of an operand whose taps stand on its partner
         self.magnitudes = Magnitudes()
-        self.value_taps = 0.0  # sum of |value| x driven taps; meaningful while the magnitudes are few
+        self.value_taps = 0.0  # sum of |value| x driven taps, once there are several magnitudes
         self.rows: dict[int, Rows] = {}  # rows per call -> [3, slots, rows]: nonzero, driven, effective
         self._forward = 0
         self._before: tuple[Any, ...] = ()
@@ -125,13 +148,16 @@ class Tally:
 
     def read(self, x: Array | Tensor, slots: list[int], rows: int, fan: Fan) -> None:
         """x [calls * rows, channels, positions]; slots[i]: which call of its forward the i-th one is."""
+        alone = self.magnitudes.seen[0] if len(self.magnitudes.seen) == 1 else 0.0
         found = np.zeros((3, x.shape[0]))
         if isinstance(x, Tensor):
-            self.elements += x.numel()
+            self.elements += fan.elements(x.numel(), x.shape[2])
             self._read_device(x, found, fan)
         else:
-            self.elements += x.size
+            self.elements += fan.elements(x.size, x.shape[2])
             self._read_host(x, found, fan)
+        if len(self.magnitudes.seen) > 1:
+            self._weigh(host(x) if isinstance(x, Tensor) else x, alone, fan)
         self._add(found, slots, rows)
 
     def _read_host(self, lines: Array, found: Rows, fan: Fan) -> None:
@@ -150,7 +176,7 @@ class Tally:
     def _read_part(self, x: Array, found: Rows, fan: Fan, first: int) -> None:
         """Adds the counts of x [n, channels, positions], whose first channel is `first`, to found [3, n]."""
         n, channels, places = x.shape
-        mask = _flags(x.shape)
+        mask = _reuse("flags", _BOOL, x.shape)
         np.not_equal(x, 0, out=mask)
         total = int(np.count_nonzero(mask))
         if not total:
@@ -161,33 +187,38 @@ class Tally:
             found[0] += total
             return
         if self.magnitudes.usual == 1.0 and x.dtype == np.float32:
-            lines = x
+            lines = x  # the values are their own mask
         else:
-            lines = _floats(x.shape)
+            lines = _reuse("floats", _FLOAT32, x.shape)
             np.copyto(lines, mask)
-        nonzero = total if n == 1 else lines.reshape(n, -1) @ _ones(channels * places)
-        found[0] += nonzero
+        nonzero: Any = total
+        if fan.copies is not None:
+            nonzero = _driven(lines, fan.copies)
+        elif n > 1:
+            nonzero = lines.reshape(n, -1) @ _ones(channels * places)
         if isinstance(fan.taps, int):
             driven = nonzero * (float(fan.reached) * fan.taps)
         else:
-            driven = (lines.reshape(n * channels, places) @ fan.taps).reshape(n, channels).sum(1, dtype=np.float64) * fan.reached
+            driven = _driven(lines, fan.taps) * fan.reached
+        met = driven if fan.effective is None else _effective(lines, fan.effective[first : first + channels])
+        found[0] += nonzero
         found[1] += driven
-        found[2] += driven if fan.effective is None else _effective(lines, fan.effective[first : first + channels])
-        self._weigh(x, driven, fan)
+        found[2] += met
 
-    def _weigh(self, x: Array, driven: Any, fan: Fan) -> None:
-        seen = self.magnitudes.seen
-        if len(seen) == 1:
-            self.value_taps += seen[0] * float(np.sum(driven))
-        elif seen:
-            size = np.abs(x).astype(np.float64)
-            self.value_taps += float((size * fan.taps).sum()) * fan.reached
+    def _weigh(self, x: Array, alone: float, fan: Fan) -> None:
+        """Sum of |value| x driven taps, in float64.  While one magnitude was alone it was that times the taps, and not kept."""
+        if alone:
+            self.value_taps = alone * self.totals[1]
+        for start in range(0, x.shape[0], max(1, CHUNK // max(1, x[0].size))):
+            part = np.abs(x[start : start + max(1, CHUNK // max(1, x[0].size))]).astype(np.float64)
+            self.value_taps += float((part * fan.taps).sum()) * fan.reached
 
     def _read_device(self, x: Tensor, found: Rows, fan: Fan) -> None:
         """The same on an accelerator: masks and sums stay there, and come over together."""
         n, channels, places = x.shape
         mask = x != 0
-        rows = [mask.reshape(n, -1).sum(1, dtype=torch.float64)]
+        copies = 1 if fan.copies is None else torch.from_numpy(fan.copies).to(x.device)
+        rows = [(mask * copies).reshape(n, -1).sum(1, dtype=torch.float64)]
         if isinstance(fan.taps, int):
             rows.append(rows[0] * (fan.reached * fan.taps))
         else:
@@ -205,15 +236,8 @@ class Tally:
         counts = flat[:-1].reshape(3, n)
         found += counts
         total = int(counts[0].sum())
-        if not total or not fan.reached:
-            return
-        if not self.magnitudes.many and flat[-1] != total:
+        if total and fan.reached and not self.magnitudes.many and flat[-1] != total:
             self.magnitudes.see(host(x), total)
-        seen = self.magnitudes.seen
-        if len(seen) == 1:
-            self.value_taps += seen[0] * float(counts[1].sum())
-        elif seen:
-            self._weigh(host(x), counts[1], fan)
 
     def _add(self, found: Rows, slots: list[int], rows: int) -> None:
         need = max(slots) + 1
@@ -236,10 +260,15 @@ class Tally:
         found[1:, 0] = taps
         self._add(found, [slot], rows)
 
-    def see(self, x: Tensor) -> int:
+    @property
+    def weighed(self) -> float:
+        """Sum of |value| x driven taps of all that was read."""
+        seen = self.magnitudes.seen
+        return seen[0] * self.totals[1] if len(seen) == 1 else self.value_taps
+
+    def see(self, values: Array) -> int:
         """Evidence of a whole tensor; returns its non-zero elements."""
-        values = host(x)
-        nonzero = int(np.count_nonzero(values))
+        nonzero = int(np.count_nonzero(values != 0))
         if nonzero:
             self.magnitudes.see(values, nonzero)
         return nonzero
@@ -296,12 +325,7 @@ def _at(kept: Rows, slots: list[int], found: Rows) -> None:
 _scratch: dict[str, Array] = {}
 
 
-def _flags(shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    return _reuse("flags", np.dtype(np.bool_), shape)
-
-
-def _floats(shape: tuple[int, ...]) -> NDArray[np.float32]:
-    return _reuse("floats", np.dtype(np.float32), shape)
+_BOOL, _FLOAT32 = np.dtype(np.bool_), np.dtype(np.float32)
 
 
 def _reuse(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
@@ -317,6 +341,13 @@ def _reuse(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
 @lru_cache(maxsize=256)
 def _ones(n: int) -> NDArray[np.float32]:
     return np.ones(n, dtype=np.float32)
+
+
+def _driven(lines: Array, taps: Array) -> Rows:
+    """0/1 lines [n, channels, positions] x taps [positions] -> [n], exact."""
+    n, channels, places = lines.shape
+    rows: Rows = (lines.reshape(n * channels, places) @ taps).reshape(n, channels).sum(1, dtype=np.float64)
+    return rows
 
 
 def _effective(lines: Array, effective: Array) -> Rows:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from snnenergy.frameworks import TimeLayout
 from snnenergy.trace import contractions, formulas
 from snnenergy.trace.contractions import Call
 from snnenergy.trace.fanout import ConvShape, conv_effective_map, linear_effective_map, positions
@@ -55,6 +56,7 @@ class Read:
     x: Tensor
     fans: Fans
     weight: Tensor
+    made_of: tuple[Tensor, ...]  # the parameters that the weight was computed from
 
 
 @dataclass
@@ -77,6 +79,8 @@ class Forward:
     calls_of: dict[str, int] = field(default_factory=dict)
     input_selects: dict[int, int] = field(default_factory=dict)
     unbatched: bool = False
+    stated: TimeLayout | None = None
+    conv_rows: int | None = None  # rows of the first convolution of the forward
     outside: bool = False  # a contraction that no leaf hook can see
     spiking: dict[tuple[int, int], tuple[str, int]] = field(default_factory=dict)  # (address, size) -> neuron, call
     fired: dict[str, int] = field(default_factory=dict)  # calls of each neuron
@@ -362,6 +366,8 @@ class Survey(TorchDispatchMode):
 
     def conv(self, x: Tensor, w: Tensor, shape: ConvShape, bias: Tensor | None) -> None:
         n = x.shape[0]
+        if self.forward.conv_rows is None:
+            self.forward.conv_rows = n
         path, key = self._product_path(w, "conv")
         outputs = n * shape.cout * _product(a.out for a in shape.axes)
         structure, work = self._synaptic(path, "conv_transpose" if shape.transposed else "conv", w, bias, outputs)
@@ -385,8 +391,6 @@ class Survey(TorchDispatchMode):
         def fan() -> Fan:
             return Fan(w.shape[1], 1, effective) if shape is None else Fan(shape.reached, positions(shape), effective)
 
-        if not named:
-            self.rec.remake(site, lambda weight: self._fans(site, weight.t() if shape is None else weight, shape))
         key = (shape or w.shape[1], None if effective is None else id(effective))
         return self.rec.fans(site, key, fan, keep=named or effective is None)
 
@@ -449,6 +453,7 @@ class Survey(TorchDispatchMode):
         if site is None:
             segments = self.rec.named_segments(path, x, axis) or self._segments(x, axis, tag)
             site = self.rec.site(key, path, kind, None, segments=segments)
+            site.rank = x.dim()
             for segment in segments:
                 if segment.source:
                     structure.sources.setdefault(segment.source)
@@ -470,7 +475,7 @@ class Survey(TorchDispatchMode):
 
     def _read(self, site: Site, x: Tensor, fans: Fans, w: Tensor) -> None:
         frame = self.frames[-1]
-        frame.reads.append(Read(site, x, fans, w))
+        frame.reads.append(Read(site, x, fans, w, self.lineage.sources_of(w)))
         self.rec.reads += 1
         shape = self._inputs.get(x.data_ptr())
         if shape is not None and tuple(x.shape) == (1, *shape):

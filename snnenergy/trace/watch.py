@@ -19,7 +19,8 @@ from torch.overrides import TorchFunctionMode
 from snnenergy.trace.clock import Clock
 from snnenergy.trace.sites import OUTPUT_FANS, Fans, Site
 from snnenergy.trace.structure import Work
-from snnenergy.trace.survey import Forward, Frame, Lost
+from snnenergy.trace.padding import unpadded
+from snnenergy.trace.survey import Forward, Frame, Lost, Read
 
 if TYPE_CHECKING:
     from snnenergy.trace.recorder import Recorder
@@ -29,12 +30,11 @@ DIFFERENT = -1
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """How to read one leaf call: its place in the trail, its site and fans; volatile: the weight is made anew each call."""
+    """How to read one leaf call: its place in the trail, its site and fans."""
 
     index: int
     site: Site
     fans: Fans
-    volatile: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class Builder:
         shapes = self.glances.setdefault(id(module), {})
         self.modules[id(module)] = module
         known = shapes.get(frame.argument.shape)
-        if known is None or (known.fans is not glance.fans and not glance.volatile):
+        if known is None or known.site is not glance.site:
             shapes[frame.argument.shape] = known = glance
             self._next += 1
         self.trail.append(known.index)
@@ -111,22 +111,14 @@ class Builder:
         if len(frame.reads) != 1 or x is None:
             return None
         (read,) = frame.reads
-        same = read.x.data_ptr() == x.data_ptr() and read.x.numel() == x.numel() and read.x.dtype == x.dtype and x.numel() > 0
-        if read.site.kind == "conv":
-            fits = read.x.shape == x.shape and read.x.stride() == x.stride()
-        else:
-            fits = read.x.shape[-1:] == x.shape[-1:] and x.is_contiguous()
-        weight = module._parameters.get("weight")
-        volatile = weight is None
-        if volatile:
-            weight = module.__dict__.get("weight")
-        if not same or not fits or not isinstance(weight, Tensor):
+        if not read.made_of or x.numel() == 0 or read.x.dtype != x.dtype:
             return None
-        if weight.untyped_storage()._cdata != read.weight.untyped_storage()._cdata:
+        fans = read.fans if _is_input(read, x) else unpadded(read, x, module)
+        if fans is None:
             return None
-        if not volatile:
-            self.weights[id(weight)] = (weight, weight._version)
-        return Glance(self._next, read.site, read.fans, volatile)
+        # also a weight made anew in every call (pruning) stays what it was while its parameters stay
+        self.weights.update((id(t), (t, t._version)) for t in read.made_of)
+        return Glance(self._next, read.site, fans)
 
     def plan(self, forward: Forward, clock: Clock, *, wakeable: bool) -> Plan:
         plan = Plan(forward.work, forward.lost, forward.arithmetic_calls, forward.used, clock)
@@ -138,6 +130,18 @@ class Builder:
             functions = {w.func for w in self.wakes}
             plan.skips = {key for key, func in self.leaf_functions.items() if func in functions}
         return plan
+
+
+def _is_input(read: Read, x: Tensor) -> bool:
+    """Did the contraction read the module's own input, as it came?"""
+    if read.x.data_ptr() != x.data_ptr() or read.x.numel() != x.numel():
+        return False
+    if read.site.kind == "conv":
+        if read.x.shape == x.shape:
+            return read.x.stride() == x.stride()
+        # steps and samples folded into one axis, or a batch axis of one added
+        return read.x.shape[1:] == x.shape[1 - read.x.dim() :] and x.is_contiguous()
+    return read.x.shape[-1:] == x.shape[-1:] and x.is_contiguous()
 
 
 def _shapes(args: Sequence[Any]) -> tuple[Any, ...]:
@@ -216,8 +220,7 @@ def glance_hook(rec: Recorder, module: nn.Module) -> Callable[[nn.Module, tuple[
         rec.skip = key in plan.skips
         if x.requires_grad:
             x = x.detach()
-        fans = rec.fresh_fans(glance.site, module, glance.fans) if glance.volatile else glance.fans
-        glance.site.take(x, fans)
+        glance.site.take(x, glance.fans)
 
     return hook
 

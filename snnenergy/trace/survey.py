@@ -110,6 +110,7 @@ class Survey(TorchDispatchMode):
         self.paused = False
         self.watching = False  # only single functions run under this mode: tags say nothing
         self._product = ""
+        self.last: Read | tuple[Site, Site, Tensor, Tensor] | None = None  # what was read last, for the learner
         self._replaying = False
         self._entries: dict[Any, _Entry] = {}
         self._inputs: dict[int, tuple[int, ...]] = {}
@@ -419,6 +420,7 @@ class Survey(TorchDispatchMode):
                 structure.sources.update(dict.fromkeys(filter(None, (self._source(t),))))
         self.rec.open(left, right)
         read_product(left, right, a, b)
+        self.last = (left, right, a, b)
         self.rec.reads += 1
         self.forward.outside = True
 
@@ -475,7 +477,8 @@ class Survey(TorchDispatchMode):
 
     def _read(self, site: Site, x: Tensor, fans: Fans, w: Tensor) -> None:
         frame = self.frames[-1]
-        frame.reads.append(Read(site, x, fans, w, self.lineage.sources_of(w)))
+        self.last = Read(site, x, fans, w, self.lineage.sources_of(w))
+        frame.reads.append(self.last)
         self.rec.reads += 1
         shape = self._inputs.get(x.data_ptr())
         if shape is not None and tuple(x.shape) == (1, *shape):

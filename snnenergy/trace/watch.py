@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from snnenergy.trace.clock import Clock
-from snnenergy.trace.sites import OUTPUT_FANS, Fans, Site
+from snnenergy.trace.sites import OUTPUT_FANS, Fans, Site, read_product
 from snnenergy.trace.structure import Work
 from snnenergy.trace.padding import unpadded
 from snnenergy.trace.survey import Forward, Frame, Lost, Read
@@ -39,12 +39,18 @@ class Glance:
 
 @dataclass(frozen=True, slots=True)
 class Wake:
-    """One call of a contracting function outside the leaves: which, in which frame, on which shapes."""
+    """One call of a contracting function outside the leaves: which, in which frame, on which shapes.
+
+    weighted: (argument, site, fans) where it is one product of that argument with a weight;
+    product: the two sites where it is one product of its first two arguments; neither: the survey is woken
+    """
 
     func: Any
     frame: Frame
     shapes: tuple[Any, ...]
     origin: Frame
+    weighted: tuple[int, Site, Fans] | None = None
+    product: tuple[Site, Site] | None = None
 
 
 @dataclass
@@ -165,8 +171,24 @@ class Learner(TorchFunctionMode):
         if self.rec.reads != before:
             here = survey.frames[-1]
             frame = Frame(here.path, here.type_name, here.leaf, None, here.neuron)
-            self.builder.wakes.append(Wake(func, frame, shapes, here))
+            weighted, product = self._direct(args) if self.rec.reads == before + 1 else (None, None)
+            self.builder.wakes.append(Wake(func, frame, shapes, here, weighted, product))
         return out
+
+    def _direct(self, args: Sequence[Any]) -> tuple[tuple[int, Site, Fans] | None, tuple[Site, Site] | None]:
+        """Can the one contraction of this call be read from its arguments as they are?"""
+        last = self.rec.survey.last
+        if isinstance(last, Read):
+            if last.made_of:
+                for i, x in enumerate(args):
+                    if isinstance(x, Tensor) and x.dtype == last.x.dtype and _is_input(last, x):
+                        self.builder.weights.update((id(t), (t, t._version)) for t in last.made_of)
+                        return (i, last.site, last.fans), None
+        elif last is not None and len(args) > 1 and isinstance(args[0], Tensor) and isinstance(args[1], Tensor):
+            left, right, a, b = last
+            if all(x.dim() > 1 and x.shape[-2:] == y.shape[1:] and x.numel() == y.numel() for x, y in zip(args, (a, b), strict=False)):
+                return None, (left, right)
+        return None, None
 
 
 class Waker(TorchFunctionMode):
@@ -190,6 +212,14 @@ class Waker(TorchFunctionMode):
         self.next += 1
         if wake is None or wake.func is not func or wake.shapes != _shapes(args):
             rec.trail.append(DIFFERENT)
+            return func(*args, **(kwargs or {}))
+        if wake.weighted is not None:
+            index, site, fans = wake.weighted
+            site.take(args[index].detach(), fans)
+            return func(*args, **(kwargs or {}))
+        if wake.product is not None:
+            a, b = (x.detach().reshape(-1, *x.shape[-2:]) for x in args[:2])
+            read_product(*wake.product, a, b)
             return func(*args, **(kwargs or {}))
         survey = rec.survey
         survey.frames = [wake.frame]

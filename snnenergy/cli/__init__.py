@@ -1,0 +1,60 @@
+"""The command line, and the only room that prints: stdout is the result, stderr is progress and diagnostics.
+
+    runner      turns a function into a command: errors become one screen and an exit code
+    options     the options that commands share      output      the terminal, files whole or absent, stdout
+    delivery    the formats of a report              models      profile, compare, report, demo
+    stored      merge, diff: Counts files only       files       inspect
+    chips       hardware list, show, lint, schema    validation  validate
+
+Rooms are imported inside the commands: `--help`, and every command that reads only Counts, starts without torch.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from snnenergy.cli import chips, files, models, stored, validation
+from snnenergy.cli.runner import INTERRUPTED
+
+app = typer.Typer(
+    name="snnenergy",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for room in (models, stored, files, validation):
+    room.register(app)
+app.add_typer(chips.app, name="hardware")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from snnenergy import __version__
+
+        print(f"snnenergy {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _front(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """What one inference of a model costs in energy and time on a named chip: ANNs and SNNs, every constant cited.
+
+    Exit codes: 0 done; 1 a budget broken or outside the validated band; 2 usage, input or profile error; 3 model file
+    refused; 4 coverage too low; 5 baseline missing or not comparable; 70 a bug of snnenergy; 130 interrupted.
+    """
+
+
+def main() -> None:
+    """The entry point of the `snnenergy` command."""
+    try:
+        app()
+    except KeyboardInterrupt:  # before or after a command; within one, the runner answers
+        sys.exit(INTERRUPTED)

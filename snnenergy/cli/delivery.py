@@ -1,0 +1,162 @@
+"""From a finished comparison to what the user asked for: one table of formats, one file each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from snnenergy.cli import output
+from snnenergy.cli.options import RESULTS, Json, Markdown
+from snnenergy.errors import UsageError
+
+if TYPE_CHECKING:
+    from snnenergy.cost.records import Comparison
+
+_LOOK = "What the report shows"
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """Where a report is written, by format: a file, or `-` for stdout instead of the table."""
+
+    json: Json = None
+    html: Annotated[
+        str | None, typer.Option(metavar="FILE|-", help="Write one self-contained page.", rich_help_panel=RESULTS)
+    ] = None
+    markdown: Markdown = None
+    csv: Annotated[
+        str | None, typer.Option(metavar="FILE|-", help="Write one row per model and chip.", rich_help_panel=RESULTS)
+    ] = None
+    layers_csv: Annotated[
+        str | None, typer.Option(metavar="FILE|-", help="Write one row per layer, too.", rich_help_panel=RESULTS)
+    ] = None
+    latex: Annotated[
+        str | None, typer.Option(metavar="FILE|-", help="Write a booktabs table.", rich_help_panel=RESULTS)
+    ] = None
+
+    def checked(self) -> dict[str, str]:
+        """Those that were given, by format; UsageError before any work where one cannot be written."""
+        return output.check({form: getattr(self, form) for form in formats(Look())})
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Which rows and charts a report shows."""
+
+    depth: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Fold layers to this depth of their path.", rich_help_panel=_LOOK),
+    ] = None
+    sort: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Order of layers: energy, macs, acs, name ...", rich_help_panel=_LOOK),
+    ] = None
+    top: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Only the first N layers.", rich_help_panel=_LOOK)
+    ] = None
+    accuracy: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODEL=SHARE", help="Adds energy against accuracy, 0 to 1.", rich_help_panel=_LOOK),
+    ] = None
+    figures: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write the charts there.", rich_help_panel=_LOOK)
+    ] = None
+    figure_format: Annotated[
+        str, typer.Option(metavar="svg|png|pdf", help="File format of the charts.", rich_help_panel=_LOOK)
+    ] = "svg"
+
+    @property
+    def rows(self) -> dict[str, Any]:
+        """What the layer tables are told."""
+        return {"depth": self.depth, "sort": self.sort, "top": self.top}
+
+    def accuracies(self) -> dict[str, float]:
+        return dict(_share(text) for text in self.accuracy or ())
+
+
+def _share(text: str) -> tuple[str, float]:
+    name, _, share = text.rpartition("=")
+    try:
+        if name and 0 <= float(share) <= 1:
+            return name, float(share)
+    except ValueError:
+        pass
+    raise UsageError(f"--accuracy: expected MODEL=SHARE with a share from 0 to 1, such as snn=0.98; found {text!r}")
+
+
+def formats(look: Look, *, alone: bool = False) -> dict[str, Callable[[Comparison], str]]:
+    """Every format a report can be written in: a record in, text out.  A new format is one row here and in Targets."""
+    from snnenergy.report import document, html, markdown, tables
+
+    return {
+        "json": _one if alone else document.to_json,
+        "html": lambda comparison: html.render(comparison, accuracy=look.accuracies()),
+        "markdown": lambda comparison: markdown.render(comparison, **look.rows),
+        "csv": tables.csv,
+        "layers_csv": tables.layers_csv,
+        "latex": tables.latex,
+    }
+
+
+def _one(comparison: Comparison) -> str:
+    """The JSON of one model: its Counts as they are, and the estimates beside them."""
+    from snnenergy.report import document
+
+    record = document.record(comparison)
+    (counts,) = record["counts"].values()
+    return output.as_json({**counts, "estimates": record["estimates"]})
+
+
+def deliver(
+    comparison: Comparison, wanted: Mapping[str, str], look: Look, *, alone: bool = False, table: str | None = None
+) -> None:
+    """Renders everything that was asked for, then writes it, then shows the table: the whole report, or the one given."""
+    unknown = set(look.accuracies()) - set(comparison.models)
+    if unknown:
+        raise UsageError(f"--accuracy: no model {min(unknown)!r}; there are {', '.join(comparison.models)}")
+    known = formats(look, alone=alone)
+    documents = {form: known[form](comparison) for form in wanted}
+    table = _table(comparison, look, alone=alone) if table is None else table
+    for target, content in _figures(comparison, look).items():
+        output.write(target, content)
+    output.deliver(documents, wanted, table)
+
+
+def brief(comparison: Comparison) -> str:
+    """One table, model by chip: what the demo shows; the whole report is in its files."""
+    from snnenergy.report import quantities as q
+    from snnenergy.report import summary
+
+    rows = [
+        (e.model, e.hardware, summary.energy(e), q.interval(e.energy, "J"), q.quantity(time, "s"), e.verdict)
+        for e in comparison.estimates
+        for time in [None if e.latency is None else e.latency.nominal]
+    ]
+    head = ("model", "chip", "energy", "low, high", "latency", "in short")
+    return "\n".join([*output.wrapped(summary.headline(comparison)), "", output.table(head, rows, numbers=False)])
+
+
+def _table(comparison: Comparison, look: Look, *, alone: bool) -> str:
+    from snnenergy.report import terminal
+
+    room: dict[str, Any] = {"width": output.width(), "color": output.color()}
+    if comparison.estimates or not alone:
+        return terminal.render(comparison, **room, **look.rows)
+    (counts,) = comparison.counts.values()
+    return terminal.render_counts(counts, **room, **look.rows)
+
+
+def _figures(comparison: Comparison, look: Look) -> dict[str, bytes]:
+    """Path to content of every chart, where charts were asked for."""
+    if look.figures is None:
+        return {}
+    from snnenergy.report import figures
+
+    if not look.figures.is_dir():
+        raise UsageError(f"--figures {look.figures}: no such folder")
+    made = figures.render(comparison, look.figure_format, accuracy=look.accuracies())
+    return {str(look.figures / name): content for name, content in made.items()}

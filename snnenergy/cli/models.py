@@ -1,0 +1,171 @@
+"""Commands that end in a report: profile, compare, report, demo."""
+
+from __future__ import annotations
+
+import json as json_text
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from snnenergy.cli import options as o
+from snnenergy.cli import output, stored
+from snnenergy.cli.delivery import Look, Targets, brief, deliver
+from snnenergy.cli.runner import command, say
+from snnenergy.errors import CoverageError, UsageError
+
+if TYPE_CHECKING:
+    from snnenergy.counts import Counts
+
+REPORT = "snnenergy-report"
+
+
+def register(app: typer.Typer) -> None:
+    for run in (profile, compare, report, demo):
+        command(app, run)
+
+
+def profile(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A .pt2, .pt or .safetensors file, or pkg.mod:factory.")
+    ],
+    reading: o.Reading,
+    pricing: o.Pricing,
+    targets: Targets,
+    look: Look,
+    min_coverage: o.MinCoverage = None,
+) -> None:
+    """Counts one inference of a model, and prices it on chips.
+
+    The JSON holds the Counts (`snnenergy.Counts.load` reads them) with the estimates beside them.
+    """
+    wanted = targets.checked()
+    counts = _count(model, reading, 0, 1)
+    comparison = pricing.of({counts.model: counts})
+    deliver(comparison, wanted, look, alone=True)
+    _demand(comparison.counts, min_coverage)
+
+
+def compare(
+    models: Annotated[
+        list[str], typer.Argument(metavar="MODEL...", help="Model files, Counts or report JSON; NAME=FILE names one.")
+    ],
+    reading: o.Reading,
+    pricing: o.Pricing,
+    targets: Targets,
+    look: Look,
+    min_coverage: o.MinCoverage = None,
+) -> None:
+    """Counts several models, or takes their stored Counts, and prices all of them on all chips."""
+    wanted = targets.checked()
+    named = [_named(text) for text in models]
+    fresh = [i for i, (_, target) in enumerate(named) if not stored.is_stored(Path(target))]
+    found: list[tuple[str, Counts]] = []
+    for i, (name, target) in enumerate(named):
+        counted = [_count(target, reading, fresh.index(i), len(fresh))] if i in fresh else stored.read(Path(target))
+        found += _called(name, counted)
+    comparison = pricing.of(_unique(found))
+    deliver(comparison, wanted, look)
+    _demand(comparison.counts, min_coverage)
+
+
+def report(
+    files: Annotated[
+        list[str], typer.Argument(metavar="COUNTS...", help="Counts or report JSON; NAME=FILE names one.")
+    ],
+    pricing: o.Pricing,
+    targets: Targets,
+    look: Look,
+    min_coverage: o.MinCoverage = None,
+) -> None:
+    """Prices stored Counts on chips; torch is never imported.
+
+    One report alone, with no pricing option, is shown as it was priced then.
+    """
+    from snnenergy.report import document
+
+    wanted = targets.checked()
+    named = [(name, Path(target)) for name, target in map(_named, files)]
+    read = [pair for name, path in named for pair in _called(name, stored.read(path))]
+    if len(named) == 1 and pricing == o.Pricing() and stored.is_report(named[0][1]):
+        comparison = document.read(named[0][1])
+    else:
+        comparison = pricing.of(_unique(read))
+    deliver(comparison, wanted, look)
+    _demand(comparison.counts, min_coverage)
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where the report goes.")] = Path(),
+    hardware: o.Hardware = None,
+    json: o.Json = None,
+) -> None:
+    """Profiles a digits ANN and SNN that ship with snnenergy on real test images, and compares them on four chips."""
+    from snnenergy.shipped import shipped
+
+    wanted = output.check({"json": json or str(out / f"{REPORT}.json"), "html": str(out / f"{REPORT}.html")})
+    digits = shipped("examples") / "digits"
+    reading = o.Reading(input=[str(digits / "digits.npz")])
+    counted = {name: _count(str(digits / f"digits_{name}.pt2"), reading, 0, 1) for name in ("ann", "snn")}
+    comparison = o.Pricing(hardware).of(counted)
+    deliver(comparison, wanted, Look(accuracy=_accuracies(digits / "digits.json")), table=brief(comparison))
+    if output.STDOUT not in wanted.values():
+        output.show(
+            f"\nLayers, caveats and sources are in the report, as JSON and as a page:\n  {wanted['json']}\n  {wanted['html']}\n"
+            f"and on the terminal: snnenergy report {shlex.quote(wanted['json'])}"
+        )
+
+
+def _accuracies(record: Path) -> list[str]:
+    """What the training script measured on the shipped images."""
+    measured = json_text.loads(record.read_text(encoding="utf-8"))["accuracy_shipped"]
+    return [f"{name}={share}" for name, share in measured.items()]
+
+
+def _named(text: str) -> tuple[str | None, str]:
+    """`NAME=FILE` as both; a file whose name holds `=` is itself."""
+    name, _, target = text.partition("=")
+    return (name, target) if name and target and not Path(text).exists() else (None, text)
+
+
+def _called(name: str | None, counted: Sequence[Counts]) -> list[tuple[str, Counts]]:
+    """The models of one file: by the name the user gave it, which then holds one, or by their own."""
+    if name and len(counted) > 1:
+        models = ", ".join(counts.model for counts in counted)
+        raise UsageError(f"{name}=: the file holds {len(counted)} models ({models}), so it cannot be named as one")
+    return [(name or counts.model, counts) for counts in counted]
+
+
+def _unique(found: Sequence[tuple[str, Counts]]) -> dict[str, Counts]:
+    counted = dict(found)
+    for name in counted:
+        if sum(other == name for other, _ in found) > 1:
+            raise UsageError(f"two models are called {name!r}; name them apart, as in `before=FILE after=FILE`")
+    return counted
+
+
+def _count(source: str, reading: o.Reading, i: int, models: int) -> Counts:
+    """Loads the i-th of so many models, and counts it on its input."""
+    options: dict[str, Any] = reading.of(i, models)
+    output.progress(f"loading {source}")
+    from snnenergy.load import load
+    from snnenergy.trace.workload import count_workload
+
+    work = load(source, **options)
+    for note in work.notes:
+        say(f"note: {note}")
+    output.progress(f"counting {work.name}")
+    return count_workload(work, time_axis=reading.time_axis, samples=reading.samples)
+
+
+def _demand(counted: Mapping[str, Counts], percent: float | None) -> None:
+    """Raises CoverageError where less than `percent` of a model's parameters or calls was counted."""
+    for name, counts in counted.items():
+        share = 100 * min(counts.coverage.parameters, counts.coverage.calls)
+        if percent is not None and share < percent:
+            ledger = [f"{row.path}: {row.op}, {row.calls} calls {row.reason}".rstrip() for row in counts.uncounted]
+            raise CoverageError(
+                "\n".join([f"{name}: {share:.4g} % counted, {percent:g} % demanded; uncounted:", *ledger])
+            )

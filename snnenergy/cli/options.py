@@ -1,0 +1,164 @@
+"""The options that several commands share, each written once; a dataclass of options becomes the command's own options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from snnenergy.errors import UsageError
+
+if TYPE_CHECKING:
+    from snnenergy.cost.records import Comparison
+    from snnenergy.counts import Counts
+
+DEFAULT_CHIPS = ("h100_sxm", "truenorth", "loihi", "tianjic")
+NO_CHIP = "none"
+RESULTS = "Where results go"
+_MODEL = "Reading models"
+
+Hardware = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--hardware",
+        metavar="CHIP[,CHIP...]",
+        help=f"Chips by name, alias or YAML path; `{NO_CHIP}` counts only. Default: {', '.join(DEFAULT_CHIPS)}.",
+    ),
+]
+MinCoverage = Annotated[
+    float | None,
+    typer.Option(
+        "--min-coverage", min=0, max=100, metavar="PERCENT", help="Exit 4 when less of the model was counted."
+    ),
+]
+Json = Annotated[
+    str | None,
+    typer.Option(
+        "--json", metavar="FILE|-", help="Write JSON; `-`: to stdout, instead of the table.", rich_help_panel=RESULTS
+    ),
+]
+Markdown = Annotated[
+    str | None, typer.Option("--markdown", metavar="FILE|-", help="Write Markdown.", rich_help_panel=RESULTS)
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How model files are loaded and counted; a list holds one value for all models, or one per model."""
+
+    input: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="Input: .npz, .npy or .pt; once, or once per model.", rich_help_panel=_MODEL),
+    ] = None
+    input_shape: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="1,3,32,32",
+            help="Synthetic input of this shape: dense counts are right, activity means nothing.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None
+    factory: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PKG.MOD:FN",
+            help="Function that builds the module of a state_dict; its code runs.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None
+    allow_class: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PKG.CLS",
+            help="One more class a whole-module file may hold; its module is imported.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None
+    trust: Annotated[
+        bool,
+        typer.Option("--trust", help="Run whatever code the file holds: only for your own.", rich_help_panel=_MODEL),
+    ] = False
+    time_axis: Annotated[
+        int | None, typer.Option(metavar="AXIS", help="Which axis of the input is time.", rich_help_panel=_MODEL)
+    ] = None
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Samples in one input, where it cannot be known.", rich_help_panel=_MODEL
+        ),
+    ] = None
+    seed: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Seed of synthetic input and random models.", rich_help_panel=_MODEL)
+    ] = 0
+
+    def of(self, i: int, models: int) -> dict[str, object]:
+        """What `load` is told of the i-th of so many models; UsageError where the options do not go with them."""
+        if self.input and self.input_shape:
+            raise UsageError("--input and --input-shape: give one of them")
+        text = _nth("--input-shape", self.input_shape, i, models)
+        return {
+            "input": _nth("--input", self.input, i, models),
+            "input_shape": None if text is None else _shape(text),
+            "factory": _nth("--factory", self.factory, i, models),
+            "allow_classes": tuple(self.allow_class or ()),
+            "trust": self.trust,
+            "seed": self.seed,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Pricing:
+    """Which chips, and how inferences run on them."""
+
+    hardware: Hardware = None
+    batch: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Inferences together on a processor; default 1.")
+    ] = None
+    bits: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Width of weights and values, for all models alike.")
+    ] = None
+    pipeline: Annotated[bool, typer.Option("--pipeline", help="Inferences follow each other without a gap.")] = False
+    strict_fit: Annotated[bool, typer.Option("--strict-fit", help="Exit 1 when a model does not fit a chip.")] = False
+
+    def of(self, counted: Mapping[str, Counts]) -> Comparison:
+        """The models on the chips; no estimate at all for `--hardware none`."""
+        from snnenergy.cost.records import Comparison
+
+        names = chips(self.hardware)
+        if not names:
+            return Comparison(dict(counted), ())
+        from snnenergy.cost import compare
+
+        return compare(
+            counted, names, batch=self.batch, bits=self.bits, pipeline=self.pipeline, strict_fit=self.strict_fit
+        )
+
+
+def chips(hardware: list[str] | None, default: tuple[str, ...] = DEFAULT_CHIPS) -> tuple[str, ...]:
+    """The chips of `--hardware a,b --hardware c`, each once; UsageError where `none` has company."""
+    if hardware is None:
+        return default
+    named = tuple(dict.fromkeys(name.strip() for text in hardware for name in text.split(",") if name.strip()))
+    if not named or (NO_CHIP in named and len(named) > 1):
+        raise UsageError(f"--hardware: expected chips, or {NO_CHIP!r} alone; found {', '.join(hardware)!r}")
+    return () if named == (NO_CHIP,) else named
+
+
+def _nth(option: str, values: list[str] | None, i: int, models: int) -> str | None:
+    if not values:
+        return None
+    if len(values) not in (1, models):
+        raise UsageError(
+            f"{option}: given {len(values)} times for {models} model files; give it once, or once per model"
+        )
+    return values[i] if len(values) > 1 else values[0]
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    """`1,3,32,32` as integers."""
+    parts = text.replace("x", ",").split(",")
+    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise UsageError(f"--input-shape: expected positive integers such as 1,3,32,32; found {text!r}")
+    return tuple(int(part) for part in parts)

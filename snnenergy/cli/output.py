@@ -1,0 +1,108 @@
+"""Where results go: a table on stdout, files whole or absent, `-` for one document on stdout instead of the table."""
+
+from __future__ import annotations
+
+import io
+import json as json_text
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from snnenergy import whole
+from snnenergy.errors import UsageError
+
+STDOUT = "-"
+
+
+def color() -> bool:
+    """Colour only on a terminal that can show it, and never when NO_COLOR is set."""
+    encoding = (getattr(sys.stdout, "encoding", "") or "").lower().replace("-", "")
+    return (
+        sys.stdout.isatty()
+        and not os.environ.get("NO_COLOR")
+        and os.environ.get("TERM") != "dumb"
+        and encoding == "utf8"
+    )
+
+
+def width() -> int:
+    """Columns of the terminal, or of COLUMNS; 80 where neither says."""
+    return shutil.get_terminal_size((80, 24)).columns
+
+
+def progress(message: str) -> None:
+    """What is going on, on stderr, and only where somebody watches."""
+    if sys.stderr.isatty():
+        print(f"snnenergy: {message} ...", file=sys.stderr)
+
+
+def check(targets: Mapping[str, str | None]) -> dict[str, str]:
+    """The targets that were given, by format; UsageError before any work where one cannot be written."""
+    given = {form: target for form, target in targets.items() if target is not None}
+    to_stdout = [form for form, target in given.items() if target == STDOUT]
+    if len(to_stdout) > 1:
+        raise UsageError(
+            f"--{' and --'.join(form.replace('_', '-') for form in to_stdout)} all ask for stdout; give all but one a file"
+        )
+    files = [Path(target).resolve() for target in given.values() if target != STDOUT]
+    for target in files:
+        if target.is_dir():
+            raise UsageError(f"{target}: is a folder; name a file in it")
+        if not target.parent.is_dir():
+            raise UsageError(f"{target}: the folder does not exist")
+        if files.count(target) > 1:
+            raise UsageError(f"{target}: two outputs would write it")
+    return given
+
+
+def deliver(documents: Mapping[str, str], targets: Mapping[str, str], table: str) -> None:
+    """Writes each document to its target, then shows the table, unless a document took stdout."""
+    for form, document in documents.items():
+        if targets[form] != STDOUT:
+            write(targets[form], document)
+    taken = [document for form, document in documents.items() if targets[form] == STDOUT]
+    show(taken[0] if taken else table)
+
+
+def show(text: str) -> None:
+    """A result on stdout, as it is."""
+    print(text, end="" if text.endswith("\n") else "\n")
+
+
+def write(target: str, document: str | bytes) -> None:
+    """A file, whole or absent; UsageError where it cannot be written."""
+    try:
+        whole.write(target, document)
+    except OSError as error:
+        raise UsageError(f"{target}: cannot be written: {error.strerror}") from error
+
+
+def wrapped(text: str) -> list[str]:
+    """Prose in lines no wider than the terminal."""
+    return textwrap.wrap(text, width(), subsequent_indent="  ")
+
+
+def as_json(value: object) -> str:
+    """Plain values as JSON text, one value a line."""
+    return json_text.dumps(value, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: bool = True) -> str:
+    """Aligned columns of plain text no wider than the terminal; `numbers`: all but the first are aligned to the right."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from snnenergy.report.escape import plain
+
+    drawn = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for i, title in enumerate(head):
+        drawn.add_column(title, justify="right" if i and numbers else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text(plain(cell)) for cell in row))
+    file = io.StringIO()
+    Console(file=file, width=width(), color_system=None, _environ={}).print(drawn)
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"

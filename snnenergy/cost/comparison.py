@@ -1,0 +1,80 @@
+"""Models side by side on chips: every estimate, and ratios with both sides at the same corner."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+from snnenergy.cost.price import estimate
+from snnenergy.cost.records import Comparison, Estimate
+from snnenergy.counts import Counts
+from snnenergy.errors import UsageError
+from snnenergy.hardware import Profile, load_hardware
+
+
+def compare(
+    models: Mapping[str, Counts],
+    hardware: Sequence[str | os.PathLike[str] | Profile],
+    *,
+    batch: int | None = None,
+    bits: int | None = None,
+    pipeline: bool = False,
+    strict_fit: bool = False,
+) -> Comparison:
+    """Every model on every chip; the first model is the one others are compared with.
+
+    bits: both sides at that width, a comparison at matched precision.
+    """
+    if not models or not hardware:
+        raise UsageError("a comparison needs at least one model and one chip")
+    chips = [h if isinstance(h, Profile) else load_hardware(h) for h in hardware]
+    chips = list({chip.name: chip for chip in chips}.values())
+    rows = tuple(
+        _named(name, estimate(counts, chip, batch=batch, bits=bits, pipeline=pipeline, strict_fit=strict_fit))
+        for name, counts in models.items()
+        for chip in chips
+    )
+    made = Comparison(dict(models), rows)
+    return Comparison(made.counts, rows, _verdict(made), _notes(made))
+
+
+def _named(name: str, row: Estimate) -> Estimate:
+    import dataclasses
+
+    return dataclasses.replace(row, model=name)
+
+
+def _verdict(made: Comparison) -> str:
+    """Energy of each further model over the first one's, per chip; or the energies, of one model."""
+    first, *others = made.models
+    if not others:
+        from snnenergy.hardware.quantity import show
+
+        cells = [f"{e.hardware} {show(e.energy.nominal, 'J') if e.energy else e.verdict}" for e in made.estimates]
+        return f"energy per inference of {first}: {', '.join(cells)}"
+    return "; ".join(_ratios(made, first, other) for other in others)
+
+
+def _ratios(made: Comparison, first: str, other: str) -> str:
+    cells, dark = [], []
+    for chip in made.hardware:
+        ours, base = made.of(other, chip), made.of(first, chip)
+        if ours.energy is None or base.energy is None or ours.partial or base.partial:
+            blocked = base if base.energy is None or base.partial else ours
+            dark.append(f"{chip} ({blocked.model}: {blocked.verdict})")
+            continue
+        ratio = ours.energy / base.energy
+        cells.append(f"{chip} {ratio.nominal:.3g}x ({ratio.low:.3g} to {ratio.high:.3g})")
+    shown = f"energy of {other} / {first}: {', '.join(cells)}" if cells else f"no chip prices both {first} and {other}"
+    return f"{shown}; not comparable on {', '.join(dark)}" if dark else shown
+
+
+def _notes(made: Comparison) -> tuple[str, ...]:
+    notes = ["ratios take both sides at the same corner of every constant"] if len(made.models) > 1 else []
+    for row in made.estimates:
+        notes += [f"{row.hardware}: {line}" for line in row.caveats if line.startswith("MAC/AC = ")]
+    widths = {n: sorted({x.weight_bits for x in c.layers if x.weight_bits}) for n, c in made.counts.items()}
+    if len({tuple(w) for w in widths.values()}) > 1 and not any("bits" in e.options for e in made.estimates):
+        words = ", ".join(f"{n} {'/'.join(map(str, w)) or 'unknown'}" for n, w in widths.items())
+        notes.append(f"weights differ in width ({words} bits); pass one width for a comparison at matched precision")
+    return tuple(dict.fromkeys(notes))

@@ -1,0 +1,158 @@
+"""The records a cost model returns: ranges, per-layer energies, fit, caveats; and comparisons of many of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from snnenergy.counts import Counts
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """low <= nominal <= high, in SI units.  Constants are shared between layers, so corners add linearly."""
+
+    low: float
+    nominal: float
+    high: float
+
+    def __add__(self, other: Range) -> Range:
+        return Range(self.low + other.low, self.nominal + other.nominal, self.high + other.high)
+
+    def __mul__(self, factor: float) -> Range:
+        return Range(self.low * factor, self.nominal * factor, self.high * factor)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Range) -> Range:
+        """Ratio of two estimates, both at the same corner; then ordered."""
+        corners = sorted(
+            a / b if b else float("inf")
+            for a, b in ((self.low, other.low), (self.nominal, other.nominal), (self.high, other.high))
+        )
+        nominal = self.nominal / other.nominal if other.nominal else float("inf")
+        return Range(corners[0], nominal, corners[-1])
+
+    def __bool__(self) -> bool:
+        return bool(self.low or self.nominal or self.high)
+
+
+ZERO = Range(0.0, 0.0, 0.0)
+
+PARTS = ("compute", "synaptic", "neuron", "routing", "memory", "static", "host")
+"""The parts of an energy, in the order they are shown; `compute` is a dense processor's arithmetic."""
+
+
+@dataclass(frozen=True, slots=True)
+class Breakdown:
+    """Energy by part, joules per inference."""
+
+    compute: Range = ZERO
+    synaptic: Range = ZERO
+    neuron: Range = ZERO
+    routing: Range = ZERO
+    memory: Range = ZERO
+    static: Range = ZERO
+    host: Range = ZERO
+
+    @property
+    def total(self) -> Range:
+        """Everything but the host: the host's share is its own line."""
+        return sum((getattr(self, p) for p in PARTS if p != "host"), ZERO)
+
+    @property
+    def dynamic(self) -> Range:
+        return sum((getattr(self, p) for p in PARTS if p not in ("static", "host")), ZERO)
+
+    def __add__(self, other: Breakdown) -> Breakdown:
+        return Breakdown(**{p: getattr(self, p) + getattr(other, p) for p in PARTS})
+
+    def nonzero(self) -> dict[str, Range]:
+        return {p: getattr(self, p) for p in PARTS if getattr(self, p)}
+
+
+@dataclass(frozen=True, slots=True)
+class LayerEstimate:
+    """One layer on one chip: joules per inference; `charged` says how its events were priced, or why they were not."""
+
+    path: str
+    breakdown: Breakdown
+    charged: str = ""
+    priced: bool = True
+    events: float = 0.0
+    cores: int | None = None
+
+    @property
+    def energy(self) -> Range:
+        return self.breakdown.total
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Whether a network fits a chip: `fits` is None where the profile has no capacity section."""
+
+    fits: bool | None = None
+    cores: int | None = None
+    chips: int | None = None
+    utilisation: float | None = None
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """One model on one chip, per inference: joules, seconds, fit, and what a reader must know.
+
+    energy: Range in J, without the host's share; None where the profile cannot price the model at all
+    latency: Range in s; None where the chip has no latency model
+    partial: some layers could not be priced (named in caveats); the total is then a lower bound
+    band: the chip's validated band in words, or "unvalidated"
+    """
+
+    model: str
+    hardware: str
+    title: str
+    energy: Range | None
+    latency: Range | None
+    layers: tuple[LayerEstimate, ...] = ()
+    breakdown: Breakdown = Breakdown()
+    fit: Fit = Fit()
+    caveats: tuple[str, ...] = ()
+    verdict: str = ""
+    partial: bool = False
+    band: str = "unvalidated"
+    latency_model: str = "none"
+    sources: tuple[str, ...] = ()
+    options: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def edp(self) -> Range | None:
+        """Energy-delay product, J s."""
+        if self.energy is None or self.latency is None:
+            return None
+        e, t = self.energy, self.latency
+        return Range(e.low * t.low, e.nominal * t.nominal, e.high * t.high)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Models x chips.  `estimates` in row order: model by model, chip by chip; `verdict` is the first line of a report."""
+
+    counts: dict[str, Counts]
+    estimates: tuple[Estimate, ...]
+    verdict: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return tuple(self.counts)
+
+    @property
+    def hardware(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(e.hardware for e in self.estimates))
+
+    def of(self, model: str, hardware: str) -> Estimate:
+        for estimate in self.estimates:
+            if (estimate.model, estimate.hardware) == (model, hardware):
+                return estimate
+        raise KeyError((model, hardware))

@@ -1,0 +1,154 @@
+"""Finding, reading and checking hardware profiles: shipped ones by name or alias, users' own by path."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from snnenergy.errors import ProfileError, UnknownHardwareError
+from snnenergy.hardware.document import Document, Finding, check, near, read, sentence
+from snnenergy.hardware.profile import Profile
+from snnenergy.shipped import shipped
+
+StrPath = str | os.PathLike[str]
+
+
+def load_hardware(name_or_path: StrPath, *, search: Iterable[StrPath] = ()) -> Profile:
+    """One chip by name (`loihi`), alias (`h100`) or path (`my_chip.yaml`).
+
+    search: folders of profiles looked through before the shipped ones.
+    Raises UnknownHardwareError with the nearest names, ProfileError with `file:line:col` for a file that is wrong.
+    """
+    if _is_path(name_or_path):
+        return _load(Path(name_or_path))
+    name, files = str(name_or_path), list(_files(search))
+    for file in files:
+        if file.stem == name:
+            return _load(file)
+    for file in files:  # an alias: only files that hold the word at all are parsed
+        if name in file.read_text(encoding="utf-8", errors="replace") and name in (chip := _load(file)).aliases:
+            return chip
+    known = {f.stem for f in files} | {a for f in files for a in _load(f).aliases}
+    raise UnknownHardwareError(
+        f"no hardware profile {name!r}{near(name, known)} (`snnenergy hardware list` shows them all)"
+    )
+
+
+def list_hardware(search: Iterable[StrPath] = ()) -> tuple[Profile, ...]:
+    """Every profile that can be loaded by name, in order of name."""
+    chips: dict[str, Profile] = {}
+    for file in _files(search):
+        if file.stem not in chips:
+            chips[file.stem] = _load(file)
+    return tuple(chips[name] for name in sorted(chips))
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a profile file as it is written (quantities are texts with a unit), for editors."""
+    from snnenergy.hardware.schema import file_schema
+
+    return file_schema(Profile)
+
+
+def lint(path: StrPath) -> list[Finding]:
+    """Everything that is wrong with a profile file; an empty list when it is sound.
+
+    Raises ProfileError only where there is no document to look at: no such file, not YAML.
+    """
+    _, found = _checked(Path(path))
+    return found
+
+
+def _is_path(name: StrPath) -> bool:
+    text = os.fspath(name)
+    return not isinstance(name, str) or text.endswith((".yaml", ".yml")) or os.sep in text or "/" in text
+
+
+def _files(search: Iterable[StrPath]) -> Iterator[Path]:
+    for folder in (*map(Path, search), shipped("hardware_profiles")):
+        if not folder.is_dir():
+            raise ProfileError(f"{folder}: no such folder of hardware profiles")
+        yield from sorted(folder.glob("*.yaml"))
+
+
+def _load(path: Path) -> Profile:
+    chip, found = _checked(path)
+    if chip is None or found:
+        raise ProfileError(sentence(found))
+    return chip
+
+
+def _checked(path: Path) -> tuple[Profile | None, list[Finding]]:
+    document = read(path)
+    chip, found = check(document, Profile)
+    if chip is not None:
+        found = list(_contradictions(document, chip, path.stem))
+    return chip, found
+
+
+def _contradictions(document: Document, chip: Profile, stem: str) -> Iterator[Finding]:
+    """What no single value shows: names, sources and unknowns that do not fit together."""
+    if chip.name != stem:
+        yield document.finding(("name",), f"expected {stem!r}, the name of the file, found {chip.name!r}")
+    yield from _sources(document, chip)
+    yield from _unknowns(document, chip)
+    if chip.memory and chip.memory.law:
+        laws = {name for level in chip.memory.levels for name in level.laws}
+        if chip.memory.law not in laws:
+            yield document.finding(("memory", "law"), f"no such law{near(chip.memory.law, laws)}")
+    for key, words in _unpriced(chip):
+        yield document.finding(key, words)
+
+
+def _sources(document: Document, chip: Profile) -> Iterator[Finding]:
+    """Every `source:` of the document must be one of `sources:`; a note may cite others of them."""
+    for path in document.marks:
+        if path and path[-1] == "source" and (name := _value(document, path)) not in chip.sources:
+            yield document.finding(path, f"no such source {name!r}{near(str(name), chip.sources)}")
+
+
+def _unknowns(document: Document, chip: Profile) -> Iterator[Finding]:
+    """A figure that is null is named under `unknown`, and the other way round."""
+    nulls = {
+        ".".join(map(str, p)): p for p in document.marks if p and _value(document, p) is None and p[0] != "sources"
+    }
+    for name, path in nulls.items():
+        if name not in chip.unknown:
+            yield document.finding(
+                path, f"null, but not named under `unknown`; add `{name}: what that does to an estimate`"
+            )
+    for name in chip.unknown:
+        if name not in nulls:
+            yield document.finding(("unknown", name), "named unknown, but no figure of that name is null", key=True)
+
+
+def _unpriced(chip: Profile) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Charges that no figure prices, and that are not named unknown either."""
+    charges = {getattr(chip.charges, d) for d in ("spike", "ternary", "graded", "analog")}
+    for event in ("synop", "ann_op"):
+        if event in charges and getattr(chip.energy, event) is None and f"energy.{event}" not in chip.unknown:
+            yield ("energy",), f"`charges` names {event}, but energy.{event} is missing"
+    if charges & {"dense_mac", "mac", "add", "unit_adds"} and not chip.arithmetic:
+        yield ("charges",), "`charges` names arithmetic, but there is no `arithmetic` section"
+    yield from _untimed(chip)
+
+
+def _untimed(chip: Profile) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What a model of time needs from other sections; without it a part of the time would be zero."""
+    if chip.latency.model == "roofline":
+        for i, row in enumerate(chip.arithmetic):
+            if row.peak is None and f"arithmetic.{i}.peak" not in chip.unknown:
+                yield ("arithmetic", str(i)), "a roofline needs `peak`, the operations per second of this format"
+        if chip.memory is None or chip.memory.levels[-1].bandwidth is None:
+            yield ("memory",), "a roofline needs a memory whose last level has a `bandwidth`"
+    if chip.latency.model == "barrier" and (chip.capacity is None or chip.capacity.cores is None):
+        yield ("latency",), "a barrier needs `capacity.cores`, over which the work is spread"
+
+
+def _value(document: Document, path: Iterable[str | int]) -> Any:
+    value = document.value
+    for part in path:
+        value = value[part]
+    return value

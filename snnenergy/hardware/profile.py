@@ -1,0 +1,286 @@
+"""The hardware profile: what one chip's events cost, how long they take, and what fits; one YAML file per chip."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StrictInt, StringConstraints, field_validator
+
+from snnenergy.hardware import quantity
+from snnenergy.hardware.figures import Bandwidth, BitEnergy, Count, Energy, Figure, Power, Rate, Size, Strict, Time
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=40)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
+
+
+class Source(Strict):
+    """Where figures come from: a paper by its DOI, anything else by its address or a note."""
+
+    title: Text
+    authors: str = ""
+    year: StrictInt | None = None
+    venue: str = ""
+    doi: str | None = None
+    url: str | None = None
+    note: str = ""
+
+
+Charge = Literal["synop", "ann_op", "dense_mac", "mac", "add", "unit_adds", "unsupported"]
+
+
+class Charges(Strict):
+    """How the chip runs each of the four domains.
+
+    synop: one synaptic event per tap with a non-zero input; `synapses: nonzero` where zero weights are not stored
+    ann_op, dense_mac: every multiply-accumulate of the dense operation
+    mac, add: taps whose input and weight are both non-zero; unit_adds: a graded 3 is three adds
+    unsupported: it needs an encoder or a host
+    """
+
+    spike: Charge
+    ternary: Charge
+    graded: Charge
+    analog: Charge
+    synapses: Literal["nonzero", "all"] = "nonzero"
+    note: str = ""
+
+
+class Events(Strict):
+    """Joules per event.
+
+    synop: one synaptic event; synop_conv: the same in a convolution, where the chip stores it otherwise
+    neuron_access: each mapped neuron each time step; neuron_update: added when it is updated; spike: when it fires
+    message: per spike and destination core; hop_ew, hop_ns: per tile crossed; ann_op: one MAC of the analog mode
+    """
+
+    synop: Energy | None = None
+    synop_conv: Energy | None = None
+    neuron_access: Energy | None = None
+    neuron_update: Energy | None = None
+    spike: Energy | None = None
+    message: Energy | None = None
+    hop_ew: Energy | None = None
+    hop_ns: Energy | None = None
+    ann_op: Energy | None = None
+
+
+class Arithmetic(Strict):
+    """Joules per operation of one number format, and its peak rate."""
+
+    bits: StrictInt = Field(gt=0, le=128)
+    format: Text
+    mac: Energy | None
+    add: Energy | None = None
+    mul: Energy | None = None
+    peak: Rate | None = None
+
+
+class Supply(Strict):
+    """Power of one chip: `static` while it runs; `host` of the processors it needs; `peak` as the maker states it.
+
+    resolvable: dynamic power below this was not resolved from the meter's drift on silicon
+    """
+
+    static: Power | None = None
+    host: Power | None = None
+    peak: Power | None = None
+    resolvable: Power | None = None
+
+
+class Point(Strict):
+    """One published access energy of a memory of one size."""
+
+    size: float
+    energy: float
+
+    @field_validator("size", mode="before")
+    @classmethod
+    def _size(cls, value: object) -> float:
+        return quantity.parse(value, "bit")
+
+    @field_validator("energy", mode="before")
+    @classmethod
+    def _energy(cls, value: object) -> float:
+        return quantity.parse(value, "J")
+
+
+class Law(Strict):
+    """Energy per access by memory size: a line (base + per_bit x bits), or straight lines between points."""
+
+    base: Energy | None = None
+    per_bit: BitEnergy | None = None
+    points: tuple[Point, ...] = Field(default=(), strict=False)
+    source: str
+    note: str = ""
+
+
+class Level(Strict):
+    """One memory level: capacity, and either energy per access (`width` bits), a law by size, or energy per bit."""
+
+    name: Text
+    capacity: Size | None = None
+    width: StrictInt | None = Field(default=None, gt=0)
+    access: Energy | None = None
+    laws: dict[str, Law] = Field(default_factory=dict)
+    per_bit: BitEnergy | None = None
+    bandwidth: Bandwidth | None = None
+
+
+class Memory(Strict):
+    """Levels from the nearest to the farthest, and how operands move.
+
+    streamed: each call reads its weights and inputs and writes its outputs once (a batch shares the weights)
+    per_event: every operation reads its operands, nothing is reused
+    """
+
+    dataflow: Literal["streamed", "per_event"]
+    levels: tuple[Level, ...] = Field(min_length=1, strict=False)
+    law: str | None = None
+
+
+class Roofline(Strict):
+    """Launch overhead per kernel, then the longer of work / peak rate and bits / bandwidth."""
+
+    model: Literal["roofline"]
+    launch: Time | None
+
+
+class FixedTick(Strict):
+    """A time step lasts one tick, whatever happens in it."""
+
+    model: Literal["fixed_tick"]
+    tick: Time
+
+
+class FixedPhase(Strict):
+    """Every core computes one layer's step in one phase of fixed length."""
+
+    model: Literal["fixed_phase"]
+    phase: Time
+
+
+class Sync(Strict):
+    """Time of the barrier over that many tiles."""
+
+    tiles: StrictInt = Field(gt=0)
+    time: Time
+
+
+class Barrier(Strict):
+    """A time step lasts as long as its slowest core, then a barrier over the tiles in use."""
+
+    model: Literal["barrier"]
+    synop: Time
+    synop_conv: Time | None = None
+    neuron_access: Time | None = None
+    neuron_update: Time | None = None
+    spike: Time | None = None
+    message: Time | None = None
+    sync: tuple[Sync, ...] = Field(min_length=1, strict=False)
+
+
+class NoLatency(Strict):
+    """Energy only."""
+
+    model: Literal["none"]
+
+
+Latency = Annotated[Roofline | FixedTick | FixedPhase | Barrier | NoLatency, Field(discriminator="model")]
+
+
+class Capacity(Strict):
+    """What one chip holds; a limit that is not published is null and not checked."""
+
+    cores: Count | None = None
+    neurons_per_core: Count | None = None
+    fan_in: Count | None = None
+    axons_out_per_core: Count | None = None
+    synapse_memory_per_core: Size | None = None
+    weight_bits: Count | None = None
+    cores_per_tile: Count | None = None
+    tile_columns: Count | None = None
+
+
+class Supports(Strict):
+    """Capabilities beyond the domains: neuron models by name (null: any, it is programmable), and what bias needs."""
+
+    neuron_models: tuple[str, ...] | None = Field(default=None, strict=False)
+    bias: str = ""
+
+
+class OperatingPoint(Strict):
+    """Another published voltage, tick or memory law: what it replaces."""
+
+    note: Text
+    synop: Energy | None = None
+    static: Power | None = None
+    tick: Time | None = None
+    memory_law: str | None = None
+
+
+class Reported(Strict):
+    """A published figure that is never charged, and why."""
+
+    quantity: Text
+    value: Text
+    source: str
+    note: Text
+
+
+class Profile(Strict):
+    """One chip.  `unknown` maps each figure that is null because it is unpublished to what that does to an estimate."""
+
+    schema_version: Literal[1]
+    name: Name
+    title: Text
+    aliases: tuple[Name, ...] = Field(default=(), strict=False)
+    family: Literal["neuromorphic", "processor", "datapath"]
+    node: Text
+    summary: Text
+    sources: dict[str, Source]
+    charges: Charges
+    energy: Events = Events()
+    arithmetic: tuple[Arithmetic, ...] = Field(default=(), strict=False)
+    power: Supply = Supply()
+    memory: Memory | None = None
+    latency: Latency
+    capacity: Capacity | None = None
+    supports: Supports = Supports()
+    operating_point: str = "default"
+    operating_points: dict[str, OperatingPoint] = Field(default_factory=dict)
+    reported: tuple[Reported, ...] = Field(default=(), strict=False)
+    assumptions: tuple[str, ...] = Field(default=(), strict=False)
+    unknown: dict[str, Text] = Field(default_factory=dict)
+
+    def at(self, name: str | None) -> Self:
+        """The chip at another of its operating points; KeyError when it has none of that name."""
+        if name is None or name == self.operating_point:
+            return self
+        point = self.operating_points[name]
+        changes: dict[str, object] = {"operating_point": name}
+        if point.synop is not None:
+            changes["energy"] = self.energy.model_copy(update={"synop": point.synop})
+        if point.static is not None:
+            changes["power"] = self.power.model_copy(update={"static": point.static})
+        if point.tick is not None:
+            changes["latency"] = self.latency.model_copy(update={"tick": point.tick})
+        if point.memory_law is not None and self.memory is not None:
+            changes["memory"] = self.memory.model_copy(update={"law": point.memory_law})
+        return self.model_copy(update=changes)
+
+    def figures(self) -> dict[str, Figure | Count]:
+        """Every figure of the profile by its dotted place in the file."""
+        return dict(_walk(self, ""))
+
+
+def _walk(value: object, place: str) -> list[tuple[str, Figure | Count]]:
+    if isinstance(value, Figure | Count):
+        return [(place, value)]
+    children: list[tuple[str, object]] = []
+    if isinstance(value, Strict):
+        children = [(name, getattr(value, name)) for name in type(value).model_fields]
+    elif isinstance(value, dict):
+        children = [(str(name), child) for name, child in value.items()]
+    elif isinstance(value, tuple):
+        children = [(str(i), child) for i, child in enumerate(value)]
+    return [row for name, child in children for row in _walk(child, f"{place}.{name}".lstrip("."))]

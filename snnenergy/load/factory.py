@@ -1,0 +1,58 @@
+"""`pkg.mod:factory`: the user's own code, imported with the current directory first on the path."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from snnenergy.errors import UsageError
+from snnenergy.load.files import said
+
+if TYPE_CHECKING:
+    import torch
+
+_SPEC = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+
+
+def is_factory(source: str) -> bool:
+    """Whether a source is `pkg.mod:factory` and not a file that happens to be called so."""
+    return bool(_SPEC.fullmatch(source)) and not Path(source).exists()
+
+
+@contextmanager
+def here_first() -> Iterator[None]:
+    """The current directory first on sys.path, and everything as before afterwards."""
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        sys.path.remove(here)
+
+
+def call_factory(spec: str) -> tuple[torch.nn.Module, tuple[Any, ...] | None]:
+    """The module (in eval mode) a factory makes, and the inputs it brings, if it returns (module, inputs)."""
+    import torch
+
+    if not _SPEC.fullmatch(spec):
+        raise UsageError(f"factory {spec!r}: expected pkg.mod:function, such as examples.digits.train:make_snn")
+    module_name, _, path = spec.partition(":")
+    with here_first():
+        try:
+            found: Any = importlib.import_module(module_name)
+            for part in path.split("."):
+                found = getattr(found, part)
+            made = found()
+        except Exception as error:
+            raise UsageError(f"factory {spec}: {type(error).__name__}: {said(error)}") from error
+    model, inputs = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+    if not isinstance(model, torch.nn.Module):
+        raise UsageError(f"factory {spec}: returned {type(model).__name__}; expected a module, or (module, inputs)")
+    if inputs is not None and not isinstance(inputs, tuple):
+        inputs = tuple(inputs) if isinstance(inputs, list) else (inputs,)
+    return model.eval(), inputs

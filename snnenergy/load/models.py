@@ -1,0 +1,214 @@
+"""A path or a factory becomes a module: the kind is sniffed from content, each kind has one reader, nothing falls back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from snnenergy.errors import UnsafeModelError, UsageError
+from snnenergy.load import files, safetensors
+from snnenergy.load.archive import Archive, open_archive
+from snnenergy.load.factory import call_factory, here_first, is_factory
+from snnenergy.load.files import Kind, said
+from snnenergy.load.inputs import Slot, module_slots, starts_with_embedding
+from snnenergy.load.torchfile import check_allow_classes, load_archive, load_legacy
+
+if TYPE_CHECKING:
+    import torch
+    from torch.export import ExportedProgram
+
+_NEEDS_FACTORY = "holds weights and no architecture: pass --factory pkg.mod:fn, a function that returns the module"
+_NESTED_KEYS = ("state_dict", "model_state_dict", "model", "net", "weights")
+_PREFIXES = ("module.", "_orig_mod.")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded model: its module in eval mode, where it came from, and what it says about its inputs.
+
+    kind: pt2 | module | state_dict | safetensors | factory | nir | torchscript
+    example_inputs: (args, kwargs) the file or the factory brought, if any
+    slots: the inputs it takes, as far as known; calls: of its most often called layer in one forward (exported programs)
+    """
+
+    module: torch.nn.Module
+    kind: str
+    name: str
+    notes: tuple[str, ...] = ()
+    example_inputs: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+    slots: tuple[Slot, ...] = ()
+    calls: int = 0
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A model file read once, and the choices that apply to it."""
+
+    path: Path
+    data: bytes
+    archive: Archive | None
+    factory: str | None
+    allow_classes: tuple[str, ...]
+
+
+def load_model(
+    source: str | Path, *, factory: str | None = None, allow_classes: Sequence[str] = (), trust: bool = False
+) -> Model:
+    """The model of a file, or of `pkg.mod:factory`; UnsafeModelError where the file is refused or unreadable."""
+    if isinstance(source, str) and is_factory(source):
+        if factory is not None:
+            raise UsageError(f"{source} is a factory already; --factory {factory} goes with a file of weights")
+        return _from_factory(source)
+    path = Path(source)
+    data = files.read_model(path)
+    with here_first():
+        check_allow_classes(allow_classes)
+        archive = open_archive(data, str(path)) if files.is_zip(data) else None
+        kind = archive.kind if archive is not None else files.sniff_flat(data)
+        found = _Source(path, data, archive, factory, tuple(allow_classes))
+        if trust and kind is not Kind.SAFETENSORS:
+            return _trusted(found, kind)
+        reader = _READERS.get(kind)
+        if reader is None:
+            raise UnsafeModelError(_refusal(kind, path, data))
+        return reader(found)
+
+
+def _refusal(kind: Kind, path: Path, data: bytes) -> str:
+    if kind is Kind.TORCHSCRIPT:
+        return (
+            f"{path}: TorchScript is a program that may write files; export the model as .pt2 instead, or pass --trust "
+            "if it is your own"
+        )
+    if kind is Kind.PICKLE:
+        return f"{path}: a bare pickle, which runs code on load; save the model with torch.save or torch.export.save"
+    if kind is Kind.NIR:
+        return f"{path}: an HDF5 file such as NIR writes; pass it through a factory (--factory pkg.mod:fn) or export a .pt2"
+    found = "a zip of no kind known here" if files.is_zip(data) else files.describe_other(data)
+    return f"{path}: expected a model file (.pt2, torch.save, safetensors), found {found}"
+
+
+def _from_factory(spec: str) -> Model:
+    module, inputs = call_factory(spec)
+    return Model(
+        module,
+        "factory",
+        spec.rpartition(":")[2],
+        example_inputs=None if inputs is None else (inputs, {}),
+        slots=_slots(module, inputs),
+    )
+
+
+def _slots(module: torch.nn.Module, inputs: tuple[Any, ...] | None = None) -> tuple[Slot, ...]:
+    import torch
+
+    if inputs and all(isinstance(x, torch.Tensor) for x in inputs):
+        return tuple(Slot(f"x{i}" if i else "x", (None,) * x.dim(), x.dtype) for i, x in enumerate(inputs))
+    return module_slots(module, starts_with_embedding(module))
+
+
+def _trusted(source: _Source, kind: Kind) -> Model:
+    from snnenergy.load.trust import load_trusted
+
+    value, note = load_trusted(source.path, source.data, kind)
+    if kind is Kind.PT2:
+        return _program(value, value.example_inputs, source, [note])
+    return _named(value, source, "torchscript", (note,))
+
+
+def _pt2(source: _Source) -> Model:
+    from snnenergy.load import pt2
+
+    assert source.archive is not None  # only an archive is sniffed as pt2
+    checked = pt2.check_archive(source.archive)
+    return _program(pt2.load_checked(checked, source.archive), checked.examples, source, [])
+
+
+def _program(program: ExportedProgram, examples: Any, source: _Source, notes: list[str]) -> Model:
+    from snnenergy.load.program import calls_per_layer, exported_in_training, slots_of
+    from snnenergy.load.pt2 import module_of
+    from snnenergy.load.stateful import single_step_warning
+
+    _no_factory(source, "an exported program brings its architecture")
+    if exported_in_training(program):
+        notes.append("exported in training mode (dropout or batch norm): call model.eval() before torch.export.export")
+    if warning := single_step_warning(program):
+        notes.append(warning)
+    module, slots = module_of(program, str(source.path)), slots_of(program)
+    return Model(module, "pt2", source.path.stem, tuple(notes), examples, slots, calls_per_layer(program))
+
+
+def _no_factory(source: _Source, why: str) -> None:
+    if source.factory is not None:
+        raise UsageError(f"{source.path}: {why}; leave --factory {source.factory} out")
+
+
+def _torch(source: _Source) -> Model:
+    if source.archive is not None:
+        value = load_archive(source.archive, source.allow_classes)
+    else:
+        value = load_legacy(source.data, str(source.path), source.allow_classes)
+    return _named(value, source, "module", ())
+
+
+def _named(value: Any, source: _Source, kind: str, notes: tuple[str, ...]) -> Model:
+    """A module as it is; a state_dict through the factory."""
+    import torch
+
+    if isinstance(value, torch.nn.Module):
+        _no_factory(source, "a whole module brings its architecture")
+        scripted = isinstance(value, torch.jit.ScriptModule)
+        kind = kind if scripted else "module"
+        return Model(value.eval(), kind, source.path.stem, notes, slots=_slots(value))
+    return _with_factory(value, source, "state_dict", notes)
+
+
+def _safetensors(source: _Source) -> Model:
+    return _with_factory(safetensors.load(source.data, str(source.path)), source, "safetensors", ())
+
+
+def _with_factory(value: Any, source: _Source, kind: str, notes: tuple[str, ...]) -> Model:
+    weights, more = _state_dict(value, str(source.path))
+    if source.factory is None:
+        raise UsageError(f"{source.path}: {_NEEDS_FACTORY}")
+    module, inputs = call_factory(source.factory)
+    try:
+        module.load_state_dict(weights, strict=True)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise UsageError(f"{source.path}: does not fit the module of {source.factory}: {said(error)}") from error
+    examples: tuple[tuple[Any, ...], dict[str, Any]] | None = None if inputs is None else (inputs, {})
+    return Model(module, kind, source.path.stem, (*notes, *more), examples, _slots(module, inputs))
+
+
+def _state_dict(value: Any, where: str) -> tuple[dict[str, Any], list[str]]:
+    """The weights by name: as they are, or under the key training scripts keep them, prefixes of wrappers taken off."""
+    notes: list[str] = []
+    key = next((k for k in _NESTED_KEYS if isinstance(value, dict) and _are_weights(value.get(k))), None)
+    if not _are_weights(value) and key is not None:
+        value = value[key]
+        notes.append(f"weights taken from the checkpoint's {key!r}")
+    if not _are_weights(value):
+        raise UnsafeModelError(f"{where}: expected a module or a state_dict, found {type(value).__name__}")
+    for prefix in _PREFIXES:
+        if all(k.startswith(prefix) for k in value):
+            value = {k.removeprefix(prefix): v for k, v in value.items()}
+            notes.append(f"{prefix!r} taken off the names of its weights")
+    return dict(value), notes
+
+
+def _are_weights(value: Any) -> bool:
+    import torch
+
+    if not isinstance(value, dict) or not value or not all(isinstance(k, str) for k in value):
+        return False
+    return all(isinstance(v, torch.Tensor) or k.endswith("_extra_state") for k, v in value.items())
+
+
+_READERS: dict[Kind, Callable[[_Source], Model]] = {
+    Kind.PT2: _pt2,
+    Kind.TORCH: _torch,
+    Kind.LEGACY: _torch,
+    Kind.SAFETENSORS: _safetensors,
+}

@@ -1,0 +1,89 @@
+"""The module tree of a pickle, rebuilt from what the walk recorded: types, names and shapes, without making a module."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from snnenergy.load.pickles import Global, Made
+
+MAX_DEPTH = 60
+MAX_ROWS = 20_000
+
+
+@dataclass(frozen=True)
+class ModuleRow:
+    """One module (or, of a state_dict, one group of weights): its path, its type, the shapes of its own tensors."""
+
+    path: str
+    type: str
+    shapes: dict[str, tuple[int, ...]]
+
+    @property
+    def parameters(self) -> int:
+        return sum(math.prod(shape) for shape in self.shapes.values())
+
+
+def rows_of(value: object) -> tuple[ModuleRow, ...]:
+    """Every module of a pickled module, or the weights of a state_dict grouped by their prefix."""
+    if isinstance(value, Made) and _fields(value, "_modules"):
+        rows = []
+        for row in _modules(value, "", 0):
+            rows.append(row)
+            if len(rows) >= MAX_ROWS:
+                break
+        return tuple(rows)
+    return grouped(dict(_weights(value, "", 0)))
+
+
+def grouped(shapes: dict[str, tuple[int, ...]]) -> tuple[ModuleRow, ...]:
+    groups: dict[str, dict[str, tuple[int, ...]]] = {}
+    for name, shape in list(shapes.items())[:MAX_ROWS]:
+        path, _, leaf = name.rpartition(".")
+        groups.setdefault(path, {})[leaf] = shape
+    return tuple(ModuleRow(path, "", shapes) for path, shapes in groups.items())
+
+
+def _fields(made: Made, name: str) -> list[tuple[object, object]] | None:
+    """The items of the mapping an object's state keeps under `name`."""
+    state = made.state
+    if not isinstance(state, Made):
+        return None
+    found = next((v for k, v in state.items if k == name), None)
+    return found.items if isinstance(found, Made) else None
+
+
+def _modules(made: Made, path: str, depth: int) -> Iterator[ModuleRow]:
+    tensors = [*(_fields(made, "_parameters") or ()), *(_fields(made, "_buffers") or ())]
+    shapes = {str(n): s for n, v in tensors if (s := _shape(v)) is not None}
+    kind = made.callee.name if isinstance(made.callee, Global) else ""
+    yield ModuleRow(path, kind, shapes)
+    if depth < MAX_DEPTH:
+        for name, child in _fields(made, "_modules") or ():
+            if isinstance(child, Made):
+                yield from _modules(child, f"{path}.{name}" if path else str(name), depth + 1)
+
+
+def _weights(value: object, prefix: str, depth: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    if not isinstance(value, Made) or depth > 4:
+        return
+    for name, item in value.items[:MAX_ROWS]:
+        shape = _shape(item)
+        if shape is not None:
+            yield f"{prefix}{name}", shape
+        else:
+            yield from _weights(item, f"{prefix}{name}.", depth + 1)
+
+
+def _shape(value: object) -> tuple[int, ...] | None:
+    """The shape a rebuilt tensor or parameter would have."""
+    for _ in range(3):
+        if not isinstance(value, Made) or not isinstance(value.args, tuple) or not value.args:
+            return None
+        if isinstance(value.callee, Global) and value.callee.name.startswith("_rebuild_tensor"):
+            size = value.args[2] if len(value.args) > 2 else None
+            sizes = size if isinstance(size, tuple) else ()
+            return tuple(n for n in sizes if isinstance(n, int)) if isinstance(size, tuple) else None
+        value = value.args[0]
+    return None

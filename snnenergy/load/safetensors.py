@@ -1,0 +1,67 @@
+"""safetensors: a length, a JSON header, raw tensors.  Read here in full, so that no extra package is needed."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+from snnenergy.errors import UnsafeModelError
+from snnenergy.load.files import said
+
+if TYPE_CHECKING:
+    import torch
+
+MAX_HEADER_BYTES = 100_000_000  # the format's own limit
+_DTYPES = {
+    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
+    "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool",
+}  # fmt: skip
+
+
+def header(data: bytes, where: str) -> dict[str, dict[str, Any]]:
+    """The tensors a file declares: dtype, shape, offsets; each checked against the bytes that follow."""
+    length = int.from_bytes(data[:8], "little")
+    if not 2 <= length <= min(MAX_HEADER_BYTES, len(data) - 8):
+        raise UnsafeModelError(f"{where}: a safetensors header of {length} bytes in a file of {len(data)}")
+    try:
+        document = json.loads(data[8 : 8 + length])
+        entries = {k: v for k, v in document.items() if k != "__metadata__"}
+        for name, entry in entries.items():
+            _check(name, entry, len(data) - 8 - length)
+        if sum(e["data_offsets"][1] - e["data_offsets"][0] for e in entries.values()) > len(data):
+            raise ValueError("its tensors overlap")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, MemoryError) as error:
+        raise UnsafeModelError(f"{where}: a damaged safetensors header: {said(error)}") from error
+    return entries
+
+
+def _check(name: str, entry: dict[str, Any], held: int) -> None:
+    start, end = entry["data_offsets"]
+    shape, dtype = entry["shape"], entry["dtype"]
+    if dtype not in _DTYPES:
+        raise ValueError(f"tensor {name!r:.80}: dtype {dtype!r:.20}")
+    if not all(type(n) is int and 0 <= n < 2**48 for n in (*shape, start, end)):
+        raise ValueError(f"tensor {name!r:.80}: sizes that are no counts")
+    if not start <= end <= held or end - start != math.prod(shape) * item_bytes(dtype):
+        raise ValueError(f"tensor {name!r:.80}: shape {shape} and offsets {start}..{end} do not agree with the file")
+
+
+def item_bytes(dtype: str) -> int:
+    return 1 if dtype == "BOOL" else int("".join(c for c in dtype if c.isdigit())) // 8
+
+
+def load(data: bytes, where: str) -> dict[str, torch.Tensor]:
+    """The tensors, copied out of the file."""
+    import torch
+
+    entries = header(data, where)
+    base = 8 + int.from_bytes(data[:8], "little")
+    out = {}
+    for name, entry in entries.items():
+        start, end = entry["data_offsets"]
+        raw = bytearray(data[base + start : base + end])
+        dtype = getattr(torch, _DTYPES[entry["dtype"]])
+        flat = torch.frombuffer(raw, dtype=dtype) if raw else torch.empty(0, dtype=dtype)
+        out[name] = flat.reshape(entry["shape"])
+    return out

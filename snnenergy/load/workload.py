@@ -1,0 +1,102 @@
+"""A model and what it runs on: the one thing this room hands to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from snnenergy.errors import InputError
+from snnenergy.load.inputs import Inputs, load_inputs, shape_to_try, synthetic
+from snnenergy.load.models import Model, load_model
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One forward, ready to run: `module(*inputs, **kwargs)`.
+
+    module: in eval mode; for a .pt2 the GraphModule of the exported program, `nn_module_stack` on its nodes
+    kind: pt2 | module | state_dict | safetensors | factory | nir | torchscript
+    synthetic: the inputs were made up from a shape, from `seed`: activity means nothing
+    time_axis, samples: where the file says so (a free size, labels beside the inputs); else None
+    notes: what the reader must know; labels: class labels, if the input file has them
+    """
+
+    name: str
+    module: torch.nn.Module
+    inputs: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    kind: str
+    synthetic: bool
+    seed: int | None
+    time_axis: int | None = None
+    samples: int | None = None
+    notes: tuple[str, ...] = ()
+    labels: Any = None
+
+
+def load(
+    source: str | Path,
+    *,
+    factory: str | None = None,
+    input: str | Path | None = None,  # noqa: A002  # the name of the command-line option
+    input_shape: Sequence[int] | None = None,
+    allow_classes: Sequence[str] = (),
+    trust: bool = False,
+    seed: int = 0,
+) -> Workload:
+    """A model file or `pkg.mod:factory`, and inputs from a file, from a shape, or its own; errors say what to pass."""
+    if input is not None and input_shape is not None:
+        raise InputError("--input and --input-shape: give one of them")
+    model = load_model(source, factory=factory, allow_classes=allow_classes, trust=trust)
+    notes, kwargs = list(model.notes), {}
+    if input is not None:
+        inputs = load_inputs(input, model.slots)
+    elif input_shape is not None:
+        inputs = synthetic(input_shape, model.slots, seed)
+    elif model.example_inputs is not None:
+        inputs, kwargs = Inputs(model.example_inputs[0]), model.example_inputs[1]
+        notes.append("no input given: the model's own example inputs")
+    else:
+        raise InputError(f"{source}: no inputs; pass --input FILE, or try --input-shape {_to_try(model)}")
+    time_axis, samples = axes(model, inputs)
+    return Workload(
+        name=model.name,
+        module=model.module,
+        inputs=inputs.values,
+        kwargs=kwargs,
+        kind=model.kind,
+        synthetic=input_shape is not None,
+        seed=seed if input_shape is not None else None,
+        time_axis=time_axis,
+        samples=samples,
+        notes=(*notes, *inputs.notes),
+        labels=inputs.labels,
+    )
+
+
+def _to_try(model: Model) -> str:
+    return shape_to_try(model.module, model.slots)
+
+
+def axes(model: Model, inputs: Inputs) -> tuple[int | None, int | None]:
+    """(time axis, samples) as far as the files prove them.
+
+    The sample axis is the only free size of an exported input, or the only axis as long as the labels.  Axis 0 before it
+    is time where an exported program calls its layers exactly that often, or where the labels put the samples second.
+    """
+    shape = getattr(inputs.values[0], "shape", None) if inputs.values else None
+    if shape is None:
+        return None, None
+    free = model.slots[0].free_axes if model.slots and model.kind == "pt2" else ()
+    labelled = tuple(i for i, n in enumerate(shape) if inputs.labels is not None and n == len(inputs.labels))
+    sample_axis = free[0] if len(free) == 1 else labelled[0] if len(labelled) == 1 else None
+    if sample_axis is None or sample_axis >= len(shape):
+        return None, None
+    repeated = model.calls == shape[0] and model.calls > 1
+    timed = sample_axis == 1 and (repeated or (model.kind != "pt2" and labelled == (1,)))
+    return (0 if timed else None), int(shape[sample_axis])

@@ -1,0 +1,131 @@
+"""The charts of an SNN beside an ANN on one chip: change by change, break-even, what moves the verdict."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from snnenergy.report import breakeven, charts, sensitivity, waterfall
+from snnenergy.report import quantities as q
+from snnenergy.report.escape import plain
+
+if TYPE_CHECKING:
+    import altair as alt
+
+    from snnenergy.counts import Counts
+    from snnenergy.report import summary
+    from snnenergy.report.charts import Row
+
+
+def fall(pair: summary.Pair, ann: Counts, snn: Counts, theme: charts.Theme = charts.PRINT) -> alt.LayerChart:
+    """From the ANN's energy to the SNN's, change by change."""
+    import altair as alt
+
+    rows = fall_rows(pair, ann, snn)
+    kinds = ["total", "less", "more"]
+    color = alt.Color(
+        "kind:N",
+        scale=alt.Scale(domain=kinds, range=[theme.accent, theme.gain, theme.loss]),
+        legend=alt.Legend(orient="top", title=None),
+    )
+    y = alt.Y("label:N", sort=None, title=None)
+    base = charts.chart(rows, theme, len(rows), 24)
+    bars = base.mark_bar().encode(
+        x=alt.X("start:Q", title="energy per inference", axis=charts.si("J")),
+        x2="end:Q",
+        y=y,
+        color=color,
+        tooltip="says:N",
+    )
+    return charts.styled(alt.layer(bars), theme)
+
+
+def fall_rows(pair: summary.Pair, ann: Counts, snn: Counts) -> list[Row]:
+    return [
+        {
+            "label": plain(s.label), "start": s.start, "end": s.end, "kind": "total" if s.total else "more" if s.joules > 0 else "less",
+            "says": plain(f"{s.label}: {'' if s.total or s.joules < 0 else '+'}{q.quantity(s.joules, 'J', micro='µ')}"),
+        }
+        for s in waterfall.steps(pair, ann, snn)
+    ]  # fmt: skip  # one record, read across
+
+
+def break_even(found: breakeven.BreakEven, theme: charts.Theme = charts.PRINT) -> alt.LayerChart:
+    """The activity below which the SNN wins, over time steps; its current point; the published thresholds."""
+    import altair as alt
+
+    curve, point, published = break_even_rows(found)
+    x = alt.X("T:Q", title="time steps T", scale=alt.Scale(nice=False), axis=alt.Axis(tickMinStep=1, grid=False))
+    y = alt.Y("nominal:Q", title="spikes per synapse and step", axis=alt.Axis(format=".2~%", tickCount=6))
+    base = charts.chart(curve, theme, 0, 0).properties(height=260)
+    area = base.mark_area(opacity=0.18, color=theme.gain).encode(x=x, y="low:Q", y2="high:Q")
+    line = base.mark_line(color=theme.gain, strokeWidth=2.5).encode(x=x, y=y, tooltip="says:N")
+    legend = alt.Legend(orient="top", title=None, columns=1, labelLimit=320)
+    drawn = alt.Chart(alt.InlineData(values=published, name="published")).mark_line(color=theme.ink, strokeWidth=1.2)
+    others = drawn.encode(x=x, y=y, strokeDash=alt.StrokeDash("who:N", legend=legend), detail="line:N")
+    spot = alt.Chart(alt.InlineData(values=point, name="point"))
+    here = spot.mark_point(shape="diamond", size=160, filled=True, opacity=1, color=theme.loss).encode(
+        x=x, y=y, tooltip="says:N"
+    )
+    return charts.styled(alt.layer(area, others, line, here), theme)
+
+
+def break_even_rows(found: breakeven.BreakEven) -> tuple[list[Row], list[Row], list[Row]]:
+    """Points of the curve, the current point, the published thresholds; activity from zero to what is worth showing."""
+    steps = sorted({*range(1, min(4 * found.time_steps, 64) + 1), found.time_steps})
+    top = min(1.0, max(2.5 * found.rate, 2 * found.rate_at(found.time_steps).nominal, 0.02))
+    curve = []
+    for t in steps:
+        r = found.rate_at(t)
+        if r.nominal > top:
+            continue
+        ends = {n: min(max(v, 0.0), top) for n, v in (("low", r.low), ("nominal", r.nominal), ("high", r.high))}
+        curve.append(
+            {"T": t, **ends, "says": f"T = {t}: the SNN wins below {q.percent(min(max(r.nominal, 0.0), 1.0))}"}
+        )
+    says = f"{found.pair.snn.model}: T = {found.time_steps}, {q.percent(found.rate)}"
+    point = [{"T": found.time_steps, "nominal": found.rate, "says": plain(says)}]
+    published = []
+    for who, _, low, high in breakeven.THRESHOLDS:
+        label = f"{who}: {low:g}" if low == high else f"{who}: {low:g} to {high:g}"
+        for end in sorted({low, high}):
+            published += [
+                {"who": label, "line": f"{who} {end}", "T": t, "nominal": end / t} for t in steps if end / t <= top
+            ]
+    for who, _, rate, first, last in breakeven.RATE_THRESHOLDS:
+        ends_t = [t for t in (first, last) if t <= steps[-1] and rate <= top]
+        published += [{"who": f"{who}: {100 * rate:g} %", "line": who, "T": t, "nominal": rate} for t in ends_t]
+    return curve, point, published
+
+
+def swing(pair: summary.Pair, theme: charts.Theme = charts.PRINT) -> alt.LayerChart:
+    """SNN to ANN ratio when one part of the constants moves from low to high; at the dashed line the verdict turns."""
+    import altair as alt
+
+    rows = swing_rows(pair)
+    base = charts.chart(rows, theme, len(rows), 24)
+    axis = alt.X(
+        "low:Q",
+        scale=alt.Scale(type="log", nice=False, padding=24),
+        title="SNN energy over ANN energy",
+        axis=alt.Axis(format=".3~g", tickCount=6),
+    )
+    y = alt.Y("part:N", sort=None, title=None)
+    even = (
+        alt.Chart(alt.InlineData(values=[{"even": 1}])).mark_rule(color=theme.ink, strokeDash=[4, 3]).encode(x="even:Q")
+    )
+    bars = base.mark_bar(color=theme.accent, height=10).encode(x=axis, x2="high:Q", y=y, tooltip="says:N")
+    ticks = base.mark_tick(color=theme.ink, thickness=2).encode(x=alt.X("nominal:Q"), y=y)
+    return charts.styled(alt.layer(bars, ticks, even), theme)
+
+
+def swing_rows(pair: summary.Pair) -> list[Row]:
+    return [
+        {
+            "part": s.part,
+            "low": s.ratio.low,
+            "high": s.ratio.high,
+            "nominal": s.ratio.nominal,
+            "says": f"{s.part}: {q.factor(s.ratio)}",
+        }
+        for s in sensitivity.swings(pair)
+    ]

@@ -1,0 +1,207 @@
+"""What every format shows, worked out once: the first line, the ledger, the state of an estimate, and the notes under a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from snnenergy.report import quantities as q
+
+if TYPE_CHECKING:
+    from snnenergy.cost.records import Comparison, Estimate, Range
+    from snnenergy.counts import Counts, Uncounted
+
+LEGEND = (
+    ("AC", "accumulate: a tap driven by a spike (or ternary event) through a non-zero weight"),
+    ("MAC", "multiply-accumulate: the same for graded and analog values"),
+    ("dense", "multiply-accumulates of the dense layer, whatever the values"),
+    ("sparsity", "share of input elements that were zero"),
+    ("rate", "spikes per neuron and time step"),
+    ("EDP", "energy-delay product, energy x latency of one inference"),
+    ("[low, high]", "the range the cited constants allow; all move together, so ends add"),
+)
+
+
+MAX_VERDICT = 400
+"""Characters: the first line of ten models on ten chips must stay a line; the table holds the rest."""
+
+
+def headline(comparison: Comparison, *, micro: str = "u") -> str:
+    """The first line of a report: what was left out, if anything; then the verdict."""
+    missing = [gap for name in comparison.counts if (gap := _gap(comparison.counts[name], name))]
+    verdict = _cut(comparison.verdict or _verdict(comparison, micro))
+    return f"INCOMPLETE COUNT ({'; '.join(missing)}): {verdict}" if missing else f"{verdict} [all arithmetic counted]"
+
+
+def _cut(verdict: str) -> str:
+    """At the end of a clause, and saying so."""
+    if len(verdict) <= MAX_VERDICT:
+        return verdict
+    kept = verdict[:MAX_VERDICT]
+    end = max(kept.rfind(mark) for mark in (". ", "; ", ", "))
+    return f"{kept[:end] if end > 0 else kept} ... (all of it in the table)"
+
+
+def _gap(counts: Counts, name: str) -> str:
+    if not counts.layers and not counts.uncounted:
+        return f"{name}: no layer was counted"
+    if not counts.uncounted and counts.coverage.complete:
+        return ""
+    ops = len(counts.uncounted)
+    share = min(counts.coverage.parameters, counts.coverage.calls)
+    return f"{name}: {q.percent(share)} counted, {ops} {'entry' if ops == 1 else 'entries'} uncounted"
+
+
+def coverage(counts: Counts) -> str:
+    c = counts.coverage
+    ops = f"uncounted: {len(counts.uncounted)}" if counts.uncounted else "nothing uncounted"
+    return f"{q.percent(c.parameters)} of parameters and {q.percent(c.calls)} of calls counted, {ops}"
+
+
+def _verdict(comparison: Comparison, micro: str) -> str:
+    """Where the caller brought no verdict: per chip, the cheapest model against the next one."""
+    if not comparison.estimates:
+        return "Nothing was priced."
+    sentences = [s for chip in comparison.hardware if (s := _cheapest(comparison, chip))]
+    if sentences:
+        return " ".join(sentences)
+    priced = [e for e in comparison.estimates if e.energy is not None]
+    if not priced:
+        return "No model could be priced on any of these chips."
+    bounds = (
+        f"{e.model} on {e.hardware}: {energy(e, micro=micro)} {q.interval(e.energy, 'J', micro=micro)} per inference"
+        for e in priced[:3]
+    )
+    return "; ".join(bounds) + ("." if len(priced) <= 3 else f"; and {len(priced) - 3} more below.")
+
+
+def _cheapest(comparison: Comparison, chip: str) -> str:
+    whole = [(e.energy.nominal, e) for e in on_chip(comparison, chip) if e.energy is not None and not e.partial]
+    if len(whole) < 2:
+        return ""
+    (_, best), (_, second) = sorted(whole, key=lambda pair: pair[0])[:2]
+    assert best.energy is not None and second.energy is not None  # both come from `whole`
+    ratio = second.energy / best.energy
+    if ratio.low <= 1 <= ratio.high:
+        return f"On {chip}, {best.model} and {second.model} are not told apart: {q.factor(ratio)}."
+    return f"On {chip}, {best.model} takes less energy than {second.model} by {q.factor(ratio)}."
+
+
+def on_chip(comparison: Comparison, chip: str) -> list[Estimate]:
+    return [e for e in comparison.estimates if e.hardware == chip]
+
+
+def of_model(comparison: Comparison, model: str) -> list[Estimate]:
+    return [e for e in comparison.estimates if e.model == model]
+
+
+def energy(estimate: Estimate, *, micro: str = "u") -> str:
+    """Nominal energy; `>=` where layers are missing from it; `not priced` where there is none."""
+    if estimate.energy is None:
+        return "not priced"
+    bound = ">= " if estimate.partial else ""
+    return bound + q.quantity(estimate.energy.nominal, "J", micro=micro)
+
+
+def fit(estimate: Estimate) -> str:
+    """`3 cores`, `2 chips`, `no fit`, or a dash where the chip has no capacity to speak of."""
+    f = estimate.fit
+    if f.fits is None:
+        return q.NONE
+    if not f.fits:
+        return "no fit"
+    if f.chips is not None and f.chips > 1:
+        return f"{f.chips} chips"
+    if f.cores is not None:
+        return "1 core" if f.cores == 1 else f"{f.cores} cores"
+    return "fits"
+
+
+def remarks(comparison: Comparison) -> list[tuple[str, str]]:
+    """(who, what) for everything a reader must know beyond the table; one line where several estimates share it."""
+    who: dict[str, list[Estimate]] = {}
+    for e in comparison.estimates:
+        for remark in dict.fromkeys((*e.fit.problems, *e.caveats)):
+            who.setdefault(remark, []).append(e)
+    return [(_names(comparison, estimates), remark) for remark, estimates in who.items()]
+
+
+def _names(comparison: Comparison, estimates: list[Estimate]) -> str:
+    models = list(dict.fromkeys(e.model for e in estimates))
+    chips = list(dict.fromkeys(e.hardware for e in estimates))
+    if len(estimates) == len(comparison.estimates) > 1:
+        return "all"
+    if len(estimates) == len(models) * len(chips):
+        return f"{some(models)} on {some(chips)}"
+    return some([f"{e.model} on {e.hardware}" for e in estimates])
+
+
+def some(names: list[str]) -> str:
+    return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"
+
+
+def ledger(comparison: Comparison) -> list[tuple[str, Uncounted]]:
+    return [(name, row) for name, counts in comparison.counts.items() for row in counts.uncounted]
+
+
+def conditions(counts: Counts) -> str:
+    """`200 samples, T = 8, synthetic input: activity means nothing`."""
+    parts = [f"{counts.samples} sample{'s' if counts.samples != 1 else ''}"]
+    if counts.time_steps is not None:
+        parts.append(f"T = {counts.time_steps}")
+    if counts.conditions.synthetic:
+        parts.append("synthetic input: activity means nothing")
+    if counts.conditions.partial:
+        parts.append("a partial run")
+    return ", ".join(parts)
+
+
+def mismatches(comparison: Comparison) -> list[str]:
+    """Why the models of a comparison may not be comparable: other inputs, other sample counts, other counting rules."""
+    rows = list(comparison.counts.items())
+    notes = []
+    for label, values in (
+        ("samples", {n: c.samples for n, c in rows}),
+        ("counting rules", {n: c.conditions.rules for n, c in rows}),
+        ("input digests", {n: c.conditions.inputs[:8] for n, c in rows if c.conditions.inputs}),
+    ):
+        if len(set(values.values())) > 1:
+            named = ", ".join(f"{n}: {v}" for n, v in list(values.items())[:4])
+            notes.append(f"the models ran with different {label} ({named}); compare with care")
+    synthetic = [n for n, c in rows if c.conditions.synthetic]
+    if synthetic:
+        notes.append(f"synthetic input for {some(synthetic)}: dense fields are right, activity means nothing")
+    return notes
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """An SNN and an ANN on one chip, both priced in full."""
+
+    chip: str
+    ann: Estimate
+    snn: Estimate
+
+    @property
+    def ratio(self) -> Range:
+        """SNN energy over ANN energy, corner by corner."""
+        assert self.snn.energy is not None and self.ann.energy is not None  # `pairs` makes no other
+        return self.snn.energy / self.ann.energy
+
+
+def is_snn(counts: Counts) -> bool:
+    return any(layer.updates for layer in counts.layers)
+
+
+def pairs(comparison: Comparison) -> list[Pair]:
+    """Every SNN with every ANN on every chip that prices both in full."""
+    snns = [n for n, c in comparison.counts.items() if is_snn(c)]
+    anns = [n for n in comparison.counts if n not in snns]
+    whole = {(e.model, e.hardware): e for e in comparison.estimates if e.energy is not None and not e.partial}
+    return [
+        Pair(chip, whole[ann, chip], whole[snn, chip])
+        for chip in comparison.hardware
+        for ann in anns
+        for snn in snns
+        if (ann, chip) in whole and (snn, chip) in whole
+    ]

@@ -1,0 +1,253 @@
+"""The report on a terminal: one screen first, then the layers; plain ASCII unless colour is asked for."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Literal
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from snnenergy.cost.records import Comparison
+from snnenergy.report import layers as L
+from snnenergy.report import quantities as q
+from snnenergy.report import summary
+from snnenergy.report.escape import ascii_only, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from snnenergy.cost.records import Estimate
+    from snnenergy.counts import Counts
+
+WIDTH = 80
+MIN_WIDTH = 60
+BAR = 8
+RANGE = 18
+
+
+class _Page:
+    """Lines of one report: a console that writes into memory, and the one place where text is made harmless."""
+
+    def __init__(self, width: int | None, color: bool) -> None:
+        self.width = max(width or WIDTH, MIN_WIDTH)
+        self.safe = plain if color else ascii_only
+        self.bar = "█" if color else "#"
+        self._file = io.StringIO()
+        self._console = Console(
+            file=self._file, width=self.width, force_terminal=color, no_color=not color, highlight=False, markup=False,
+            emoji=False, legacy_windows=False, color_system="standard" if color else None, _environ={},
+        )  # fmt: skip  # one constructor, read across
+
+    def line(self, text: str = "", style: str = "", indent: int = 0) -> None:
+        """Wrapped prose; continuation lines hang two columns further in."""
+        room = self.width - indent - 2
+        wrapped = Text(self.safe(text), style=style).wrap(self._console, room + 2) if text else [Text()]
+        if len(wrapped) > 1:
+            wrapped = Text(self.safe(text), style=style).wrap(self._console, room)
+        for i, part in enumerate(wrapped):
+            part.rstrip()
+            self._console.print(Text(" " * (indent + 2 * bool(i))) + part, soft_wrap=True)
+
+    def heading(self, text: str) -> None:
+        self.line()
+        self.line(text, "bold")
+
+    def table(
+        self, columns: Sequence[tuple[str, int | None]], rows: Iterable[tuple[str, Sequence[str]]], *, left: int = 1
+    ) -> None:
+        """rows: (style, cells).  A column of width None takes what is left; the first `left` columns are left-aligned."""
+        table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="dim", expand=False)
+        taken = sum(width + 1 for _, width in columns if width)
+        flexible = sum(width is None for _, width in columns)
+        for i, (title, width) in enumerate(columns):
+            room = width or max((self.width - taken) // max(flexible, 1) - 1, 8)
+            aligned: Literal["left", "right"] = "left" if i < left or not title else "right"
+            table.add_column(title, width=room, justify=aligned, overflow="fold")
+        for style, cells in rows:
+            table.add_row(*(Text(self.safe(c)) for c in cells), style=style)
+        self._console.print(table)
+
+    def text(self) -> str:
+        return "\n".join(line.rstrip() for line in self._file.getvalue().splitlines()).strip("\n") + "\n"
+
+
+def render(
+    comparison: Comparison,
+    *,
+    width: int | None = None,
+    color: bool = False,
+    depth: int | None = None,
+    sort: str | None = None,
+    top: int | None = None,
+) -> str:
+    """The whole report; raises UsageError for a depth, sort or top that means nothing."""
+    page = _Page(width, color)
+    page.line(summary.headline(comparison), "bold")
+    for note in (*comparison.notes, *summary.mismatches(comparison)):
+        page.line(f"note: {note}", "yellow")
+    for model in comparison.models:
+        _grid(page, comparison, model)
+    _ledger(page, comparison)
+    remarks = summary.remarks(comparison)
+    if remarks:
+        page.line()
+        page.line(
+            f"{len(remarks)} remark{'s stand' if len(remarks) > 1 else ' stands'} beside these numbers: see the end.",
+            "yellow",
+        )
+    for model in comparison.models:
+        _layers(page, comparison.counts[model], model, _shown(comparison, model), depth, sort, top)
+    _legend(page)
+    _remarks(page, comparison, remarks)
+    return page.text()
+
+
+def render_counts(
+    counts: Counts,
+    *,
+    width: int | None = None,
+    color: bool = False,
+    depth: int | None = None,
+    sort: str | None = None,
+    top: int | None = None,
+) -> str:
+    """A profile without hardware: the same layer table with no joule in it."""
+    page = _Page(width, color)
+    comparison = Comparison({counts.model: counts}, (), verdict=f"{counts.model}: {_activity(counts)} per inference.")
+    page.line(summary.headline(comparison), "bold")
+    for note in summary.mismatches(comparison):
+        page.line(f"note: {note}", "yellow")
+    _ledger(page, comparison)
+    _layers(page, counts, counts.model, None, depth, sort, top)
+    _legend(page)
+    return page.text()
+
+
+def _activity(counts: Counts) -> str:
+    total = counts.total()
+    parts = [f"{q.count(total.per_inference('acs'))} ACs", f"{q.count(total.per_inference('macs'))} MACs"]
+    parts.append(f"{q.count(total.per_inference('dense_macs'))} dense")
+    return ", ".join(parts)
+
+
+def _grid(page: _Page, comparison: Comparison, model: str) -> None:
+    counts = comparison.counts[model]
+    page.line()
+    page.line(f"{model}: {_activity(counts)} ({summary.conditions(counts)}; {summary.coverage(counts)})", "cyan")
+    estimates = summary.of_model(comparison, model)
+    columns = [("chip", None), ("energy", 11), ("range", RANGE), ("latency", 8), ("EDP", 10), ("fit", 9)]
+    if estimates:
+        page.table(columns, (_grid_row(e) for e in estimates))
+    short = [f"{e.hardware}: {e.verdict}" for e in estimates if e.verdict]
+    if short:
+        page.line(f"in short: {'; '.join(short)}")
+
+
+def _grid_row(e: Estimate) -> tuple[str, tuple[str, ...]]:
+    latency, edp = (None if r is None else r.nominal for r in (e.latency, e.edp))
+    numbers = (q.interval(e.energy, "J"), q.quantity(latency, "s"), q.quantity(edp, "J s"))
+    cells = (e.hardware, summary.energy(e), *numbers, summary.fit(e))
+    style = "red" if e.energy is None or e.fit.fits is False else "yellow" if e.partial else ""
+    return style, cells
+
+
+def _ledger(page: _Page, comparison: Comparison) -> None:
+    rows = summary.ledger(comparison)
+    if not rows:
+        return
+    page.heading("Uncounted: arithmetic that has no rule, in none of the numbers")
+    for model, row in rows:
+        held = f", {row.parameters} parameters" if row.parameters else ""
+        why = f": {row.reason}" if row.reason else ""
+        page.line(
+            f"{model}: {row.path}: {row.op}, {row.calls} call{'s' if row.calls != 1 else ''}{held}{why}", indent=2
+        )
+
+
+def _remarks(page: _Page, comparison: Comparison, rows: Sequence[tuple[str, str]]) -> None:
+    if rows:
+        page.heading("Read this beside the numbers")
+    for who, what in rows:
+        page.line(f"{who}: {what}", indent=2)
+    if bands := {e.hardware: e.band for e in comparison.estimates}:
+        page.heading("Validated against silicon")
+        for chip, band in bands.items():
+            page.line(f"{chip}: {band}", indent=2)
+
+
+def _shown(comparison: Comparison, model: str) -> Estimate | None:
+    """The chip whose joules stand in a model's layer table: the first that prices it in full, else in part."""
+    priced = [e for e in summary.of_model(comparison, model) if e.energy is not None]
+    return min(priced, key=lambda e: e.partial, default=None)
+
+
+def _layers(
+    page: _Page,
+    counts: Counts,
+    model: str,
+    estimate: Estimate | None,
+    depth: int | None,
+    sort: str | None,
+    top: int | None,
+) -> None:
+    on = f", energy on {estimate.hardware}" if estimate else ""
+    page.heading(f"Layers of {model}, per inference{on}")
+    made = L.rows(counts, *((estimate.layers, estimate.breakdown) if estimate else ()), depth=depth)
+    if not made:
+        page.line("no layer was counted", indent=2)
+        return
+    total = L.summed(made)
+    columns: list[tuple[str, int | None]] = [
+        ("layer", None),
+        ("ACs", 6),
+        ("MACs", 6),
+        ("dense", 6),
+        ("sparse", 6),
+        ("rate", 6),
+    ]
+    if estimate:
+        columns += [("energy", 7), ("share", 6), ("", BAR)]
+    else:
+        columns += [("neurons", 7), ("share", 6), ("", BAR)]
+    rows = L.arranged(made, sort, top)
+    largest = max((_weight(r, estimate) or 0.0 for r in rows if r.path != L.CHIP), default=0.0)
+    cells = [("", (*_cells(r, total, estimate), _bar(page, _weight(r, estimate), largest))) for r in rows]
+    page.table(columns, [*cells, ("bold", (*_cells(total, total, estimate), ""))])
+
+
+def _weight(row: L.Row, estimate: Estimate | None) -> float | None:
+    """What shares and bars are of: joules, or effective operations where no chip prices them."""
+    return row.joules if estimate else row.acs + row.macs
+
+
+def _bar(page: _Page, value: float | None, largest: float) -> str:
+    """Full at the largest layer; cut there for what is no layer's."""
+    return page.bar * round(BAR * min(value / largest, 1.0)) if value and largest else ""
+
+
+def _cells(row: L.Row, total: L.Row, estimate: Estimate | None) -> tuple[str, ...]:
+    whole, part = _weight(total, estimate), _weight(row, estimate)
+    share = part / whole if whole and part is not None else None
+    last = q.quantity(row.joules, "J") if estimate else _some(row.updates)
+    numbers = (
+        _some(row.acs),
+        _some(row.macs),
+        _some(row.dense),
+        q.percent(row.sparsity),
+        q.percent(row.rate),
+        last,
+        q.percent(share),
+    )
+    return (row.path, *(n.replace(" ", "") for n in numbers))
+
+
+def _some(value: float) -> str:
+    return q.count(value) if value else q.NONE
+
+
+def _legend(page: _Page) -> None:
+    page.heading("Units")
+    for term, meaning in summary.LEGEND:
+        page.line(f"{term}: {meaning}", indent=2)

@@ -1,0 +1,72 @@
+"""The parsers beside the model loaders: Counts JSON and hardware profiles, given documents meant to hurt."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from snnenergy.counts import Counts
+from snnenergy.errors import CountsError, ProfileError
+
+HEAD = '{"schema_version": 1, "model": "m", "samples": '
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 1_000_000,
+        '{"a":' * 100_000,
+        HEAD + "1e400}",
+        HEAD + "NaN}",
+        HEAD + "-1}",
+        HEAD + "9" * 10_000 + "}",
+        HEAD + '"1"}',
+        '{"schema_version": 1, "__class__": "os.system"}',
+        '{"schema_version": 1e400}',
+        "",
+        "\x1b[2J",
+    ],
+    ids=["lists", "objects", "1e400", "NaN", "negative", "digits", "text", "a class", "version", "empty", "escape"],
+)
+def test_counts_documents(text: str, tmp_path: Path) -> None:
+    (tmp_path / "counts.json").write_text(text)
+    started = time.monotonic()
+    with pytest.raises(CountsError) as caught:
+        Counts.load(tmp_path / "counts.json")
+    assert time.monotonic() - started < 5
+    assert "\x1b" not in str(caught.value)
+
+
+ALIASES = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12)
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ALIASES,
+        "a: &a [*a]\n",
+        "[" * 100_000,
+        "!!python/object/apply:os.system ['touch canary']\n",
+        "a: !!python/name:os.system\n",
+        "identity: 1e400\n",
+        "",
+        "\x00\x01",
+        "a: " + "x" * 10_000_000,
+    ],
+    ids=["alias bomb", "itself", "nested", "python object", "python name", "1e400", "empty", "binary", "long"],
+)
+def test_profile_documents(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from snnenergy.hardware import load_hardware
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "chip.yaml").write_text(text)
+    started = time.monotonic()
+    with pytest.raises(ProfileError) as caught:
+        load_hardware(tmp_path / "chip.yaml")
+    assert time.monotonic() - started < 10
+    assert len(str(caught.value)) < 5000
+    assert [p.name for p in tmp_path.iterdir()] == ["chip.yaml"]

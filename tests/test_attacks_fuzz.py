@@ -1,0 +1,157 @@
+"""Valid files, mutated at random: every loader answers with a result or with one of our own errors, never another one.
+
+A few hundred here; the long run is `SNNENERGY_FUZZ=20000 pytest tests/test_attacks_fuzz.py`, spread over all loaders.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from snnenergy import counts
+from snnenergy.errors import SnnEnergyError
+from snnenergy.load import inspect, load_inputs, load_model
+from tests.attacks import DIGITS, archive, members_of, plain_zip, torch_bytes
+
+RUNS = int(os.environ.get("SNNENERGY_FUZZ", "320"))
+SEED = int(os.environ.get("SNNENERGY_FUZZ_SEED", "0"))
+TOKENS = [
+    b"\x80\x02", b"cposix\nsystem\n", b"R", b"\x81", b"b", b"(", b".", b"..", b"\x00", b"\xff\xff\xff\x7f", b"1e400", b"null",
+    b"[", b"{", b"-1", b"9" * 40, b"__import__('os')", b"'", b'"', b"\\", b"\x1b[2J", b"torch.ops.aten.save.default", b"NaN",
+]  # fmt: skip
+
+
+def flip(data: bytes, chance: random.Random) -> bytes:
+    """One to eight random edits: a byte, a token, a cut, a swap, a repetition."""
+    out = bytearray(data)
+    for _ in range(chance.randint(1, 8)):
+        at = chance.randrange(len(out) + 1)
+        kind = chance.randrange(6)
+        if kind == 0 and out:
+            out[at % len(out)] = chance.randrange(256)
+        elif kind == 1:
+            out[at:at] = chance.choice(TOKENS)
+        elif kind == 2:
+            token = chance.choice(TOKENS)
+            out[at : at + len(token)] = token
+        elif kind == 3:
+            del out[at : at + chance.randint(1, 64)]
+        elif kind == 4:
+            out[at:at] = out[at : at + chance.randint(1, 64)]
+        else:
+            out = out[: max(1, at)] if chance.random() < 0.2 else out
+    return bytes(out)
+
+
+def flip_member(data: bytes, chance: random.Random) -> bytes:
+    """The edits inside one member, so that they get past the checksums of the archive around it."""
+    members = members_of(data)
+    name = chance.choice(sorted(members))
+    changed = (
+        flip_json(members[name], chance)
+        if name.endswith(".json") and chance.random() < 0.7
+        else flip(members[name], chance)
+    )
+    return archive(members | {name: changed})
+
+
+def flip_json(data: bytes, chance: random.Random) -> bytes:
+    """One value somewhere in a JSON document replaced by another kind of value."""
+    document = json.loads(data)
+    spots: list[tuple[Any, Any]] = []
+    todo = [document]
+    while todo:
+        item = todo.pop()
+        pairs = item.items() if isinstance(item, dict) else enumerate(item) if isinstance(item, list) else ()
+        for key, value in list(pairs):
+            spots.append((item, key))
+            todo.append(value)
+    holder, key = chance.choice(spots)
+    holder[key] = chance.choice(
+        [None, -1, 2**70, 1e308, "", "x'y", "a.b", [], {}, [[]], True, holder[key], "Symbol('s0')"]
+    )
+    return json.dumps(document).encode()
+
+
+def _counts_json(tmp_path: Path) -> bytes:
+    layer = counts.LayerCounts(
+        path="fc", role="synaptic", dense_macs=6, streams=(counts.Stream(elements=3, nonzero=1),)
+    )
+    fields = {f.name for f in dataclasses.fields(counts.Counts)}
+    assert "layers" in fields
+    made = counts.Counts.build(model="m", samples=1, layers=[layer])
+    made.save(tmp_path / "valid.json")
+    return (tmp_path / "valid.json").read_bytes()
+
+
+def _npz() -> bytes:
+    out = io.BytesIO()
+    np.savez(out, x=np.zeros((2, 3), np.float32), y=np.arange(2))
+    return out.getvalue()
+
+
+def _npy() -> bytes:
+    out = io.BytesIO()
+    np.save(out, np.zeros((2, 3), np.float32))
+    return out.getvalue()
+
+
+def _safetensors(tmp_path: Path) -> bytes:
+    header = b'{"w":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},"b":{"dtype":"I64","shape":[1],"data_offsets":[16,24]}}'
+    return len(header).to_bytes(8, "little") + header + bytes(24)
+
+
+def _model(path: Path) -> None:
+    inspect(path)
+    load_model(path)
+
+
+Loader = Callable[[Path], object]
+Seed = Callable[[Path], bytes]
+LOADERS: dict[str, tuple[Seed, Callable[[bytes, random.Random], bytes], Loader]] = {
+    "pt2 bytes": (lambda _: (DIGITS / "digits_ann.pt2").read_bytes(), flip, _model),
+    "pt2 members": (lambda _: (DIGITS / "digits_ann.pt2").read_bytes(), flip_member, _model),
+    "module bytes": (lambda _: (DIGITS / "digits_ann_model.pt").read_bytes(), flip, _model),
+    "module members": (lambda _: (DIGITS / "digits_ann_model.pt").read_bytes(), flip_member, _model),
+    "legacy": (lambda _: torch_bytes(nn.Linear(2, 3).state_dict(), legacy=True), flip, _model),
+    "safetensors": (_safetensors, flip, _model),
+    "npz": (lambda _: _npz(), flip, load_inputs),
+    "npy inside npz": (lambda _: _npy(), lambda d, c: plain_zip({"x.npy": flip(d, c)}), load_inputs),
+    "npy": (lambda _: _npy(), flip, load_inputs),
+    "input pt": (lambda _: torch_bytes({"x": torch.zeros(2, 3)}), flip_member, load_inputs),
+    "counts": (_counts_json, lambda d, c: flip_json(d, c) if c.random() < 0.5 else flip(d, c), counts.Counts.load),
+}
+
+
+@pytest.mark.parametrize("name", LOADERS)
+def test_no_loader_crashes(name: str, tmp_path: Path) -> None:
+    seed, mutate, loader = LOADERS[name]
+    valid = seed(tmp_path)
+    path = tmp_path / "file"
+    path.write_bytes(valid)
+    if name not in ("legacy", "safetensors"):  # these two need a factory, and say so
+        loader(path)
+    for i in range(max(1, RUNS // len(LOADERS))):
+        chance = random.Random(f"{SEED}/{name}/{i}")
+        path.write_bytes(mutate(valid, chance))
+        escapes = False
+        try:
+            loader(path)
+        except SnnEnergyError as error:
+            escapes = "\x1b" in str(error)
+        except Exception as error:
+            raise AssertionError(
+                f"{name} #{i} with SNNENERGY_FUZZ_SEED={SEED}: {type(error).__name__}: {error}"
+            ) from error
+        assert not escapes, f"{name} #{i} with SNNENERGY_FUZZ_SEED={SEED}: a raw escape in the message"

@@ -1,0 +1,228 @@
+"""The shipped profiles: sound, sourced, equal to the published facts; and what a wrong profile is told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from snnenergy.cost import validate
+from snnenergy.errors import ProfileError, UnknownHardwareError
+from snnenergy.hardware import json_schema, lint, list_hardware, load_hardware, sheet
+from snnenergy.hardware.document import read
+from snnenergy.hardware.figures import Figure
+from snnenergy.shipped import shipped
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted(shipped("hardware_profiles").glob("*.yaml"))
+NAMES = [f.stem for f in FILES]
+WANTED = {
+    *("truenorth", "loihi", "loihi_sanafe", "loihi2", "tianjic", "h100_sxm", "a100_sxm", "v100_sxm"),
+    *("horowitz_fp32", "horowitz_int32", "lemaire2022"),
+}
+
+
+def test_every_profile_of_the_project_ships() -> None:
+    assert set(NAMES) == WANTED
+    assert [chip.name for chip in list_hardware()] == sorted(NAMES)
+
+
+@pytest.mark.parametrize("file", FILES, ids=NAMES)
+def test_shipped_profiles_are_sound(file: Path) -> None:
+    assert lint(file) == []
+    chip = load_hardware(file)
+    assert chip == load_hardware(chip.name)
+    assert all(load_hardware(alias) == chip for alias in chip.aliases)
+    for place, figure in chip.figures().items():
+        assert figure.source in chip.sources, place
+        if isinstance(figure, Figure):
+            assert figure.low <= figure.value <= figure.high, place
+        if figure.how in ("derived", "proxy"):
+            assert figure.note or figure.conditions, f"{place}: what was it made from?"
+
+
+def test_no_two_profiles_share_a_name() -> None:
+    names = [n for chip in list_hardware() for n in (chip.name, *chip.aliases)]
+    assert len(names) == len(set(names))
+
+
+def test_derived_figures_follow_from_their_parts() -> None:
+    loihi, tianjic, h100 = (load_hardware(n).figures() for n in ("loihi", "tianjic", "h100_sxm"))
+    assert loihi["energy.neuron_update"].value == pytest.approx(81e-12 - 52e-12)
+    assert tianjic["energy.ann_op"].value == pytest.approx(2 / 1.28e12)
+    assert tianjic["energy.synop"].value == pytest.approx(1 / 649e9, rel=1e-3)
+    assert tianjic["latency.phase"].value == pytest.approx(5050 / 300e6, rel=3e-3)
+    for i, tera in enumerate((66.9, 989.4, 1978.9)):
+        assert h100[f"arithmetic.{i}.mac"].value == pytest.approx(2 * (700 - 140) / tera / 1e12, rel=3e-3)
+
+
+GOOD = (shipped("hardware_profiles") / "loihi.yaml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "  static: {value: 104.4 mW",
+            "  statik: {value: 104.4 mW",
+            "power.statik: unknown key; did you mean 'static'?",
+        ),
+        (
+            "value: 104.4 mW,",
+            "value: 104.4 mJ,",
+            'power.static.value: expected a quantity such as "104 mW", found "104.4 mJ", which is in J',
+        ),
+        ("value: 23.6 pJ", "value: 1e-12", 'energy.synop.value: expected a quantity such as "23.6 pJ", found 1e-12'),
+        ("value: 23.6 pJ", "value: 23.6", 'energy.synop.value: expected a quantity such as "23.6 pJ", found 23.6'),
+        ("high: 35.5 pJ", "high: 12 pJ", "energy.synop.high: high is below value"),
+        ("value: 52 pJ, low: 51.2 pJ", "value: 52 pJ, low: 53 pJ", "energy.neuron_access.low: low is above value"),
+        ("{value: 104.4 mW, source: frady2020, ", "{value: 104.4 mW, ", "power.static: the key 'source' is missing"),
+        (
+            "{value: 104.4 mW, source: frady2020, ",
+            "{value: 104.4 mW, source: fradi2020, ",
+            "no such source 'fradi2020'; did you mean 'frady2020'?",
+        ),
+        (
+            "{value: 104.4 mW, source: frady2020, how: measured",
+            "{value: 104.4 mW, source: frady2020, how: guessed",
+            "expected 'measured', ",
+        ),
+        ("  spike: synop", "  spike: synops", "charges.spike: expected 'synop', "),
+        ("  model: barrier", "  model: barier", "did you mean 'barrier'?"),
+        ("name: loihi\n", "name: lohi\n", "name: expected 'loihi', the name of the file"),
+        ("  analog: unsupported\n", "", "charges: the key 'analog' is missing"),
+        (
+            "  hop_ew: {value: 3.0 pJ, source: davies2018, how: simulated}",
+            "  hop_ew: null",
+            "energy.hop_ew: null, but not named under `unknown`",
+        ),
+        (
+            "assumptions:",
+            "unknown: {energy.spike: why}\nassumptions:",
+            "named unknown, but no figure of that name is null",
+        ),
+        (
+            "value: 4096, source: nengoloihi",
+            "value: 4096.5, source: nengoloihi",
+            "capacity.fan_in.value: input should be a valid integer, found 4096.5",
+        ),
+        ("value: 23.6 pJ", "value: -23.6 pJ", "energy.synop.value: input should be greater than or equal to 0"),
+    ],
+)
+def test_a_wrong_profile_is_told_where_and_what(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert GOOD.count(old) >= 1
+    file = tmp_path / "loihi.yaml"
+    text = GOOD.replace(old, new, 1)
+    file.write_text(text, encoding="utf-8")
+    changed = next(i for i, (a, b) in enumerate(zip(GOOD.splitlines(), text.splitlines(), strict=False), 1) if a != b)
+    with pytest.raises(ProfileError) as raised:
+        load_hardware(file)
+    assert message in str(raised.value)
+    assert [str(f) for f in lint(file)] == str(raised.value).splitlines()
+    line = int(str(raised.value).split(":")[1])
+    assert abs(line - changed) <= 12, f"line {line} is far from the change at line {changed}"
+    assert raised.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "message"),
+    [
+        (
+            "h100_sxm",
+            "    peak: {value: 1978.9",
+            "    add: {value: 1978.9 pJ, source: lightning, how: proxy}\n    mul: {value: 1978.9",
+            "expected a quantity",
+        ),
+        (
+            "v100_sxm",
+            "    peak: {value: 125 TFLOP/s, source: lightning, how: datasheet, conditions: tensor cores}\n",
+            "",
+            "a roofline needs `peak`",
+        ),
+        (
+            "v100_sxm",
+            "      bandwidth: {value: 900 GB/s, source: lightning, how: datasheet}\n",
+            "",
+            "last level has a `bandwidth`",
+        ),
+        (
+            "loihi",
+            "  cores: {value: 128, source: davies2018, how: datasheet}\n",
+            "",
+            "a barrier needs `capacity.cores`",
+        ),
+        ("lemaire2022", "  law: regression", "  law: regresion", "no such law; did you mean 'regression'?"),
+    ],
+)
+def test_a_profile_that_would_leave_something_out_is_refused(
+    tmp_path: Path, name: str, old: str, new: str, message: str
+) -> None:
+    text = (shipped("hardware_profiles") / f"{name}.yaml").read_text(encoding="utf-8")
+    assert old in text
+    (tmp_path / f"{name}.yaml").write_text(text.replace(old, new, 1), encoding="utf-8")
+    assert any(message in str(finding) for finding in lint(tmp_path / f"{name}.yaml"))
+
+
+def test_profiles_are_found_beside_the_code_and_inside_a_wheel(tmp_path: Path) -> None:
+    assert shipped("hardware_profiles") == ROOT / "hardware_profiles"
+    package = tmp_path / "site" / "snnenergy"
+    (package / "_data" / "hardware_profiles").mkdir(parents=True)
+    (package / "shipped.py").write_text((ROOT / "snnenergy" / "shipped.py").read_text(encoding="utf-8"))
+    (package / "__init__.py").write_text("")
+    code = "from snnenergy.shipped import shipped; print(shipped('hardware_profiles'))"
+    ran = subprocess.run([sys.executable, "-c", code], check=True, cwd=package.parent, capture_output=True, text=True)
+    assert ran.stdout.strip() == str(package / "_data" / "hardware_profiles")
+
+
+def test_names_aliases_paths_and_search(tmp_path: Path) -> None:
+    assert load_hardware("h100").name == "h100_sxm"
+    with pytest.raises(UnknownHardwareError, match="no hardware profile 'lohi'; did you mean 'loihi'"):
+        load_hardware("lohi")
+    mine = tmp_path / "my_chip.yaml"
+    mine.write_text(
+        GOOD.replace("name: loihi\n", "name: my_chip\n").replace("aliases: [loihi1, loihi_davies]", "aliases: [mine]")
+    )
+    assert load_hardware(mine).name == "my_chip"
+    assert load_hardware(str(mine)).name == "my_chip"
+    assert load_hardware("my_chip", search=[tmp_path]).name == "my_chip"
+    assert load_hardware("mine", search=[tmp_path]).name == "my_chip"
+    assert "my_chip" in [chip.name for chip in list_hardware([tmp_path])]
+    with pytest.raises(ProfileError, match="no such folder"):
+        load_hardware("mine", search=[tmp_path / "absent"])
+    with pytest.raises(ProfileError, match="no such file"):
+        load_hardware(tmp_path / "absent.yaml")
+
+
+def test_the_schema_describes_files_as_they_are_written() -> None:
+    schema = json_schema()
+    assert schema["$schema"].startswith("https://json-schema.org/")
+    energy = schema["$defs"]["Energy"]
+    assert energy["properties"]["value"]["type"] == "string"
+    assert energy["properties"]["value"]["examples"] == ["23.6 pJ"]
+    assert set(energy["required"]) == {"value", "source", "how"}
+    assert energy["additionalProperties"] is False
+    assert set(schema["required"]) >= {"name", "charges", "latency", "sources"}
+
+
+@pytest.mark.parametrize("file", FILES, ids=NAMES)
+def test_shipped_profiles_follow_the_schema(file: Path) -> None:
+    validator = pytest.importorskip("jsonschema").Draft202012Validator(json_schema())
+    value = read(file).value
+    assert list(validator.iter_errors(value)) == []
+    for wrong in (value | {"nmae": "x"}, value | {"power": {"static": {"value": 1.0, "source": "a", "how": "fitted"}}}):
+        assert list(validator.iter_errors(wrong))
+
+
+def test_the_page_of_chips_is_what_the_profiles_say() -> None:
+    page = (ROOT / "docs" / "hardware.md").read_text(encoding="utf-8")
+    assert page == sheet.markdown(list_hardware(), validate.band)
+
+
+def test_reading_a_profile_imports_neither_torch_nor_the_units_library() -> None:
+    code = (
+        "import sys; from snnenergy.hardware import load_hardware; load_hardware('h100');"
+        "sys.exit(any(m in sys.modules for m in ('torch', 'pint', 'pandas', 'numpy')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT).returncode == 0

@@ -1,0 +1,312 @@
+"""Quantities, escapes and the formats that are text: terminal, Markdown, CSV, LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import doctest
+import io
+import math
+import re
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snnenergy.cost.records import Comparison, Range
+from snnenergy.counts import Coverage
+from snnenergy.errors import UsageError
+from snnenergy.report import escape, html, layers, markdown, quantities, summary, tables, terminal
+from tests import test_report_records as made
+
+ALL = (made.digits, made.single, made.large, made.nasty, made.empty, made.many)
+
+
+# Quantities
+
+
+@pytest.mark.parametrize("module", [quantities, escape, html])
+def test_the_examples_in_the_docstrings(module: object) -> None:
+    assert doctest.testmod(module).failed == 0  # type: ignore[arg-type]  # a module, as parametrize hands it
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0 J"),
+        (1.0, "1 J"),
+        (999.9e-9, "1 uJ"),
+        (999.4e-9, "999 nJ"),
+        (1234.0, "1.23 kJ"),
+        (1e-26, "0.01 yJ"),
+        (12.3e-12, "12.3 pJ"),
+    ],
+)
+def test_three_digits_and_a_prefix(value: float, text: str) -> None:
+    assert quantities.quantity(value, "J") == text
+
+
+@given(st.floats(min_value=1e-20, max_value=1e18))
+def test_a_printed_quantity_is_within_half_a_percent(value: float) -> None:
+    number, unit = quantities.quantity(value, "J").split()
+    assert 1 <= float(number) < 1000
+    exponent = {prefix: e for e, prefix in quantities.PREFIXES.items()}[unit[:-1]]
+    assert math.isclose(float(number) * 10.0**exponent, value, rel_tol=0.0051)
+
+
+def test_a_range_has_one_prefix_unless_its_ends_are_far_apart() -> None:
+    assert quantities.interval(Range(0.9e-6, 1.23e-6, 1.6e-6), "J") == "[0.9, 1.6] uJ"
+    assert quantities.interval(Range(1e-12, 1e-6, 2e-6), "J") == "[1 pJ, 2 uJ]"
+    assert quantities.interval(None, "J") == "-"
+
+
+def test_a_share_is_never_rounded_to_none_or_all() -> None:
+    assert [quantities.percent(v) for v in (0.0, 0.0001, 0.99999, 1.0, None)] == [
+        "0 %",
+        "<0.1 %",
+        ">99.9 %",
+        "100 %",
+        "-",
+    ]
+
+
+# Names that attack
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@x", "  =1", "\t=1", "|calc", '"=1"', "＝1"])
+def test_no_csv_cell_starts_like_a_formula(cell: str) -> None:
+    assert escape.csv_cell(cell).startswith(("'", "\\"))
+
+
+def test_numbers_in_a_csv_stay_numbers() -> None:
+    assert "'" not in tables.csv(made.digits())
+
+
+@given(st.text())
+def test_every_escape_leaves_one_visible_line(text: str) -> None:
+    for function in (
+        escape.plain,
+        escape.ascii_only,
+        escape.csv_cell,
+        escape.markdown,
+        escape.markdown_code,
+        escape.markup,
+        escape.latex,
+    ):
+        assert not re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u200b-\u200f]", function(text))
+
+
+@given(st.text(alphabet="`|a \\<"))
+def test_a_code_span_cannot_be_left(text: str) -> None:
+    span = escape.markdown_code(text)
+    match = re.match("`+", span)
+    assert match is not None
+    fence = match.group()
+    inner = span[len(fence) : -len(fence)]
+    assert span.endswith(fence)
+    assert fence not in re.findall("`+", inner)
+    assert not re.search(r"(?<!\\)\|", inner)
+
+
+@given(st.text(alphabet=r"\{}$&#_%~^a"))
+def test_latex_has_no_live_character(text: str) -> None:
+    dead = re.sub(r"\\text\w+\{\}|\\[{}$&#_%]", "", escape.latex(text))
+    assert not re.search(r"[\\{}$&#_%~^]", dead)
+
+
+@pytest.mark.parametrize("comparison", [made.nasty()])
+def test_an_attacking_name_is_harmless_in_every_text(comparison: Comparison) -> None:
+    assert "\x1b" not in terminal.render(comparison)
+    page = re.sub(r"(`+).*?\1", "", markdown.render(comparison))
+    assert "<img" not in page
+    assert "@you" not in page
+    for row in csv.reader(io.StringIO(tables.layers_csv(comparison))):
+        assert not any(cell.startswith(("=", "+", "-", "@")) for cell in row)
+    assert "\\x1b" not in tables.latex(comparison).replace(r"\textbackslash{}x1b", "")
+
+
+# The terminal
+
+
+@pytest.mark.parametrize("build", ALL)
+@pytest.mark.parametrize("width", [60, 80, 132])
+def test_the_plain_terminal_report_is_ascii_and_fits_its_width(build: type, width: int) -> None:
+    text = terminal.render(build(), width=width)
+    assert text.isascii()
+    assert max(map(len, text.splitlines())) <= width
+
+
+def test_colour_changes_nothing_but_colour_and_bars() -> None:
+    coloured = terminal.render(made.digits(), color=True)
+    assert "\x1b[" in coloured
+    bare = re.sub(r"\x1b\[[0-9;]*m", "", coloured).replace("█", "#")
+    assert [line.rstrip() for line in bare.splitlines()] == terminal.render(made.digits()).splitlines()
+
+
+def test_the_first_line_is_the_verdict_and_says_that_all_was_counted() -> None:
+    first = " ".join(terminal.render(made.digits()).split("\n\n")[0].split())
+    assert first.startswith("On h100_sxm, digits_ann takes less energy than digits_snn by 9x")
+    assert first.endswith("[all arithmetic counted]")
+
+
+def test_what_was_not_counted_comes_before_the_verdict() -> None:
+    assert terminal.render(made.nasty()).startswith("INCOMPLETE COUNT (")
+    counts = replace(made.digits_snn(), coverage=Coverage(9, 10, 99, 100))
+    line = summary.headline(Comparison({"net": counts}, (), verdict="v"))
+    assert line == "INCOMPLETE COUNT (net: 90 % counted, 0 entries uncounted): v"
+    assert "no layer was counted" in summary.headline(made.empty())
+
+
+def test_the_grid_says_what_is_not_priced_partial_and_unfit() -> None:
+    text = terminal.render(made.digits())
+    assert re.search(r"truenorth +not priced +- +- +- +no fit", text)
+    assert re.search(r"loihi +>= 1.23 uJ +\[0.986, 1.85\] uJ +8 ms +9.86 nJ s +3 chips", text)
+    assert "truenorth: analog: not supported" in text
+
+
+def test_a_long_verdict_is_cut_and_says_so() -> None:
+    line = summary.headline(Comparison({}, (), verdict="; ".join(["one clause of many"] * 99)))
+    assert len(line) < 500
+    assert "all of it in the table" in line
+
+
+def test_the_counts_alone_have_the_same_layers_and_no_joule() -> None:
+    text = terminal.render_counts(made.digits_snn())
+    assert re.search(r"conv2 +40k +- +590k +92.2%", text)
+    assert "uJ" not in text
+    assert text.isascii()
+
+
+def test_depth_top_and_sort_keep_the_total() -> None:
+    whole = terminal.render(made.large()).splitlines()
+    for arguments in ({"depth": 1}, {"depth": 2, "sort": "energy"}, {"top": 5}, {"sort": "acs", "top": 3}):
+        folded = terminal.render(made.large(), **arguments).splitlines()
+        assert len(folded) < len(whole)
+        assert [x for x in folded if x.startswith("total")] == [x for x in whole if x.startswith("total")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [({"sort": "size"}, "sort by one of"), ({"top": 0}, "top must"), ({"depth": 0}, "depth must")],
+)
+def test_arguments_that_mean_nothing_are_refused(arguments: dict[str, object], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        terminal.render(made.digits(), **arguments)  # type: ignore[arg-type]  # wrong on purpose
+
+
+# Rows that add up
+
+
+@pytest.mark.parametrize("build", [made.digits, made.large])
+@pytest.mark.parametrize("depth", [None, 1, 2])
+def test_the_rows_of_an_estimate_add_up_to_its_energy(build: type, depth: int | None) -> None:
+    comparison: Comparison = build()
+    for e in comparison.estimates:
+        if e.energy is None:
+            continue
+        rows = layers.arranged(layers.rows(comparison.counts[e.model], e.layers, e.breakdown, depth=depth), "energy", 3)
+        assert math.isclose(sum(r.joules or 0.0 for r in rows), e.energy.nominal, rel_tol=1e-9)
+
+
+def test_what_is_no_layers_has_its_own_row() -> None:
+    comparison = made.digits()
+    rows = layers.rows(
+        comparison.counts["digits_snn"],
+        comparison.of("digits_snn", "truenorth").layers,
+        comparison.of("digits_snn", "truenorth").breakdown,
+    )
+    assert rows[-1].path == "(whole chip)"
+    assert rows[-1].joules == pytest.approx(8 * 1e-3 * 0.064)
+
+
+def test_silent_and_saturated_layers_are_named() -> None:
+    assert [(r.path, r.activity) for r in layers.rows(made.digits_snn()) if r.activity] == [
+        ("lif2", "silent"),
+        ("lif3", "saturated"),
+    ]
+
+
+# Tables
+
+
+def test_the_csv_has_one_row_per_model_and_chip_and_nothing_for_the_unknown() -> None:
+    rows = list(csv.DictReader(io.StringIO(tables.csv(made.digits()))))
+    assert [(r["model"], r["hardware"]) for r in rows][:2] == [("digits_ann", "h100_sxm"), ("digits_ann", "truenorth")]
+    assert rows[1]["energy_nominal_J"] == rows[1]["latency_low_s"] == ""
+    assert float(rows[5]["energy_nominal_J"]) == made.digits().estimates[5].energy.nominal  # type: ignore[union-attr]  # priced
+    assert rows[6]["partial"] == "true"
+
+
+def test_a_frame_has_the_rows_of_the_csv() -> None:
+    frame = tables.frame(made.digits())
+    assert len(frame) == 8
+    assert frame["energy_nominal_J"].isna().sum() == 2
+    assert frame.loc[5, "energy_nominal_J"] == pytest.approx(513.472e-6)
+
+
+def test_the_layers_of_the_csv_add_up() -> None:
+    comparison = made.digits()
+    for e in comparison.estimates:
+        if e.energy is not None:
+            rows = [
+                r
+                for r in csv.DictReader(io.StringIO(tables.layers_csv(comparison)))
+                if (r["model"], r["hardware"]) == (e.model, e.hardware)
+            ]
+            assert sum(float(r["energy_nominal_J"] or 0) for r in rows) == pytest.approx(e.energy.nominal)
+
+
+def test_a_comparison_without_chips_still_has_a_row_per_model() -> None:
+    rows = list(csv.DictReader(io.StringIO(tables.csv(Comparison({"a": made.digits_ann("a")}, ())))))
+    assert [(r["model"], r["energy_nominal_J"], r["macs"]) for r in rows] == [("a", "", "42700.0")]
+
+
+def test_latex_is_booktabs_with_siunitx_quantities_and_even_columns() -> None:
+    text = tables.latex(made.digits())
+    assert r"\toprule" in text
+    assert r"\qty{513}{\micro\joule} & \qtyrange{411}{770}{\micro\joule}" in text
+    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {7}
+
+
+def test_markdown_tables_are_rectangular() -> None:
+    for build in ALL:
+        for block in markdown.render(build()).split("\n\n"):
+            if block.startswith("| "):
+                assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1
+
+
+def test_markdown_names_every_chip_of_a_layer_table() -> None:
+    page = markdown.render(made.digits())
+    assert "| `lif1` | - | - | - | - | 7.81 % | 0 J | 328 nJ | 328 nJ | 4.1 nJ |" in page
+
+
+# Verdicts and remarks
+
+
+def test_models_run_on_other_samples_are_named() -> None:
+    one, other = made.digits_ann(), replace(made.digits_snn(), samples=100)
+    notes = summary.mismatches(Comparison({"a": one, "b": other}, ()))
+    assert notes == ["the models ran with different samples (a: 200, b: 100); compare with care"]
+
+
+def test_one_remark_of_many_estimates_is_one_line() -> None:
+    rows = summary.remarks(made.digits())
+    assert rows[0] == ("digits_ann, digits_snn on h100_sxm", "launch-bound: the network is too small for this chip")
+    assert len(rows) == len({what for _, what in rows})
+
+
+def test_the_text_reports_of_ten_models_on_ten_chips_take_under_two_seconds_and_no_heavy_import() -> None:
+    script = (
+        "import sys, time; from tests import test_report_records as made; c = made.many(blocks=14); start = time.perf_counter()\n"
+        "from snnenergy.report import terminal, markdown, tables, document\n"
+        "assert terminal.render(c) and markdown.render(c) and tables.csv(c) and document.to_json(c)\n"
+        "heavy = {'torch', 'pandas', 'altair', 'vl_convert', 'jinja2', 'pint'} & set(sys.modules)\n"
+        "print(time.perf_counter() - start, sorted(heavy))"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    seconds, heavy = ran.stdout.split(maxsplit=1)
+    assert heavy.strip() == "[]"
+    assert float(seconds) < 2 * 3  # a slow or shared machine is allowed three times the goal

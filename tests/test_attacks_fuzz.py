@@ -27,9 +27,30 @@ from tests.attacks import DIGITS, archive, members_of, plain_zip, torch_bytes
 RUNS = int(os.environ.get("SNNENERGY_FUZZ", "320"))
 SEED = int(os.environ.get("SNNENERGY_FUZZ_SEED", "0"))
 TOKENS = [
-    b"\x80\x02", b"cposix\nsystem\n", b"R", b"\x81", b"b", b"(", b".", b"..", b"\x00", b"\xff\xff\xff\x7f", b"1e400", b"null",
-    b"[", b"{", b"-1", b"9" * 40, b"__import__('os')", b"'", b'"', b"\\", b"\x1b[2J", b"torch.ops.aten.save.default", b"NaN",
-]  # fmt: skip
+    b"\x80\x02",
+    b"cposix\nsystem\n",
+    b"R",
+    b"\x81",
+    b"b",
+    b"(",
+    b".",
+    b"..",
+    b"\x00",
+    b"\xff\xff\xff\x7f",
+    b"1e400",
+    b"null",
+    b"[",
+    b"{",
+    b"-1",
+    b"9" * 40,
+    b"__import__('os')",
+    b"'",
+    b'"',
+    b"\\",
+    b"\x1b[2J",
+    b"torch.ops.aten.save.default",
+    b"NaN",
+]
 
 
 def flip(data: bytes, chance: random.Random) -> bytes:

@@ -15,6 +15,28 @@ from snnenergy.frameworks import bindsnet, norse, plain, sinabs, snntorch, spiki
 _ADAPTERS = (spikingjelly, snntorch, norse, sinabs, bindsnet, plain)
 
 
+STATE_WORDS = {
+    "IF": 1,  # v
+    "LIF": 1,  # v
+    "PLIF": 1,  # v
+    "GLIF": 1,
+    "KLIF": 1,
+    "QIF": 1,
+    "EIF": 1,
+    "LI": 1,
+    "LIAF": 1,
+    "ALIF": 2,  # v, threshold adaptation
+    "AdEx": 2,  # v, adaptation current
+    "CUBA": 2,  # synaptic current, v
+    "alpha": 3,  # excitatory and inhibitory current, v
+    "SRM": 2,
+    "SLSTM": 2,  # cell state, hidden state
+    "Izhikevich": 2,  # v, recovery u
+    "Hodgkin-Huxley": 4,  # v, gates m, h, n
+}
+"""State variables that a neuron model keeps from step to step; 0 in Counts where the model is not known."""
+
+
 @dataclass(frozen=True, slots=True)
 class TimeLayout:
     """What a module states about time.
@@ -33,7 +55,7 @@ class TimeLayout:
 def neuron_model(module: Any) -> str | None:
     """The neuron model (LIF, IF, ALIF, ...) of a module, or None where it is no neuron."""
     for adapter in _ADAPTERS:
-        found = adapter.neuron_model(module)
+        found: str | None = adapter.neuron_model(module)
         if found is not None:
             return found
     return None

@@ -95,9 +95,17 @@ def inspect(path: str | Path) -> Inspection:
         problems.append(str(error))
     command = f"snnenergy profile {shlex.quote(str(path))}{found.options}" if found.options is not None else None
     return Inspection(
-        str(path), str(kind), len(data), found.declared, tuple(found.globals), found.modules, found.graph,
-        tuple(problems), tuple(found.notes), None if problems else command,
-    )  # fmt: skip
+        str(path),
+        str(kind),
+        len(data),
+        found.declared,
+        tuple(found.globals),
+        found.modules,
+        found.graph,
+        tuple(problems),
+        tuple(found.notes),
+        None if problems else command,
+    )
 
 
 def _note_globals(walked: Walk, found: _Found) -> None:

@@ -17,9 +17,16 @@ from snnenergy.load.files import said
 from snnenergy.load.pickles import Global, Made, Storage, Walk, walk
 
 _ITEM_BYTES = {
-    "DoubleStorage": 8, "LongStorage": 8, "ComplexFloatStorage": 8, "ComplexDoubleStorage": 16, "FloatStorage": 4,
-    "IntStorage": 4, "HalfStorage": 2, "BFloat16Storage": 2, "ShortStorage": 2,
-}  # fmt: skip
+    "DoubleStorage": 8,
+    "LongStorage": 8,
+    "ComplexFloatStorage": 8,
+    "ComplexDoubleStorage": 16,
+    "FloatStorage": 4,
+    "IntStorage": 4,
+    "HalfStorage": 2,
+    "BFloat16Storage": 2,
+    "ShortStorage": 2,
+}
 MAX_PICKLE_BYTES = 256 * 1024**2
 MAX_REPEATED = 2**20
 """Elements a tensor may have beyond those of its storage: a buffer saved expanded, but no bomb."""

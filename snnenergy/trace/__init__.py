@@ -39,9 +39,17 @@ def counting(
     name: the model's name in reports; synthetic, seed: recorded as conditions of the run
     """
     return Recorder(
-        model, time_axis=time_axis, samples=samples, roles=roles, rules=rules, spike_channels=spike_channels,
-        survey=survey, name=name, synthetic=synthetic, seed=seed,
-    )  # fmt: skip
+        model,
+        time_axis=time_axis,
+        samples=samples,
+        roles=roles,
+        rules=rules,
+        spike_channels=spike_channels,
+        survey=survey,
+        name=name,
+        synthetic=synthetic,
+        seed=seed,
+    )
 
 
 def count(
@@ -63,9 +71,17 @@ def count(
     Raises what the forward raises, and TimeAxisError where the number of samples cannot be known.
     """
     recorder = counting(
-        model, time_axis=time_axis, samples=samples, roles=roles, rules=rules, spike_channels=spike_channels,
-        survey=survey, name=name, synthetic=synthetic, seed=seed,
-    )  # fmt: skip
+        model,
+        time_axis=time_axis,
+        samples=samples,
+        roles=roles,
+        rules=rules,
+        spike_channels=spike_channels,
+        survey=survey,
+        name=name,
+        synthetic=synthetic,
+        seed=seed,
+    )
     with recorder:
         model(*inputs, **(kwargs or {}))
     return recorder.counts()

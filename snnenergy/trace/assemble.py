@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
 
 from snnenergy.counts import (
-    Conditions, Counts, Coverage, Evidence, Identity, LayerCounts, PerStep, Stream, Uncounted, weighted_by,
-)  # fmt: skip
+    Conditions,
+    Counts,
+    Coverage,
+    Evidence,
+    Identity,
+    LayerCounts,
+    PerStep,
+    Stream,
+    Uncounted,
+    weighted_by,
+)
+from snnenergy.frameworks import STATE_WORDS
 from snnenergy.trace import clock, digest
 from snnenergy.trace.structure import Structure, Work
 
@@ -17,6 +29,7 @@ if TYPE_CHECKING:
     from snnenergy.trace.recorder import Recorder
     from snnenergy.trace.sites import Site
     from snnenergy.trace.streams import Rows, Tally
+    from snnenergy.trace.watch import Plan
 
 RULES_VERSION = 1
 
@@ -34,7 +47,9 @@ def assemble(rec: Recorder) -> Counts:
     for site in rec.sites.values():
         sites.setdefault(site.path, []).append(site)
     layers = tuple(
-        _layer(rec, s, work[path], sites.get(path, []), time_steps, order) for path, s in rec.structures.items() if path in work
+        _layer(rec, s, work[path], sites.get(path, []), time_steps, order)
+        for path, s in rec.structures.items()
+        if path in work
     )
     moved = sum(layer.kernels for layer in layers if _empty(layer))
     layers = tuple(layer for layer in layers if not _empty(layer))
@@ -63,7 +78,9 @@ def _empty(layer: LayerCounts) -> bool:
 
 
 def _layer(rec: Recorder, s: Structure, w: Work, sites: list[Site], steps: int | None, order: str) -> LayerCounts:
-    inputs = [site for site in sites if (s.path, "spikes") not in rec.sites or site is not rec.sites[(s.path, "spikes")]]
+    inputs = [
+        site for site in sites if (s.path, "spikes") not in rec.sites or site is not rec.sites[(s.path, "spikes")]
+    ]
     spikes = rec.links.get(s.path) or rec.sites.get((s.path, "spikes"))
     spikes = spikes if rec.spike_known(s.path) else None
     streams = tuple(stream for site in inputs for stream in _streams(site))
@@ -81,7 +98,7 @@ def _layer(rec: Recorder, s: Structure, w: Work, sites: list[Site], steps: int |
         neurons=w.updates // (samples * (steps or 1)) if s.role == "neuron" else 0,
         updates=w.updates,
         spikes_out=sum(t.totals[0] for t in spikes.tallies) if spikes is not None else None,
-        state_words=s.state_words,
+        state_words=STATE_WORDS.get(s.neuron_model or "", 0),
         adds=w.adds,
         muls=w.muls,
         compares=w.compares,
@@ -124,8 +141,6 @@ def _streams(site: Site) -> list[Stream]:
 
 def _with_units(stream: Stream, tally: Tally, site: Site) -> Stream:
     """unit taps = sum of |value| x taps / s, an integer by construction; None where no s exists."""
-    from dataclasses import replace
-
     if stream.operand == "b" or not stream.driven:
         return replace(stream, unit_taps=0)
     scale: Evidence | None = weighted_by(stream)
@@ -134,7 +149,12 @@ def _with_units(stream: Stream, tally: Tally, site: Site) -> Stream:
     own = scale is stream.evidence or site.partner is None
     source = tally if own or site.partner is None else site.partner.tallies[0]
     unit = scale.unit
-    return replace(stream, unit_taps=None if unit is None else round((source.value_taps if site.partner is not None else source.weighed) / unit))
+    return replace(
+        stream,
+        unit_taps=None
+        if unit is None
+        else round((source.value_taps if site.partner is not None else source.weighed) / unit),
+    )
 
 
 def _per_step(inputs: list[Site], spikes: Site | None, steps: int | None, order: str) -> PerStep | None:
@@ -162,19 +182,23 @@ def _sizes(rec: Recorder) -> dict[str, int]:
 
 def _ledger(rec: Recorder, used: set[str]) -> tuple[Uncounted, ...]:
     lost = rec.lost
-    rows = [Uncounted(path, op, row.calls, sum(row.parameters.values()), row.reason) for (path, op), row in lost.items()]
+    rows = [
+        Uncounted(path, op, row.calls, sum(row.parameters.values()), row.reason) for (path, op), row in lost.items()
+    ]
     rows += [Uncounted("(forward)", "forward", n, 0, why) for why, n in rec.lost_forwards.items()]
     held = {name for row in lost.values() for name in row.parameters}
-    uncalled: dict[str, int] = {}
+    busy = {name.rpartition(".")[0] for name in (*used, *held)}
+    idle: dict[str, int] = {}
     for name, size in _sizes(rec).items():
         if name not in used and name not in held:
-            owner = name.rpartition(".")[0] or "(root)"
-            uncalled[owner] = uncalled.get(owner, 0) + size
-    rows += [Uncounted(path, "uncalled", 0, size, "never used in the recorded forwards") for path, size in uncalled.items()]
+            owner = name.rpartition(".")[0]
+            path = name if owner in busy else owner or "(root)"
+            idle[path] = idle.get(path, 0) + size
+    rows += [Uncounted(path, "uncalled", 0, size, "never used in the recorded forwards") for path, size in idle.items()]
     return tuple(sorted(rows, key=lambda r: (r.path, r.op, r.reason)))
 
 
-def _coverage(rec: Recorder, plans: list, used: set[str]) -> Coverage:
+def _coverage(rec: Recorder, plans: list[Plan], used: set[str]) -> Coverage:
     sizes = _sizes(rec)
     lost = rec.lost
     held = {name for row in lost.values() for name in row.parameters}
@@ -189,14 +213,19 @@ def _coverage(rec: Recorder, plans: list, used: set[str]) -> Coverage:
     )
 
 
-def _identity(rec: Recorder, layers: tuple[LayerCounts, ...], steps: int | None, time_source: str) -> Identity:
+@cache
+def _versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
-    versions = {"python": platform.python_version(), "torch": torch.__version__}
+    found = {"python": platform.python_version(), "torch": torch.__version__}
     try:
-        versions["snnenergy"] = version("snnenergy")
+        found["snnenergy"] = version("snnenergy")
     except PackageNotFoundError:
-        versions["snnenergy"] = "not installed"
+        found["snnenergy"] = "not installed"
+    return found
+
+
+def _identity(rec: Recorder, layers: tuple[LayerCounts, ...], steps: int | None, time_source: str) -> Identity:
     notes = [f"surveyed {rec.surveyed} of {rec.forwards} forwards"]
     if steps:
         notes.append(f"T = {steps} steps, {rec.samples} samples ({time_source})")
@@ -207,6 +236,6 @@ def _identity(rec: Recorder, layers: tuple[LayerCounts, ...], steps: int | None,
         architecture=digest.architecture(structure),
         time_steps=steps,
         dtype=dtype,
-        versions=versions,
+        versions=_versions(),
         notes=tuple(notes),
     )

@@ -42,8 +42,8 @@ def read(
     """
     order = stated.order if stated is not None else "TN"
     if time_axis is not None:
-        axis = _axis(time_axis, shape)
-        clock = Clock(shape[axis] if shape else None, axis, 0, order, "time_axis given")
+        given = _axis(time_axis, shape)
+        clock = Clock(shape[given] if shape else None, given, 0, order, "time_axis given")
     elif stated is not None:
         axis = stated.axis if stated.axis is not None else _folded_axis(shape, stated, conv_rows)
         clock = Clock(stated.steps, axis, 0, order, stated.source)
@@ -60,7 +60,9 @@ def _folded_axis(shape: tuple[int, ...] | None, stated: TimeLayout, conv_rows: i
     axis = 0 if stated.order == "TN" else 1
     if not shape or len(shape) <= axis or shape[axis] != stated.steps:
         return None
-    return None if conv_rows is not None and len(shape) > 1 and conv_rows not in (shape[0] * shape[1], shape[0]) else axis
+    return (
+        None if conv_rows is not None and len(shape) > 1 and conv_rows not in (shape[0] * shape[1], shape[0]) else axis
+    )
 
 
 def _loop(neuron_calls: Iterable[int], layer_calls: Iterable[int]) -> int | None:
@@ -83,7 +85,9 @@ def _axis(time_axis: int, shape: tuple[int, ...] | None) -> int:
     if not shape:
         raise TimeAxisError("time_axis was given, but the model has no tensor input to find it in")
     if not -len(shape) <= time_axis < len(shape):
-        raise TimeAxisError(f"time_axis={time_axis}: the first input has shape {list(shape)}; use -{len(shape)} to {len(shape) - 1}")
+        raise TimeAxisError(
+            f"time_axis={time_axis}: the first input has shape {list(shape)}; use -{len(shape)} to {len(shape) - 1}"
+        )
     return time_axis % len(shape)
 
 

@@ -119,18 +119,31 @@ def _spread(value: Any, n: int) -> list[int]:
 
 
 def conv_shape(
-    x: Tensor, w: Tensor, out: Tensor, stride: Any, padding: Any, dilation: Any, transposed: bool, groups: int,
+    x: Tensor,
+    w: Tensor,
+    out: Tensor,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    transposed: bool,
+    groups: int,
     zero_pad: Sequence[tuple[int, int]] = (),
-) -> ConvShape:  # fmt: skip
+) -> ConvShape:
     """The geometry of x [n, cin, *sizes] * w -> out; `zero_pad` are explicit zeros already in x, per axis."""
     n = x.dim() - 2
     strides, pads, dilations = _spread(stride, n), _spread(padding, n), _spread(dilation, n)
     hidden = list(zero_pad) or [(0, 0)] * n
     axes = tuple(
         Axis(
-            x.shape[2 + d], out.shape[2 + d], w.shape[2 + d], strides[d], pads[d], dilations[d], transposed,
+            x.shape[2 + d],
+            out.shape[2 + d],
+            w.shape[2 + d],
+            strides[d],
+            pads[d],
+            dilations[d],
+            transposed,
             (hidden[d][0], x.shape[2 + d] - hidden[d][1]),
-        )  # fmt: skip
+        )
         for d in range(n)
     )
     return ConvShape(x.shape[1], out.shape[1], groups, axes)
@@ -154,9 +167,16 @@ def _slow_conv(r: Reader, call: Call) -> None:
     out = call.out if isinstance(call.out, Tensor) else call.out[0]
     groups = x.shape[1] // w.shape[1]
     shape = conv_shape(
-        x, w, out, call.get("stride", 1), call.get("padding", 0), call.get("dilation", 1), False, groups,
+        x,
+        w,
+        out,
+        call.get("stride", 1),
+        call.get("padding", 0),
+        call.get("dilation", 1),
+        False,
+        groups,
         r.zero_pad(x),
-    )  # fmt: skip
+    )
     r.conv(x, w, shape, bias)
 
 
@@ -207,22 +227,37 @@ def _mkldnn_rnn(r: Reader, call: Call) -> None:
 def _native_attention(r: Reader, call: Call) -> None:
     query, key, value, embed, heads, qkv_w, qkv_b, out_w, out_b = call.args[:9]
     mask = call.get("mask")
-    r.replay(lambda: _attention(query, key, value, embed, heads, (qkv_w, qkv_b, out_w, out_b), mask, call.get("mask_type")))
+    r.replay(
+        lambda: _attention(query, key, value, embed, heads, (qkv_w, qkv_b, out_w, out_b), mask, call.get("mask_type"))
+    )
 
 
 def _attention(
-    query: Tensor, key: Tensor, value: Tensor, embed: int, heads: int, weights: Sequence[Tensor], mask: Any, mask_type: Any
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    embed: int,
+    heads: int,
+    weights: Sequence[Tensor],
+    mask: Any,
+    mask_type: Any,
 ) -> Tensor:
     """Multi-head attention in separate steps, batch first, as the fused kernel defines it."""
     qkv_w, qkv_b, out_w, out_b = weights
     split = []
     for i, x in enumerate((query, key, value)):
         y = torch.nn.functional.linear(x, qkv_w[i * embed : (i + 1) * embed], qkv_b[i * embed : (i + 1) * embed])
-        split.append(y.unflatten(-1, (heads, embed // heads)).transpose(1, 2))
+        split.append(y.reshape(*y.shape[:-1], heads, embed // heads).transpose(1, 2))
     q, k, v = split
     scores = (q * (embed // heads) ** -0.5) @ k.transpose(-2, -1)
     if mask is not None:
-        shaped = mask if mask_type == 0 or mask.dim() == 2 and mask_type != 1 else mask[:, None, None, :] if mask.dim() == 2 else mask
+        shaped = (
+            mask
+            if mask_type == 0 or (mask.dim() == 2 and mask_type != 1)
+            else mask[:, None, None, :]
+            if mask.dim() == 2
+            else mask
+        )
         scores = scores.masked_fill(shaped.bool(), float("-inf"))
     joined = (torch.softmax(scores, -1) @ v).transpose(1, 2).flatten(2)
     return torch.nn.functional.linear(joined, out_w, out_b)

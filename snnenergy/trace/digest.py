@@ -57,7 +57,9 @@ def inputs(tensors: Iterable[Tensor], axis: int, others: Mapping[str, Any]) -> i
     batch = tensors[0].shape[axis] if tensors[0].dim() > axis else None
     split = [batch is not None and t.dim() > axis and t.shape[axis] == batch for t in tensors]
     arrays = [t.movedim(axis, 0) if s and axis else t for t, s in zip(tensors, split, strict=True)]
-    head = repr([(str(t.dtype), tuple(t.shape[1:] if s else t.shape)) for t, s in zip(arrays, split, strict=True)]).encode()
+    head = repr(
+        [(str(t.dtype), tuple(t.shape[1:] if s else t.shape)) for t, s in zip(arrays, split, strict=True)]
+    ).encode()
     for i in range(batch if batch is not None else 1):
         sample = hashlib.sha256(head)
         for t, s in zip(arrays, split, strict=True):

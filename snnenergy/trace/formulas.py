@@ -29,6 +29,9 @@ class Arithmetic(NamedTuple):
     specials: int = 0
 
 
+NOTHING = Arithmetic()
+
+
 @dataclass(frozen=True, slots=True)
 class Free:
     """Free on purpose; `moves`: values pass through unchanged, so their origin does too."""
@@ -57,26 +60,32 @@ def _size(value: Any) -> int:
     return 0
 
 
-def each(adds: int = 0, muls: int = 0, compares: int = 0, specials: int = 0) -> Formula:
-    def formula(args: Sequence[Any], out: Any) -> Arithmetic:
+@dataclass(frozen=True, slots=True)
+class Each:
+    """Elementwise: so many operations of each kind per output element."""
+
+    adds: int = 0
+    muls: int = 0
+    compares: int = 0
+    specials: int = 0
+
+    def __call__(self, args: Sequence[Any], out: Any) -> Arithmetic:
         n = _size(out)
-        return Arithmetic(adds * n, muls * n, compares * n, specials * n)
-
-    return formula
+        return Arithmetic(self.adds * n, self.muls * n, self.compares * n, self.specials * n)
 
 
-def over(adds: int = 0, muls: int = 0, compares: int = 0, specials: int = 0, per_output: Arithmetic = Arithmetic()) -> Formula:
+each = Each
+
+
+def over(
+    adds: int = 0, muls: int = 0, compares: int = 0, specials: int = 0, per_output: Arithmetic = NOTHING
+) -> Formula:
     def formula(args: Sequence[Any], out: Any) -> Arithmetic:
         n, m = _size(args), _size(out)
         per_input = Arithmetic(adds, muls, compares, specials)
         return Arithmetic(*(p * n + q * m for p, q in zip(per_input, per_output, strict=True)))
 
     return formula
-
-
-def _scaled(args: Sequence[Any], out: Any) -> Arithmetic:
-    # x + alpha y: the multiplication is there only when alpha is
-    return Arithmetic(adds=_size(out))
 
 
 def _batch_norm(args: Sequence[Any], out: Any) -> Arithmetic:
@@ -165,6 +174,7 @@ def _fft(args: Sequence[Any], out: Any) -> Arithmetic:
     return Arithmetic(adds=operations * 2 // 3, muls=operations - operations * 2 // 3)
 
 
+VIEW = Free("another view of the same storage", moves=True)
 MOVE = Free("moves values, changes none", moves=True)
 COPY = Free("copies values, changes none", moves=True, kernel=True)
 MAKE = Free("creates a tensor from nothing", kernel=True)
@@ -182,8 +192,8 @@ _GROUPS: dict[str, Row] = {
     mkldnn_convolution mkldnn_linear _conv_depthwise2d conv_depthwise3d thnn_conv2d _slow_conv2d_forward slow_conv3d
     slow_conv_transpose2d slow_conv_transpose3d slow_conv_dilated2d slow_conv_dilated3d cudnn_convolution
     cudnn_convolution_transpose miopen_convolution _addmm_activation""": CONTRACTION,
-    """view _unsafe_view reshape _reshape_alias t transpose permute expand slice select unsqueeze squeeze detach alias
-    as_strided split split_with_sizes chunk unbind flatten unfold expand_as narrow diagonal movedim swapaxes adjoint numpy_T
+    "view t transpose permute expand slice select unsqueeze squeeze detach alias split split_with_sizes unbind": VIEW,
+    """_unsafe_view reshape _reshape_alias as_strided chunk flatten unfold expand_as narrow diagonal movedim swapaxes adjoint numpy_T
     unsafe_split unsafe_chunk unsafe_split_with_sizes view_as_real view_as_complex lift lift_fresh _conj _neg_view real imag
     mT mH view_as squeeze_ tensor_split values indices _values _indices""": MOVE,
     """clone copy _to_copy contiguous cat stack repeat repeat_interleave flip roll index index_select gather index_put
@@ -208,11 +218,13 @@ _GROUPS: dict[str, Row] = {
     count_nonzero is_coalesced is_complex is_floating_point""": ASK,
     "embedding": TABLE,
     "requires_grad_ _version retain_grad _backward": GRADIENT,
-    "add sub rsub": _scaled,
+    "add sub rsub": each(adds=1),
     "mul square": each(muls=1),
     "div true_divide divide reciprocal": _divide,
     "neg abs sign sgn relu trunc positive": each(compares=1),
-    "eq ne gt ge lt le maximum minimum clamp_min clamp_max isnan isinf isfinite signbit fmax fmin threshold heaviside": each(compares=1),
+    "eq ne gt ge lt le maximum minimum clamp_min clamp_max isnan isinf isfinite signbit fmax fmin threshold heaviside": each(
+        compares=1
+    ),
     "clamp hardtanh relu6 isneginf isposinf isin": each(compares=2),
     "floor ceil round frac": each(compares=1),
     "remainder fmod floor_divide": each(specials=1),
@@ -267,7 +279,9 @@ _GROUPS: dict[str, Row] = {
     "binary_cross_entropy_with_logits": over(adds=3, muls=2, specials=2),
     "mse_loss": over(adds=2, muls=1),
     "smooth_l1_loss huber_loss": over(adds=2, muls=2, compares=1),
-    "nll_loss_forward nll_loss2d_forward multilabel_margin_loss_forward multi_margin_loss soft_margin_loss": over(adds=1, muls=1),
+    "nll_loss_forward nll_loss2d_forward multilabel_margin_loss_forward multi_margin_loss soft_margin_loss": over(
+        adds=1, muls=1
+    ),
     "_ctc_loss": over(adds=3, specials=3),
     "affine_grid_generator": each(adds=2, muls=3),
     "_thnn_fused_lstm_cell": each(adds=2, muls=3, specials=5),

@@ -63,14 +63,14 @@ class Lineage:
 
     def __init__(self, model: nn.Module, plain_name: Any) -> None:
         self.owners: dict[int, list[Named]] = {}
-        self._tags: dict[int, Tag] = {}
+        self.tags: dict[int, Tag] = {}
         self._tensors: dict[int, list[Tensor]] = {}
         for kind, rows in ((True, model.named_parameters()), (False, model.named_buffers())):
             for name, t in rows:
                 if t.layout != torch.strided:
                     continue
-                start = t.storage_offset()
-                row = Named(plain_name(name), start, start + max(1, t.numel()), kind)
+                start = int(t.storage_offset())
+                row = Named(plain_name(name), start, start + max(1, int(t.numel())), kind)
                 self.owners.setdefault(storage(t), []).append(row)
                 self._tensors.setdefault(storage(t), []).append(t)
         self._base = {
@@ -78,11 +78,16 @@ class Lineage:
             for key, rows in self.owners.items()
         }
 
+    labelled = False  # some tensor of this forward has segments
+    heavy: set[int]  # storages of parameters, and of what was computed from them alone
+
     def begin(self, inputs: Iterable[Tensor]) -> None:
-        self._tags = dict(self._base)
+        self.labelled = False
+        self.tags = dict(self._base)
+        self.heavy = set(self._base)
         for t in inputs:
             if t.layout == torch.strided:
-                self._tags[storage(t)] = Tag(inputs=True, shape=tuple(t.shape), producer="(input)")
+                self.tags[storage(t)] = Tag(inputs=True, shape=tuple(t.shape), producer="(input)")
 
     def name_of(self, t: Tensor) -> str | None:
         """The parameter (or buffer) a tensor is a view of, or None."""
@@ -93,27 +98,43 @@ class Lineage:
         return next((r.name for r in rows if r.start <= start < r.stop), None)
 
     def of(self, t: Tensor) -> Tag:
-        return self._tags.get(storage(t), UNKNOWN)
+        return self.tags.get(storage(t), UNKNOWN)
 
-    def wrote(self, tensors: Sequence[Tensor], outs: Sequence[Tensor], tag: Tag) -> None:
-        """Tag the outputs of an op that computes; aliases of an input (in-place) lose what no longer holds."""
-        sources = {storage(t) for t in tensors}
-        known = [self._tags.get(key, UNKNOWN) for key in sources]
-        level = min((t.level for t in known), default=ACTIVATION)
+    def wrote(self, sources: Sequence[int], outs: Sequence[Tensor], tag: Tag) -> None:
+        """Tag the outputs of an op that computes from these storages; a tag of an input written in place is replaced."""
+        known = [self.tags.get(key, UNKNOWN) for key in sources]
+        level = min(t.level for t in known) if known else ACTIVATION
         if level:
             tag = replace(tag, level=level, roots=_roots(known))
         for out in outs:
-            self._tags[storage(out)] = tag
+            self.put(storage(out), tag)
+
+    def put(self, key: int, tag: Tag) -> None:
+        self.tags[key] = tag
+        if tag.level:
+            self.heavy.add(key)
+        else:
+            self.heavy.discard(key)
 
     def moved(self, tensors: Sequence[Tensor], outs: Sequence[Tensor], func: Any, args: Any, kwargs: Any) -> None:
         """Outputs of an op that only moves values: they keep their origin; labels of a `cat` are moved the same way."""
+        if len(tensors) == 1 and not self.labelled:
+            (source,) = (storage(t) for t in tensors)
+            found = self.tags.get(source, UNKNOWN)
+            if found.pad:
+                found = replace(found, pad=(), shape=())
+            for out in outs:
+                key = storage(out)
+                if key != source:  # a view keeps the tag of its storage
+                    self.put(key, found)
+            return
         tags = [self.of(t) for t in tensors]
         for out in outs:
             key = storage(out)
             if any(storage(t) == key for t in tensors) and not any(t.segments for t in tags):
                 continue  # a view: the storage keeps its tag
             producers = {t.producer for t in tags if t.producer}
-            self._tags[key] = Tag(
+            moved = Tag(
                 level=min((t.level for t in tags), default=ACTIVATION),
                 producer=tags[0].producer if len(producers) == 1 else None,
                 neuron=bool(tags) and all(t.neuron for t in tags),
@@ -122,24 +143,16 @@ class Lineage:
                 segments=self._move_labels(tensors, tags, out, func, args, kwargs),
                 roots=_roots(tags),
             )
+            self.put(key, moved)
 
     def joined(self, tensors: Sequence[Tensor], out: Tensor, func: Any, axis: int) -> None:
         """A `cat` or `stack`: every operand's elements are labelled with where they came from."""
-        labels: list[Tensor] = []
-        names: list[str] = []
-        for t in tensors:
-            tag = self.of(t)
-            if tag.segments is not None and tag.segments.labels.shape == t.shape:
-                labels.append(tag.segments.labels + len(names))
-                names.extend(tag.segments.names)
-            else:
-                labels.append(torch.full((1,), len(names), dtype=torch.int16, device=t.device).expand(t.shape))
-                names.append(tag.producer or f"operand {len(names)}")
         tags = [self.of(t) for t in tensors]
         # along axis 0 lie samples and steps, never the inputs of a sum (but for a single vector)
-        reducible = len(names) > 1 and (axis % out.dim() or out.dim() == 1)
-        merged = Segments(func(labels, axis), _distinct(names)) if reducible else None
-        self._tags[storage(out)] = Tag(
+        reducible = len(tensors) > 1 and bool(axis % out.dim() or out.dim() == 1)
+        merged = self._label(tensors, tags, func, axis) if reducible else None
+        self.labelled |= merged is not None
+        joined = Tag(
             level=min((t.level for t in tags), default=ACTIVATION),
             neuron=all(t.neuron for t in tags),
             inputs=all(t.inputs for t in tags),
@@ -148,6 +161,19 @@ class Lineage:
             segments=merged,
             roots=_roots(tags),
         )
+        self.put(storage(out), joined)
+
+    def _label(self, tensors: Sequence[Tensor], tags: Sequence[Tag], func: Any, axis: int) -> Segments:
+        labels: list[Tensor] = []
+        names: list[str] = []
+        for t, tag in zip(tensors, tags, strict=True):
+            if tag.segments is not None and tag.segments.labels.shape == t.shape:
+                labels.append(tag.segments.labels + len(names))
+                names.extend(tag.segments.names)
+            else:
+                labels.append(torch.full((1,), len(names), dtype=torch.int16, device=t.device).expand(t.shape))
+                names.append(tag.producer or f"operand {len(names)}")
+        return Segments(func(labels, axis), _distinct(names))
 
     def sources_of(self, t: Tensor) -> tuple[Tensor, ...]:
         """The parameters and buffers a weight was computed from; empty where it was not from those alone."""
@@ -189,7 +215,7 @@ class Lineage:
         if len(pairs) <= max(0, source.dim() - 2) and all(p >= 0 for pair in pairs for p in pair):
             pairs += [(0, 0)] * (source.dim() - 2 - len(pairs))
             tag = replace(tag, pad=tuple(reversed(pairs)), shape=tuple(out.shape))
-        self._tags[key] = tag
+        self.put(key, tag)
 
 
 def _roots(tags: Iterable[Tag]) -> frozenset[int]:

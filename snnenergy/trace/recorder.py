@@ -23,8 +23,14 @@ from snnenergy.trace.assemble import assemble
 from snnenergy.trace.fanout import ConvShape
 from snnenergy.trace.lineage import Lineage
 from snnenergy.trace.scopes import (
-    Exported, Names, exported_neurons, frame_of, is_exported, plain_name, surveyed_modules,
-)  # fmt: skip
+    Exported,
+    Names,
+    exported_neurons,
+    frame_of,
+    is_exported,
+    plain_name,
+    surveyed_modules,
+)
 from snnenergy.trace.sites import WHOLE, Fans, Segment, Site, segment_fans
 from snnenergy.trace.streams import Array, Fan, host
 from snnenergy.trace.structure import Structure
@@ -218,7 +224,12 @@ class Recorder:
         tensors = _all_tensors((*args, *kwargs.values()))
         self._inputs, self._plain = tensors, _plain(args, kwargs)
         self._shape = tuple(tensors[0].shape) if tensors else None
-        self._signature = (id(module), tuple((t.shape, t.dtype, t.device) for t in tensors), self._plain, _modes(self.model))
+        self._signature = (
+            id(module),
+            tuple((t.shape, t.dtype, t.device) for t in tensors),
+            self._plain,
+            _modes(self.model),
+        )
         plan = self.plans.get(self._signature)
         self._axis = plan.clock.axis if plan is not None else self._time_axis
         self._hash_inputs()
@@ -288,7 +299,12 @@ class Recorder:
 
     def _finish_survey(self) -> Plan:
         survey, forward = self.survey, self.survey.forward
-        if len(survey.frames) == 1 and survey.frames[0].module is not None and survey.frames[0].leaf and not self.builder.trail:
+        if (
+            len(survey.frames) == 1
+            and survey.frames[0].module is not None
+            and survey.frames[0].leaf
+            and not self.builder.trail
+        ):
             survey.paused = True
             self.builder.leaf_done(survey.frames[0], survey.frames[0].module)
             survey.paused = False
@@ -357,7 +373,9 @@ class Recorder:
             sites: dict[int, list[int]] = {}
             for call, site in rows:
                 sites.setdefault(id(site), []).append(call)
-            match = next((s for _, s in rows if sites[id(s)] == list(range(calls)) and s.segments[0].index is None), None)
+            match = next(
+                (s for _, s in rows if sites[id(s)] == list(range(calls)) and s.segments[0].index is None), None
+            )
             match = match if match is not None and match.slot == calls else None
             if path not in self.links:
                 self.links[path] = match
@@ -397,7 +415,14 @@ class Recorder:
         return found
 
     def site(
-        self, key: object, path: str, kind: str, source: str | None, *, segments: tuple[Segment, ...] = WHOLE, operand: str = "a"
+        self,
+        key: object,
+        path: str,
+        kind: str,
+        source: str | None,
+        *,
+        segments: tuple[Segment, ...] = WHOLE,
+        operand: str = "a",
     ) -> Site:
         found = self.sites.get(key)
         if found is None:
@@ -450,9 +475,9 @@ class Recorder:
     def spike_output(self, path: str, outs: list[Tensor]) -> int | None:
         """Which of a neuron's outputs are its spikes: the first made by a comparison, else of one magnitude; None: none."""
         if path not in self._spike_outputs:
-            made = [i for i, t in enumerate(outs) if self.lineage.of(t).compared]
-            alike = [i for i, t in enumerate(outs) if _binary(t)]
-            self._spike_outputs[path] = next(iter(made + alike), None)
+            made = next((i for i, t in enumerate(outs) if self.lineage.of(t).compared), None)
+            alike = (i for i, t in enumerate(outs) if _binary(t))
+            self._spike_outputs[path] = next(alike, None) if made is None else made
         return self._spike_outputs[path]
 
     def spike_known(self, path: str) -> bool:
@@ -518,4 +543,9 @@ def _plain(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[tuple[str, A
 
 
 def _modes(model: nn.Module) -> tuple[Any, ...]:
-    return (model.training, torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu"))
+    return (
+        model.training,
+        torch.is_grad_enabled(),
+        torch.is_inference_mode_enabled(),
+        torch.is_autocast_enabled("cpu"),
+    )

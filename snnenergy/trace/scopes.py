@@ -54,7 +54,9 @@ class Names:
         role = roles.get(path)
         if role is None:
             return neuron_model(module)
-        return None if role in ("synaptic", "other") else (neuron_model(module) or "spiking") if role == "neuron" else role
+        return (
+            None if role in ("synaptic", "other") else (neuron_model(module) or "spiking") if role == "neuron" else role
+        )
 
     def get(self, module: nn.Module) -> Named | None:
         return self._named.get(id(module))
@@ -69,9 +71,13 @@ class Names:
 def frame_of(named: Named, module: nn.Module | None, outer: str | None, argument: Any = None) -> Frame:
     """A frame for a call; inside a neuron everything elementwise is that neuron's."""
     return Frame(
-        named.path, named.type_name, named.leaf, module, outer or named.neuron,
+        named.path,
+        named.type_name,
+        named.leaf,
+        module,
+        outer or named.neuron,
         argument if isinstance(argument, torch.Tensor) else None,
-    )  # fmt: skip
+    )
 
 
 @contextmanager
@@ -92,10 +98,15 @@ def surveyed_modules(rec: Recorder, survey: Survey, done: Callable[[Frame, nn.Mo
         frame = survey.frames[-1]
         if frame.module is not module:
             return
+        neuron = named.neuron is not None and frame.neuron == named.path
+        if not neuron and not frame.reads:
+            if len(survey.frames) > 1:
+                survey.frames.pop()
+            return
         survey.paused = True
         try:
             with torch.no_grad():
-                if named.neuron is not None and frame.neuron == named.path:
+                if neuron:
                     survey.note_output(named.path, out)
                     if survey.forward.stated is None and frame.argument is not None:
                         survey.forward.stated = neuron_layout(module, tuple(frame.argument.shape))
@@ -159,7 +170,9 @@ def _node_frames(module: torch.fx.GraphModule, roles: Mapping[str, str]) -> dict
     for node in module.graph.nodes:
         stack = node.meta.get("nn_module_stack")
         if stack and node.op == "call_function":
-            rows = [(plain_name(str(v[0])), v[1] if isinstance(v[1], str) else v[1].__qualname__) for v in stack.values()]
+            rows = [
+                (plain_name(str(v[0])), v[1] if isinstance(v[1], str) else v[1].__qualname__) for v in stack.values()
+            ]
             stacks[node.name] = [(path.partition("@")[0] or "(root)", kind) for path, kind in rows]
     paths = {path for rows in stacks.values() for path, _ in rows}
     frames = {}

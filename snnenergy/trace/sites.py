@@ -45,7 +45,8 @@ OUTPUT_FANS: Fans = (NO_FAN,)
 
 class Site:
     """kind: `linear` (features on the last axis), `conv` (channels on axis 1), `output` (only events are counted) or
-    `product` (one operand of a product of activations; `partner` is the other)."""
+    `product` (one operand of a product of activations; `partner` is the other).
+    """
 
     def __init__(self, path: str, kind: str, segments: tuple[Segment, ...] = WHOLE, operand: str = "a") -> None:
         self.path, self.kind, self.segments, self.operand = path, kind, segments, operand
@@ -75,7 +76,12 @@ class Site:
                 self._read(values[None], [slot], fans, current=True)
                 return
             held = self._held
-            if held == self._room or values.shape != self._shape or fans is not self._fans or values.dtype != self._buffer.dtype:
+            if (
+                held == self._room
+                or values.shape != self._shape
+                or fans is not self._fans
+                or values.dtype != self._buffer.dtype
+            ):
                 self._make_room(values, fans)
                 held = 0
             self._buffer[held] = values

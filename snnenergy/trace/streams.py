@@ -9,6 +9,7 @@ below 2^24, so they are exact in any order.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -84,15 +85,21 @@ class Magnitudes:
         if np.iscomplexobj(x):
             self._too_many()
             return
-        self._learn(x)
+        self._learn(x, nonzero)
 
-    def _learn(self, x: Array) -> None:
+    def _learn(self, x: Array, nonzero: int) -> None:
         size = np.abs(x.reshape(-1)).astype(np.float64) if x.dtype != np.bool_ else x.reshape(-1).astype(np.float64)
-        if not self._known(size):
+        largest = float(size.max())
+        if not math.isfinite(largest):
+            self._too_many()
+            return
+        if np.count_nonzero(size == largest) == nonzero:
+            self.seen = sorted({*self.seen, largest})
+        elif not self._known(size):
             for part in (size[:: max(1, size.size // SAMPLE)], size):
                 found = np.unique(part)
                 found = found[found != 0]
-                if found.size > MAX_MAGNITUDES or not np.isfinite(found).all():
+                if found.size > MAX_MAGNITUDES:
                     self._too_many()
                     return
             self.seen = sorted({*self.seen, *found.tolist()})
@@ -295,7 +302,15 @@ class Tally:
         if self._forward != forward:
             m = self.magnitudes
             self._forward, self._journal = forward, []
-            self._before = (self.elements, self.nonzero_only, self.value_taps, m.seen[:], m.many, m.positive, m.negative)
+            self._before = (
+                self.elements,
+                self.nonzero_only,
+                self.value_taps,
+                m.seen[:],
+                m.many,
+                m.positive,
+                m.negative,
+            )
 
     def settle(self) -> None:
         """What is read next belongs to forwards that are over."""
@@ -318,7 +333,8 @@ def _at(kept: Rows, slots: list[int], found: Rows) -> None:
     elif slots[-1] - slots[0] == len(slots) - 1 and len(set(slots)) == len(slots):
         kept[:, slots[0] : slots[-1] + 1] += found
     else:
-        np.add.at(kept, (slice(None), slots), found)
+        for i, slot in enumerate(slots):
+            kept[:, slot] += found[:, i]
 
 
 # Scratch that is written before it is read; fresh pages cost more than the arithmetic on them.

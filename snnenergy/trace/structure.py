@@ -23,7 +23,12 @@ class Work:
 
     def add(self, other: Work, times: int = 1) -> None:
         for name in _WORK:
-            setattr(self, name, getattr(self, name) + times * getattr(other, name))
+            amount = getattr(other, name)
+            if amount:
+                setattr(self, name, getattr(self, name) + times * amount)
+
+    def minus(self, other: Work) -> Work:
+        return Work(**{name: getattr(self, name) - getattr(other, name) for name in _WORK})
 
 
 _WORK = tuple(f.name for f in fields(Work))
@@ -46,6 +51,5 @@ class Structure:
     fan_out: int = 0
     geometry: dict[str, Any] = field(default_factory=dict)
     neuron_model: str | None = None
-    state_words: int = 0
     foldable: bool = False
     sources: dict[str, None] = field(default_factory=dict)

@@ -6,9 +6,10 @@ watch it later.  It is also the exact and slow way to count: every forward may b
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,8 @@ class Frame:
     argument: Tensor | None = None
     reads: list[Read] = field(default_factory=list)
     spikes: Tensor | None = None
+    work: Work | None = None  # of its elementwise arithmetic; found when first needed
+    tag: Tag | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,30 +99,51 @@ class _Entry:
     row: formulas.Row | None
     decompose: bool
     custom: Callable[..., Any] | None = None
+    plain: bool = False  # elementwise or a view: `_note_plain` may do
+    compares: bool = False
 
 
-class Survey(TorchDispatchMode):
+@dataclass(frozen=True, slots=True)
+class _Memo:
+    """A contraction of a leaf on operands of known shapes: what it did the last time, all but the values."""
+
+    argument: int  # which argument is the activation
+    read: Read
+    work: Work
+    path: str
+    weight: int  # its storage
+
+
+class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own initialiser has no types
     """The dispatch mode.  `frames` is the stack of executing modules, kept by scopes.py."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled while we count; the guard would cost as much as the rest
+
     def __init__(self, recorder: Recorder) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # the same
         self.rec = recorder
         self.lineage: Lineage = recorder.lineage
         self.forward = Forward()
         self.frames: list[Frame] = []
         self.paused = False
         self.watching = False  # only single functions run under this mode: tags say nothing
-        self._product = ""
         self.last: Read | tuple[Site, Site, Tensor, Tensor] | None = None  # what was read last, for the learner
+        self._path = ""  # of the last contraction
         self._replaying = False
         self._entries: dict[Any, _Entry] = {}
         self._inputs: dict[int, tuple[int, ...]] = {}
+        self._tags: dict[object, Tag] = {}
+        self._memos: dict[object, _Memo] = {}
 
     def begin(self, inputs: Sequence[Tensor]) -> None:
         self.forward = Forward()
         self.frames = [Frame("(root)", self.rec.model_type, self.rec.root_is_leaf, None, self.rec.root_neuron)]
         self.lineage.begin(inputs)
         self._inputs = {t.data_ptr(): tuple(t.shape) for t in inputs if t.numel()}
+        self._input_keys = {t.untyped_storage()._cdata for t in inputs}
+        self._memos.clear()
 
     # ---- every operator passes here
     def __torch_dispatch__(
@@ -135,7 +159,12 @@ class Survey(TorchDispatchMode):
             if result is not NotImplemented:
                 return result
         out = func(*args, **kwargs)
-        with torch.no_grad():
+        if entry.plain and not self.lineage.labelled and self._note_plain(entry, args, out):
+            return out
+        if torch.is_grad_enabled():
+            with torch.no_grad():
+                self._note(entry, func, args, kwargs, out)
+        else:
             self._note(entry, func, args, kwargs, out)
         return out
 
@@ -147,50 +176,180 @@ class Survey(TorchDispatchMode):
         decompose = custom is None and row is None and space == "aten" and func._can_decompose()
         if qualified == "aten::linear" or (space == "aten" and name.startswith("conv") and row is None):
             decompose = True
-        entry = _Entry(name if space == "aten" else qualified, row, decompose, custom)
+        elementwise = isinstance(row, formulas.Each) or row is formulas.VIEW or name in ("_to_copy", "clone")
+        plain = elementwise and custom is None and not decompose
+        entry = _Entry(name if space == "aten" else qualified, row, decompose, custom, plain, name in _COMPARISONS)
         self._entries[func] = entry
         return entry
+
+    def _note_plain(self, entry: _Entry, args: Sequence[Any], out: Any) -> bool:
+        """The short way for most calls: elementwise arithmetic on activations, and views.  False: take the long one."""
+        row, heavy = entry.row, self.lineage.heavy
+        if row is formulas.VIEW:
+            return args[0].untyped_storage()._cdata not in self._input_keys
+        if not isinstance(out, Tensor):
+            return False
+        if row is formulas.COPY:
+            return self._note_copy(args[0], out)
+        for a in args:
+            if isinstance(a, Tensor) and a.untyped_storage()._cdata in heavy:
+                return False
+        frame = self.frames[-1]
+        work = frame.work
+        if work is None:
+            path = frame.neuron if frame.neuron is not None else frame.path
+            work = frame.work = self._work(path)
+            frame.tag = self._tag(path, frame)
+            self._note_sources(path, args)
+        assert isinstance(row, formulas.Each)
+        n = out.numel()
+        if row.adds:
+            work.adds += row.adds * n
+        if row.muls:
+            work.muls += row.muls * n
+        if row.compares:
+            work.compares += row.compares * n
+        if row.specials:
+            work.specials += row.specials * n
+        work.calls += 1
+        if not self._replaying:
+            work.kernels += 1
+        self.forward.arithmetic_calls += 1
+        key = out.untyped_storage()._cdata
+        heavy.discard(key)
+        tag = frame.tag
+        if entry.compares:
+            assert tag is not None and tag.producer is not None
+            tag = self._tag(tag.producer, frame, compared=True)
+            if frame.neuron is not None and frame.module is None:
+                frame.spikes = out  # in a named region the last comparison makes the spikes
+        self.lineage.tags[key] = tag  # type: ignore[assignment]  # set together with frame.work
+        return True
+
+    def _note_sources(self, path: str, values: Sequence[Any]) -> None:
+        """Who produced what this path computes on."""
+        if self.watching:
+            return
+        for value in values:
+            producer = self.lineage.of(value).producer if isinstance(value, Tensor) else None
+            if producer is not None and producer != path:
+                self.rec.structure(path).sources.setdefault(producer)
+
+    def _note_copy(self, x: Tensor, out: Tensor) -> bool:
+        """A clone or a cast: the values keep their origin."""
+        source = x.untyped_storage()._cdata
+        key = out.untyped_storage()._cdata
+        found = self.lineage.tags.get(source)
+        if found is None or found.level or found.pad:
+            return False
+        self.lineage.tags[key] = found
+        self.lineage.heavy.discard(key)
+        if not self._replaying:
+            self._work(self._arithmetic_path()).kernels += 1
+        return True
 
     def _note(self, entry: _Entry, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
         tensors = _tensors(args)
         if kwargs:
-            tensors += _tensors(tuple(kwargs.values()))
-        outs = _tensors((out,))
+            tensors += _tensors(kwargs.values())
         row = entry.row
+        outs = [out] if isinstance(out, Tensor) else _tensors((out,))
         if isinstance(row, Free):
             self._note_free(entry.name, row, func, args, kwargs, tensors, outs)
             return
-        path = self._arithmetic_path()
-        self.forward.arithmetic_calls += 1
-        self._use(tensors)
-        tag = Tag(producer=path, neuron=self.frames[-1].neuron is not None)
+        forward, frame = self.forward, self.frames[-1]
+        forward.arithmetic_calls += 1
+        keys = [t.untyped_storage()._cdata for t in tensors]
         if isinstance(row, Contraction):
-            rule = contractions.RULES.get(entry.name)
-            if rule is None:
-                self._lose(entry.name, tensors, "no rule for this kernel")
-            else:
-                self._product = path
-                rule(self, Call(func, args, kwargs, out))
-                tag = Tag(producer=self._product, linear=True)
-        elif entry.custom is not None:
-            self._apply_custom(entry, args, kwargs, out, tensors, path)
-        elif row is None:
-            self._lose(entry.name, tensors, "no rule for this operator")
+            self._note_contraction(entry, func, args, kwargs, out, tensors, keys)
+            tag = self._tag(self._path, frame, linear=True)
         else:
-            self._arithmetic(path, row(args, out))
-            self._note_neuron(entry.name, outs)
-            if entry.name in _COMPARISONS:
-                tag = Tag(producer=path, neuron=tag.neuron, compared=True)
-            if len(tensors) == 1 and outs:
-                tag = self.lineage.kept_shape(tensors[0], outs[0], tag)
-            if "batch_norm" in entry.name and tensors and self.lineage.of(tensors[0]).linear:
-                self.rec.structure(path).foldable = len(args) < 6 or args[5] is not True
-        self.lineage.wrote(tensors, outs, tag)
+            path = frame.neuron if frame.neuron is not None else frame.path
+            self._use(tensors, keys)
+            tag = self._tag(path, frame, compared=entry.name in _COMPARISONS)
+            if row is not None:
+                self._arithmetic(path, row(args, out))
+                self._note_sources(path, tensors[:1])
+                if len(tensors) == 1 and outs and self.lineage.labelled:
+                    tag = self.lineage.kept_shape(tensors[0], outs[0], tag)
+                self._note_special(entry.name, path, frame, args, tensors, outs)
+            elif entry.custom is not None:
+                self._apply_custom(entry, args, kwargs, out, tensors, path)
+            else:
+                self._lose(entry.name, tensors, "no rule for this operator")
+        self.lineage.wrote(keys, outs, tag)
+
+    def _tag(self, path: str, frame: Frame, *, linear: bool = False, compared: bool = False) -> Tag:
+        """Tags are values: the same ones are made again and again in a loop."""
+        key = (path, frame.neuron is not None, linear, compared)
+        found = self._tags.get(key)
+        if found is None:
+            found = self._tags[key] = Tag(producer=path, neuron=key[1] and not linear, linear=linear, compared=compared)
+        return found
+
+    def _note_special(
+        self, name: str, path: str, frame: Frame, args: Sequence[Any], tensors: list[Tensor], outs: list[Tensor]
+    ) -> None:
+        if name in _COMPARISONS:
+            if frame.neuron is not None and frame.module is None and outs:
+                frame.spikes = outs[0]
+        elif "batch_norm" in name and self.lineage.of(tensors[0]).linear:
+            self.rec.structure(path).foldable = len(args) < 6 or args[5] is not True
+
+    def _note_contraction(
+        self,
+        entry: _Entry,
+        func: Any,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        out: Any,
+        tensors: list[Tensor],
+        keys: list[int],
+    ) -> None:
+        """Read a contraction; one that a leaf has done before on such shapes differs in its values only."""
+        frame = self.frames[-1]
+        leaf = frame.leaf and frame.module is not None and not self.lineage.labelled
+        # within one leaf and one surveyed forward the other arguments (strides, groups ...) are the module's own
+        key = (func, id(frame.module), keys[0] == keys[-1], *(t.shape for t in tensors)) if leaf else None
+        memo = self._memos.get(key) if key is not None else None
+        if memo is not None and memo.weight not in keys:
+            memo = None
+        if memo is not None:
+            self._repeat(memo, args[memo.argument])
+            return
+        rule = contractions.RULES.get(entry.name)
+        self._path = self._arithmetic_path()
+        self._use(tensors, keys)
+        if rule is None or any(t.layout != torch.strided for t in tensors):
+            self._lose(entry.name, tensors, "no rule for this kernel")
+            return
+        reads, before = self.rec.reads, dataclasses.replace(self.forward.work.get(frame.path, _NO_WORK))
+        rule(self, Call(func, args, kwargs, out))
+        if key is not None and self.rec.reads == reads + 1 and isinstance(self.last, Read):
+            index = next((i for i, a in enumerate(args) if a is self.last.x), None)
+            named = self.lineage.name_of(self.last.weight) is not None
+            if index is not None and named and self._path == frame.path:
+                done = self.forward.work[frame.path].minus(before)
+                weight = self.last.weight.untyped_storage()._cdata
+                self._memos[key] = _Memo(index, self.last, done, frame.path, weight)
+
+    def _repeat(self, memo: _Memo, x: Tensor) -> None:
+        self._path = memo.path
+        self.forward.work[memo.path].add(memo.work)
+        site = memo.read.site
+        site.neuron &= self.lineage.of(x).neuron
+        self._read(site, x, memo.read.fans, memo.read.weight, memo.read.made_of)
 
     def _note_free(
-        self, name: str, row: Free, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any],
-        tensors: list[Tensor], outs: list[Tensor],
-    ) -> None:  # fmt: skip
+        self,
+        name: str,
+        row: Free,
+        func: Any,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        tensors: list[Tensor],
+        outs: list[Tensor],
+    ) -> None:
         if row.kernel and not self._replaying:
             self._work(self._arithmetic_path()).kernels += 1
         if name in ("select", "unbind", "slice") and tensors:
@@ -202,10 +361,9 @@ class Survey(TorchDispatchMode):
             self.lineage.pad(args[0], outs[0], args[1])
         elif row.moves and name not in ("where", "masked_fill", "masked_fill_"):
             self.lineage.moved(tensors, outs, func, args, kwargs)
-        elif outs and tensors:
-            self.lineage.wrote(tensors, outs, Tag(producer=self._arithmetic_path()))
         elif outs:
-            self.lineage.wrote((), outs, Tag(producer=self._arithmetic_path()))
+            keys = [t.untyped_storage()._cdata for t in tensors]
+            self.lineage.wrote(keys, outs, self._tag(self._arithmetic_path(), self.frames[-1]))
 
     def _note_time(self, name: str, args: Sequence[Any]) -> None:
         """Steps that the model itself takes off its input: the axis they are on is time."""
@@ -296,16 +454,10 @@ class Survey(TorchDispatchMode):
         work.calls += 1
         work.kernels += not self._replaying
 
-    def _note_neuron(self, name: str, outs: list[Tensor]) -> None:
-        """In a named region the last comparison makes the spikes: its result is the neurons' output."""
-        frame = self.frames[-1]
-        if frame.neuron is not None and frame.module is None and name in _COMPARISONS and outs:
-            frame.spikes = outs[0]
-
-    def _use(self, tensors: list[Tensor]) -> None:
+    def _use(self, tensors: list[Tensor], keys: list[int]) -> None:
         owners = self.lineage.owners
-        for t in tensors:
-            if t.untyped_storage()._cdata in owners:
+        for t, key in zip(tensors, keys, strict=True):
+            if key in owners:
                 name = self.lineage.name_of(t)
                 if name is not None:
                     self.forward.used.add(name)
@@ -342,9 +494,15 @@ class Survey(TorchDispatchMode):
             return level
         weight = getattr(self.frames[-1].module, "_parameters", {}).get("weight")
         # under autocast the cast weight may come from a cache filled before we looked
-        return 2 if weight is not None and t.dtype != weight.dtype and t.numel() == weight.numel() and t.dim() == 2 and (
-            t.shape == weight.shape or t.t().shape == weight.shape
-        ) else 0  # fmt: skip
+        return (
+            2
+            if weight is not None
+            and t.dtype != weight.dtype
+            and t.numel() == weight.numel()
+            and t.dim() == 2
+            and (t.shape == weight.shape or t.t().shape == weight.shape)
+            else 0
+        )
 
     def zero_pad(self, t: Tensor) -> tuple[tuple[int, int], ...]:
         tag = self.lineage.of(t)
@@ -363,7 +521,7 @@ class Survey(TorchDispatchMode):
         nonzero = self.rec.nonzero_weights(w)
         structure.weights[key] = (w.numel(), nonzero)
         site = self._site((path, key), path, "linear", key, x, 1)
-        self._read(site, x, self._fans(site, w, None), w)
+        self._read(site, x, self._fans(site, w, None), w, self.lineage.sources_of(w))
 
     def conv(self, x: Tensor, w: Tensor, shape: ConvShape, bias: Tensor | None) -> None:
         n = x.shape[0]
@@ -379,7 +537,7 @@ class Survey(TorchDispatchMode):
         nonzero = self.rec.nonzero_weights(w)
         structure.weights[key] = (w.numel(), nonzero)
         site = self._site((path, key), path, "conv", key, x, 1)
-        self._read(site, x, self._fans(site, w, shape), w)
+        self._read(site, x, self._fans(site, w, shape), w, self.lineage.sources_of(w))
 
     def _fans(self, site: Site, w: Tensor, shape: ConvShape | None) -> Fans:
         """How x reaches the taps of w [k, n], or of a convolution's w; cached while w is a parameter that stays as it is."""
@@ -427,7 +585,9 @@ class Survey(TorchDispatchMode):
     def _source(self, t: Tensor) -> str | None:
         return self.lineage.of(t).producer
 
-    def _synaptic(self, path: str, op: str, w: Tensor | None, bias: Tensor | None, outputs: int) -> tuple[Structure, Work]:
+    def _synaptic(
+        self, path: str, op: str, w: Tensor | None, bias: Tensor | None, outputs: int
+    ) -> tuple[Structure, Work]:
         work = self._work(path)
         structure = self.rec.structure(path, self.frames[-1])
         if structure.role != "synaptic":
@@ -440,7 +600,7 @@ class Survey(TorchDispatchMode):
         work.output_elements += outputs
         work.calls += 1
         work.kernels += not self._replaying
-        self._product = path
+        self._path = path
         return structure, work
 
     def _site(self, key: object, path: str, kind: str, label: object, x: Tensor, axis: int) -> Site:
@@ -475,9 +635,9 @@ class Survey(TorchDispatchMode):
         present = torch.unique(line).tolist()
         return tuple(Segment(found.names[i], (line == i).nonzero().squeeze(1).cpu().numpy()) for i in present)
 
-    def _read(self, site: Site, x: Tensor, fans: Fans, w: Tensor) -> None:
+    def _read(self, site: Site, x: Tensor, fans: Fans, w: Tensor, made_of: tuple[Tensor, ...]) -> None:
         frame = self.frames[-1]
-        self.last = Read(site, x, fans, w, self.lineage.sources_of(w))
+        self.last = Read(site, x, fans, w, made_of)
         frame.reads.append(self.last)
         self.rec.reads += 1
         shape = self._inputs.get(x.data_ptr())
@@ -524,17 +684,18 @@ class Survey(TorchDispatchMode):
         site.take(spikes.detach(), OUTPUT_FANS)
 
 
+_NO_WORK = Work()
 _COMPARISONS = frozenset(("gt", "ge", "lt", "le", "heaviside"))
 
 
-def _tensors(values: Sequence[Any]) -> list[Tensor]:
+def _tensors(values: Iterable[Any]) -> list[Tensor]:
     found: list[Tensor] = []
     for value in values:
         if isinstance(value, Tensor):
             found.append(value)
         elif isinstance(value, list | tuple):
             found.extend(v for v in value if isinstance(v, Tensor))
-    return [t for t in found if t.layout == torch.strided]
+    return found
 
 
 def _bits(t: Tensor) -> int:

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from snnenergy.trace.clock import Clock
+from snnenergy.trace.padding import unpadded
 from snnenergy.trace.sites import OUTPUT_FANS, Fans, Site, read_product
 from snnenergy.trace.structure import Work
-from snnenergy.trace.padding import unpadded
 from snnenergy.trace.survey import Forward, Frame, Lost, Read
 
 if TYPE_CHECKING:
@@ -97,6 +97,8 @@ class Builder:
         if not frame.leaf:
             self.outside = True
             return
+        if self._again(frame, module):
+            return
         glance = self._glance(frame, module)
         if glance is None:
             self.outside = True
@@ -111,6 +113,20 @@ class Builder:
             shapes[frame.argument.shape] = known = glance
             self._next += 1
         self.trail.append(known.index)
+
+    def _again(self, frame: Frame, module: nn.Module) -> bool:
+        """The same leaf on the same shape, read the same way: a step of a loop."""
+        shapes, x = self.glances.get(id(module)), frame.argument
+        known = shapes.get(x.shape) if shapes is not None and x is not None else None
+        if known is None or x is None or len(frame.reads) != 1:
+            return False
+        (read,) = frame.reads
+        if read.site is not known.site or read.fans is not known.fans or not _is_input(read, x):
+            return False
+        while self.wakes and self.wakes[-1].origin is frame:
+            self.wakes.pop()
+        self.trail.append(known.index)
+        return True
 
     def _glance(self, frame: Frame, module: nn.Module) -> Glance | None:
         x = frame.argument
@@ -161,7 +177,9 @@ class Learner(TorchFunctionMode):
         super().__init__()
         self.rec, self.builder = rec, builder
 
-    def __torch_function__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
         survey = self.rec.surveying
         if survey is None:
             return func(*args, **(kwargs or {}))
@@ -186,7 +204,10 @@ class Learner(TorchFunctionMode):
                         return (i, last.site, last.fans), None
         elif last is not None and len(args) > 1 and isinstance(args[0], Tensor) and isinstance(args[1], Tensor):
             left, right, a, b = last
-            if all(x.dim() > 1 and x.shape[-2:] == y.shape[1:] and x.numel() == y.numel() for x, y in zip(args, (a, b), strict=False)):
+            if all(
+                x.dim() > 1 and x.shape[-2:] == y.shape[1:] and x.numel() == y.numel()
+                for x, y in zip(args, (a, b), strict=False)
+            ):
                 return None, (left, right)
         return None, None
 
@@ -201,7 +222,9 @@ class Waker(TorchFunctionMode):
         self.functions = {w.func for w in plan.wakes}
         self.next = 0
 
-    def __torch_function__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
         if func not in self.functions:
             return func(*args, **(kwargs or {}))
         rec = self.rec

@@ -70,7 +70,7 @@ def count(
 
     Raises what the forward raises, and TimeAxisError where the number of samples cannot be known.
     """
-    recorder = counting(
+    recorder = Recorder(
         model,
         time_axis=time_axis,
         samples=samples,
@@ -81,6 +81,7 @@ def count(
         name=name,
         synthetic=synthetic,
         seed=seed,
+        once=True,
     )
     with recorder:
         model(*inputs, **(kwargs or {}))

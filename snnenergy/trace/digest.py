@@ -54,15 +54,26 @@ def inputs(tensors: Iterable[Tensor], axis: int, others: Mapping[str, Any]) -> i
     tensors = list(tensors)
     if not tensors:
         return int.from_bytes(hashlib.sha256(repr(sorted(others.items())).encode()).digest()[:16], "big")
-    batch = tensors[0].shape[axis] if tensors[0].dim() > axis else None
-    split = [batch is not None and t.dim() > axis and t.shape[axis] == batch for t in tensors]
-    arrays = [t.movedim(axis, 0) if s and axis else t for t, s in zip(tensors, split, strict=True)]
-    head = repr(
-        [(str(t.dtype), tuple(t.shape[1:] if s else t.shape)) for t, s in zip(arrays, split, strict=True)]
-    ).encode()
+    first = tensors[0].shape
+    batch = first[axis] if len(first) > axis else None
+    split = [batch is not None and len(t.shape) > axis and t.shape[axis] == batch for t in tensors]
+    rows = [_rows(t, axis if s else None) for t, s in zip(tensors, split, strict=True)]
+    shapes = [t.shape[:axis] + t.shape[axis + 1 :] if s else t.shape for t, s in zip(tensors, split, strict=True)]
+    head = repr([(str(t.dtype), tuple(shape)) for t, shape in zip(tensors, shapes, strict=True)]).encode()
     for i in range(batch if batch is not None else 1):
         sample = hashlib.sha256(head)
-        for t, s in zip(arrays, split, strict=True):
-            sample.update(_content(t[i] if s else t))
+        for row, s in zip(rows, split, strict=True):
+            sample.update(row[i if s else 0])
         total += int.from_bytes(sample.digest()[:16], "big")
     return total % (1 << 128)
+
+
+def _rows(t: Tensor, axis: int | None) -> Any:
+    """The bytes of each sample along `axis`, or of the whole tensor, as rows [samples, bytes]."""
+    if t.dtype == torch.bfloat16:
+        t = t.view(torch.int16)
+    values = t.detach().cpu().resolve_conj().numpy() if t.is_complex() else t.detach().cpu().numpy()
+    if axis:
+        values = np.moveaxis(values, axis, 0)
+    values = np.ascontiguousarray(values)
+    return values.reshape(values.shape[0] if axis is not None else 1, -1).view(np.uint8)

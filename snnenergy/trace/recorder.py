@@ -68,6 +68,7 @@ class Recorder:
         name: str | None = None,
         synthetic: bool = False,
         seed: int | None = None,
+        once: bool = False,
     ) -> None:
         if survey not in SURVEYS:
             raise ValueError(f"survey must be one of {', '.join(SURVEYS)}, found {survey!r}")
@@ -76,6 +77,7 @@ class Recorder:
         self.spike_channels = dict(spike_channels or {})
         self.synthetic, self.seed = synthetic, seed
         self._time_axis, self._samples, self._always = time_axis, samples, survey == "always"
+        self._once = once  # one forward of the model itself: nothing needs to be prepared for a second
         self._stack = ExitStack()
         self._thread = 0
         self.depth = 0
@@ -156,7 +158,7 @@ class Recorder:
             self._stack.callback(register(lambda m, args: self._entered(m, args, {})).remove)
             return
         self._entry_hooks: dict[int, Any] = {}
-        for module in self.names.modules:
+        for module in (self.model,) if self._once else self.names.modules:
             if isinstance(module, torch.jit.ScriptModule) and module is not self.model:
                 continue
             whole = module is self.model or next(module.children(), None) is not None
@@ -255,7 +257,8 @@ class Recorder:
         self.builder = Builder()
         survey.watching = False
         self.surveying = survey
-        self._opened.enter_context(surveyed_modules(self, survey, self.builder.leaf_done))
+        done = None if self._once else self.builder.leaf_done
+        self._opened.enter_context(surveyed_modules(self, survey, done))
         if self._wakeable and plan is not None and plan.mode in ("learn", "function"):
             self._opened.enter_context(Learner(self, self.builder))
         self._opened.enter_context(survey)
@@ -336,8 +339,9 @@ class Recorder:
             self.retired.append(old)
         self.plans[self._signature] = plan
         self.surveyed += 1
-        self._watch_outputs(plan)
-        if plan.mode in ("hooks", "function"):
+        if not self._once:
+            self._watch_outputs(plan)
+        if plan.mode in ("hooks", "function") and not self._once:
             self._hook_leaves()
         return plan
 

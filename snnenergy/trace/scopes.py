@@ -81,7 +81,7 @@ def frame_of(named: Named, module: nn.Module | None, outer: str | None, argument
 
 
 @contextmanager
-def surveyed_modules(rec: Recorder, survey: Survey, done: Callable[[Frame, nn.Module], None]) -> Iterator[None]:
+def surveyed_modules(rec: Recorder, survey: Survey, done: Callable[[Frame, nn.Module], None] | None) -> Iterator[None]:
     """Global module hooks that keep the frames of one surveyed forward."""
 
     def before(module: nn.Module, args: tuple[Any, ...]) -> None:
@@ -99,7 +99,7 @@ def surveyed_modules(rec: Recorder, survey: Survey, done: Callable[[Frame, nn.Mo
         if frame.module is not module:
             return
         neuron = named.neuron is not None and frame.neuron == named.path
-        if not neuron and not frame.reads:
+        if not neuron and (done is None or not frame.reads):
             if len(survey.frames) > 1:
                 survey.frames.pop()
             return
@@ -110,7 +110,8 @@ def surveyed_modules(rec: Recorder, survey: Survey, done: Callable[[Frame, nn.Mo
                     survey.note_output(named.path, out)
                     if survey.forward.stated is None and frame.argument is not None:
                         survey.forward.stated = neuron_layout(module, tuple(frame.argument.shape))
-                done(frame, module)
+                if done is not None:
+                    done(frame, module)
         finally:
             survey.paused = False
             if len(survey.frames) > 1:

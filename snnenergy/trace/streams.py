@@ -258,6 +258,14 @@ class Tally:
         if self._forward:
             self._journal.append((rows, slots, found))
 
+    def add_events(self, x: Array, slot: int) -> None:
+        """Events of one row whose taps nobody asks for: a neuron's output."""
+        self.elements += x.size
+        events = np.count_nonzero(np.not_equal(x, 0, out=_reuse("flags", _BOOL, x.shape)))
+        found = np.zeros((3, 1))
+        found[0, 0] = events
+        self._add(found, [slot], 1)
+
     def add_taps(self, taps: Rows, nonzero: int, elements: int, slot: int) -> None:
         """Counts found elsewhere (products of activations): taps [rows] of one call; driven equals effective."""
         self.elements += elements

@@ -69,12 +69,13 @@ class Plan:
     wakes: list[Wake] = field(default_factory=list)
     skips: set[int] = field(default_factory=set)  # hooked leaves whose own function would wake the survey
     sites: list[Site] = field(default_factory=list)
-    weights: list[tuple[Tensor, int]] = field(default_factory=list)
+    weights: list[Tensor] = field(default_factory=list)
+    versions: list[int] = field(default_factory=list)
     forwards: int = 0
 
     def stale(self) -> bool:
         """A weight changed since the survey: its zeros may have moved."""
-        return any(w._version != version for w, version in self.weights)
+        return [w._version for w in self.weights] != self.versions
 
 
 class Builder:
@@ -144,7 +145,8 @@ class Builder:
 
     def plan(self, forward: Forward, clock: Clock, *, wakeable: bool) -> Plan:
         plan = Plan(forward.work, forward.lost, forward.arithmetic_calls, forward.used, clock)
-        plan.glances, plan.trail, plan.weights = self.glances, self.trail, list(self.weights.values())
+        plan.glances, plan.trail, plan.weights = self.glances, self.trail, [w for w, _ in self.weights.values()]
+        plan.versions = [version for _, version in self.weights.values()]
         if not self.outside and not forward.outside:
             plan.mode = "hooks"
         elif wakeable and not forward.derived:

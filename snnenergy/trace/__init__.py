@@ -9,8 +9,8 @@ from typing import Any
 from torch import nn
 
 from snnenergy.counts import Counts
+from snnenergy.trace.forward import Frame
 from snnenergy.trace.recorder import Recorder, active
-from snnenergy.trace.survey import Frame
 
 __all__ = ["Recorder", "count", "counting", "region"]
 

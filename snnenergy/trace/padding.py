@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from snnenergy.trace.forward import Read
 from snnenergy.trace.sites import Fans
 from snnenergy.trace.streams import Array, Fan
-from snnenergy.trace.survey import Read
 
 
 def unpadded(read: Read, x: Tensor, module: nn.Module) -> Fans | None:

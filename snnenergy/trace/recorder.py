@@ -20,7 +20,7 @@ from snnenergy.counts import Counts
 from snnenergy.frameworks import input_layout
 from snnenergy.trace import clock, digest
 from snnenergy.trace.assemble import assemble
-from snnenergy.trace.fanout import ConvShape
+from snnenergy.trace.forward import Frame, Lost
 from snnenergy.trace.lineage import Lineage
 from snnenergy.trace.scopes import (
     Exported,
@@ -31,11 +31,12 @@ from snnenergy.trace.scopes import (
     plain_name,
     surveyed_modules,
 )
-from snnenergy.trace.sites import WHOLE, Fans, Segment, Site, segment_fans
-from snnenergy.trace.streams import Array, Fan, host
+from snnenergy.trace.signature import all_tensors, binary, modes, plain
+from snnenergy.trace.sites import WHOLE, Segment, Site
 from snnenergy.trace.structure import Structure
-from snnenergy.trace.survey import Frame, Lost, Survey
+from snnenergy.trace.survey import Survey
 from snnenergy.trace.watch import Builder, Learner, Plan, Waker, glance_hook, output_hook
+from snnenergy.trace.weights import Weights
 
 FUSED = (nn.TransformerEncoderLayer, nn.TransformerEncoder, nn.MultiheadAttention)
 """Modules that leave their fused kernel when hooks or function modes are about: they are surveyed, from outside."""
@@ -108,8 +109,8 @@ class Recorder:
         self.trail: list[int] = []
         self.node: object = None
         self._spike_outputs: dict[str, int | None] = {}
-        self._weights: dict[object, Any] = {}
-        self._fans: dict[object, Fans] = {}
+        self._reading_outputs: set[str] = set()
+        self.weights = Weights(self.lineage)
         self._touched: list[Site] = []
         self._forward = 0
         self._number = 0
@@ -223,14 +224,14 @@ class Recorder:
         self._forward += 1
         self._touched = []
         self._entry = module
-        tensors = _all_tensors((*args, *kwargs.values()))
-        self._inputs, self._plain = tensors, _plain(args, kwargs)
+        tensors = all_tensors((*args, *kwargs.values()))
+        self._inputs, self._plain = tensors, plain(args, kwargs)
         self._shape = tuple(tensors[0].shape) if tensors else None
         self._signature = (
             id(module),
             tuple((t.shape, t.dtype, t.device) for t in tensors),
             self._plain,
-            _modes(self.model),
+            modes(self.model),
         )
         plan = self.plans.get(self._signature)
         self._axis = plan.clock.axis if plan is not None else self._time_axis
@@ -366,8 +367,8 @@ class Recorder:
             if index is None or module is None or self.links.get(path) is not None:
                 continue
             plan.outputs[id(module)] = (self.sites[(path, "spikes")], index)
-            if ("output", path) not in self._weights:
-                self._weights[("output", path)] = True
+            if path not in self._reading_outputs:
+                self._reading_outputs.add(path)
                 self._stack.callback(module.register_forward_hook(output_hook(self, module)).remove)
 
     def _link(self, links: Mapping[str, list[tuple[int, Site]]], fired: Mapping[str, int]) -> None:
@@ -441,46 +442,11 @@ class Recorder:
                 site.begin(self._forward)
                 self._touched.append(site)
 
-    def fans(self, site: Site, key: object, make: Callable[[], Fan], *, keep: bool = True) -> Fans:
-        if not keep:
-            return segment_fans(make(), site.segments, site.kind)
-        full = (id(site), key)
-        found = self._fans.get(full)
-        if found is None:
-            found = self._fans[full] = segment_fans(make(), site.segments, site.kind)
-        return found
-
-    def nonzero_weights(self, w: Tensor) -> int:
-        key = self._weight_key(w)
-        found = self._weights.get(key) if key is not None else None
-        if found is None:
-            found = int(np.count_nonzero(host(w) != 0)) if w.device.type == "cpu" else int(torch.count_nonzero(w))
-            if key is not None:
-                self._weights[key] = found
-        count: int = found
-        return count
-
-    def effective_map(self, w: Tensor, shape: ConvShape | None, make: Callable[[], Array]) -> Array:
-        key = self._weight_key(w)
-        if key is None:
-            return make()
-        found = self._weights.get((key, shape))
-        if found is None:
-            found = self._weights[(key, shape)] = make()
-        kept: Array = found
-        return kept
-
-    def _weight_key(self, w: Tensor) -> object:
-        name = self.lineage.name_of(w)
-        if name is None:
-            return None
-        return (name, w.storage_offset(), tuple(w.shape), w.stride(), w._version, w.data_ptr())
-
     def spike_output(self, path: str, outs: list[Tensor]) -> int | None:
         """Which of a neuron's outputs are its spikes: the first made by a comparison, else of one magnitude; None: none."""
         if path not in self._spike_outputs:
             made = next((i for i, t in enumerate(outs) if self.lineage.of(t).compared), None)
-            alike = (i for i, t in enumerate(outs) if _binary(t))
+            alike = (i for i, t in enumerate(outs) if binary(t))
             self._spike_outputs[path] = next(alike, None) if made is None else made
         return self._spike_outputs[path]
 
@@ -520,36 +486,3 @@ class Recorder:
                 kept.calls += row.calls * plan.forwards
                 kept.parameters |= row.parameters
         return total
-
-
-def _binary(t: Tensor) -> bool:
-    values = host(t)
-    found = values[values != 0]
-    return found.size > 0 and bool((found == found.reshape(-1)[0]).all())
-
-
-def _all_tensors(values: Sequence[Any]) -> list[Tensor]:
-    found: list[Tensor] = []
-    for value in values:
-        if isinstance(value, Tensor):
-            found.append(value)
-        elif isinstance(value, Mapping):
-            found.extend(_all_tensors(tuple(value.values())))
-        elif isinstance(value, list | tuple):
-            found.extend(_all_tensors(tuple(value)))
-    return [t for t in found if t.layout == torch.strided]
-
-
-def _plain(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    """The numbers and strings among the arguments: they may decide what runs."""
-    rows = [*((str(i), a) for i, a in enumerate(args)), *kwargs.items()]
-    return tuple((k, v) for k, v in rows if v is None or isinstance(v, bool | int | float | str))
-
-
-def _modes(model: nn.Module) -> tuple[Any, ...]:
-    return (
-        model.training,
-        torch.is_grad_enabled(),
-        torch.is_inference_mode_enabled(),
-        torch.is_autocast_enabled("cpu"),
-    )

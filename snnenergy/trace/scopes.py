@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from snnenergy.frameworks import neuron_layout, neuron_model, neuron_model_of_class
-from snnenergy.trace.survey import Frame, Survey
+from snnenergy.trace.forward import Frame
+from snnenergy.trace.survey import Survey
 
 if TYPE_CHECKING:
     from snnenergy.trace.recorder import Recorder
@@ -93,29 +94,13 @@ def surveyed_modules(rec: Recorder, survey: Survey, done: Callable[[Frame, nn.Mo
         named = rec.names.get(module)
         if named is None or not rec.here():
             return
-        while len(survey.frames) > 1 and survey.frames[-1].module is not module:
-            survey.frames.pop()
-        frame = survey.frames[-1]
-        if frame.module is not module:
-            return
-        neuron = named.neuron is not None and frame.neuron == named.path
-        if not neuron and (done is None or not frame.reads):
-            if len(survey.frames) > 1:
-                survey.frames.pop()
-            return
-        survey.paused = True
-        try:
-            with torch.no_grad():
-                if neuron:
-                    survey.note_output(named.path, out)
-                    if survey.forward.stated is None and frame.argument is not None:
-                        survey.forward.stated = neuron_layout(module, tuple(frame.argument.shape))
-                if done is not None:
-                    done(frame, module)
-        finally:
-            survey.paused = False
-            if len(survey.frames) > 1:
-                survey.frames.pop()
+        frames = survey.frames
+        while len(frames) > 1 and frames[-1].module is not module:
+            frames.pop()
+        if frames[-1].module is module:
+            _left(survey, frames[-1], named, module, out, done)
+            if len(frames) > 1:
+                frames.pop()
 
     register = torch.nn.modules.module
     handles = (
@@ -127,6 +112,31 @@ def surveyed_modules(rec: Recorder, survey: Survey, done: Callable[[Frame, nn.Mo
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _left(
+    survey: Survey,
+    frame: Frame,
+    named: Named,
+    module: nn.Module,
+    out: Any,
+    done: Callable[[Frame, nn.Module], None] | None,
+) -> None:
+    """A surveyed module returned: read its spikes if it is a neuron, and learn how its contractions could be watched."""
+    neuron = named.neuron is not None and frame.neuron == named.path
+    if not neuron and (done is None or not frame.reads):
+        return
+    survey.paused = True
+    try:
+        with torch.no_grad():
+            if neuron:
+                survey.note_output(named.path, out)
+                if survey.forward.stated is None and frame.argument is not None:
+                    survey.forward.stated = neuron_layout(module, tuple(frame.argument.shape))
+            if done is not None:
+                done(frame, module)
+    finally:
+        survey.paused = False
 
 
 # ---- exported programs: a layer is the value's path in nn_module_stack

@@ -8,87 +8,28 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from snnenergy.frameworks import TimeLayout
 from snnenergy.trace import contractions, formulas
 from snnenergy.trace.contractions import Call
-from snnenergy.trace.fanout import ConvShape, conv_effective_map, linear_effective_map, positions
 from snnenergy.trace.formulas import Arithmetic, Contraction, Free
+from snnenergy.trace.forward import Forward, Frame, Lost, Read
 from snnenergy.trace.lineage import Lineage, Tag
-from snnenergy.trace.sites import OUTPUT_FANS, Fans, Segment, Site, read_product
-from snnenergy.trace.streams import Fan
-from snnenergy.trace.structure import Structure, Work
+from snnenergy.trace.reading import Reading
+from snnenergy.trace.sites import OUTPUT_FANS, Site
+from snnenergy.trace.structure import Work
 
 if TYPE_CHECKING:
     from snnenergy.trace.recorder import Recorder
 
 _HERE = os.path.dirname(__file__)
 _TORCH = os.path.dirname(torch.__file__)
-
-
-@dataclass
-class Frame:
-    """A module (or region) being executed.  leaf: it has no children, so its products carry its own name."""
-
-    path: str
-    type_name: str
-    leaf: bool
-    module: nn.Module | None = None
-    neuron: str | None = None
-    argument: Tensor | None = None
-    reads: list[Read] = field(default_factory=list)
-    spikes: Tensor | None = None
-    work: Work | None = None  # of its elementwise arithmetic; found when first needed
-    tag: Tag | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """One contraction of a frame: what was read and how it could be read from the module's own input."""
-
-    site: Site
-    x: Tensor
-    fans: Fans
-    weight: Tensor
-    made_of: tuple[Tensor, ...]  # the parameters that the weight was computed from
-
-
-@dataclass
-class Lost:
-    """Arithmetic without a rule."""
-
-    calls: int = 0
-    parameters: dict[str, int] = field(default_factory=dict)
-    reason: str = ""
-
-
-@dataclass
-class Forward:
-    """What one surveyed forward did."""
-
-    work: dict[str, Work] = field(default_factory=dict)
-    lost: dict[tuple[str, str], Lost] = field(default_factory=dict)
-    arithmetic_calls: int = 0
-    used: set[str] = field(default_factory=set)
-    calls_of: dict[str, int] = field(default_factory=dict)
-    input_selects: dict[int, int] = field(default_factory=dict)
-    unbatched: bool = False
-    stated: TimeLayout | None = None
-    conv_rows: int | None = None  # rows of the first convolution of the forward
-    outside: bool = False  # a contraction that no leaf hook can see
-    spiking: dict[tuple[int, int], tuple[str, int]] = field(default_factory=dict)  # (address, size) -> neuron, call
-    fired: dict[str, int] = field(default_factory=dict)  # calls of each neuron
-    links: dict[str, list[tuple[int, Site]]] = field(default_factory=dict)
-    derived: bool = False  # a weight that no name belongs to was used outside hooked leaves
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,15 +66,16 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         super().__init__()  # type: ignore[no-untyped-call]  # the same
         self.rec = recorder
         self.lineage: Lineage = recorder.lineage
+        self.reading = Reading(self)
         self.forward = Forward()
         self.frames: list[Frame] = []
         self.paused = False
         self.watching = False  # only single functions run under this mode: tags say nothing
         self.last: Read | tuple[Site, Site, Tensor, Tensor] | None = None  # what was read last, for the learner
-        self._path = ""  # of the last contraction
-        self._replaying = False
+        self.path = ""  # of the last contraction
+        self.replaying = False
         self._entries: dict[Any, _Entry] = {}
-        self._inputs: dict[int, tuple[int, ...]] = {}
+        self.inputs: dict[int, tuple[int, ...]] = {}
         self._tags: dict[object, Tag] = {}
         self._memos: dict[object, _Memo] = {}
 
@@ -141,7 +83,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         self.forward = Forward()
         self.frames = [Frame("(root)", self.rec.model_type, self.rec.root_is_leaf, None, self.rec.root_neuron)]
         self.lineage.begin(inputs)
-        self._inputs = {t.data_ptr(): tuple(t.shape) for t in inputs if t.numel()}
+        self.inputs = {t.data_ptr(): tuple(t.shape) for t in inputs if t.numel()}
         self._input_keys = {t.untyped_storage()._cdata for t in inputs}
         self._memos.clear()
 
@@ -195,25 +137,15 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
             if isinstance(a, Tensor) and a.untyped_storage()._cdata in heavy:
                 return False
         frame = self.frames[-1]
-        work = frame.work
-        if work is None:
-            path = frame.neuron if frame.neuron is not None else frame.path
-            work = frame.work = self._work(path)
-            frame.tag = self._tag(path, frame)
-            self._note_sources(path, args)
+        work = frame.work or self._first_work(frame, args)
         assert isinstance(row, formulas.Each)
         n = out.numel()
-        if row.adds:
-            work.adds += row.adds * n
-        if row.muls:
-            work.muls += row.muls * n
-        if row.compares:
-            work.compares += row.compares * n
-        if row.specials:
-            work.specials += row.specials * n
+        work.adds += row.adds * n
+        work.muls += row.muls * n
+        work.compares += row.compares * n
+        work.specials += row.specials * n
         work.calls += 1
-        if not self._replaying:
-            work.kernels += 1
+        work.kernels += not self.replaying
         self.forward.arithmetic_calls += 1
         key = out.untyped_storage()._cdata
         heavy.discard(key)
@@ -225,6 +157,14 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
                 frame.spikes = out  # in a named region the last comparison makes the spikes
         self.lineage.tags[key] = tag  # type: ignore[assignment]  # set together with frame.work
         return True
+
+    def _first_work(self, frame: Frame, args: Sequence[Any]) -> Work:
+        """The first elementwise call of a frame: where its arithmetic goes, and who produced what it computes on."""
+        path = frame.neuron if frame.neuron is not None else frame.path
+        frame.work = self.work_of(path)
+        frame.tag = self._tag(path, frame)
+        self._note_sources(path, args)
+        return frame.work
 
     def _note_sources(self, path: str, values: Sequence[Any]) -> None:
         """Who produced what this path computes on."""
@@ -244,8 +184,8 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
             return False
         self.lineage.tags[key] = found
         self.lineage.heavy.discard(key)
-        if not self._replaying:
-            self._work(self._arithmetic_path()).kernels += 1
+        if not self.replaying:
+            self.work_of(self.arithmetic_path()).kernels += 1
         return True
 
     def _note(self, entry: _Entry, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
@@ -262,7 +202,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         keys = [t.untyped_storage()._cdata for t in tensors]
         if isinstance(row, Contraction):
             self._note_contraction(entry, func, args, kwargs, out, tensors, keys)
-            tag = self._tag(self._path, frame, linear=True)
+            tag = self._tag(self.path, frame, linear=True)
         else:
             path = frame.neuron if frame.neuron is not None else frame.path
             self._use(tensors, keys)
@@ -309,8 +249,8 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         """Read a contraction; one that a leaf has done before on such shapes differs in its values only."""
         frame = self.frames[-1]
         leaf = frame.leaf and frame.module is not None and not self.lineage.labelled
-        # within one leaf and one surveyed forward the other arguments (strides, groups ...) are the module's own
-        key = (func, id(frame.module), keys[0] == keys[-1], *(t.shape for t in tensors)) if leaf else None
+        numbers = (tuple(a) if type(a) is list else a for a in args if not isinstance(a, Tensor))
+        key = (func, id(frame.module), keys[0] == keys[-1], *(t.shape for t in tensors), *numbers) if leaf else None
         memo = self._memos.get(key) if key is not None else None
         if memo is not None and memo.weight not in keys:
             memo = None
@@ -318,27 +258,27 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
             self._repeat(memo, args[memo.argument])
             return
         rule = contractions.RULES.get(entry.name)
-        self._path = self._arithmetic_path()
+        self.path = self.arithmetic_path()
         self._use(tensors, keys)
         if rule is None or any(t.layout != torch.strided for t in tensors):
             self._lose(entry.name, tensors, "no rule for this kernel")
             return
         reads, before = self.rec.reads, dataclasses.replace(self.forward.work.get(frame.path, _NO_WORK))
-        rule(self, Call(func, args, kwargs, out))
+        rule(self.reading, Call(func, args, kwargs, out))
         if key is not None and self.rec.reads == reads + 1 and isinstance(self.last, Read):
             index = next((i for i, a in enumerate(args) if a is self.last.x), None)
             named = self.lineage.name_of(self.last.weight) is not None
-            if index is not None and named and self._path == frame.path:
+            if index is not None and named and self.path == frame.path:
                 done = self.forward.work[frame.path].minus(before)
                 weight = self.last.weight.untyped_storage()._cdata
                 self._memos[key] = _Memo(index, self.last, done, frame.path, weight)
 
     def _repeat(self, memo: _Memo, x: Tensor) -> None:
-        self._path = memo.path
+        self.path = memo.path
         self.forward.work[memo.path].add(memo.work)
         site = memo.read.site
         site.neuron &= self.lineage.of(x).neuron
-        self._read(site, x, memo.read.fans, memo.read.weight, memo.read.made_of)
+        self.reading.read(site, x, memo.read.fans, memo.read.weight, memo.read.made_of)
 
     def _note_free(
         self,
@@ -350,8 +290,10 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         tensors: list[Tensor],
         outs: list[Tensor],
     ) -> None:
-        if row.kernel and not self._replaying:
-            self._work(self._arithmetic_path()).kernels += 1
+        if row.kernel and not self.replaying:
+            self.work_of(self.arithmetic_path()).kernels += 1
+        keys = [t.untyped_storage()._cdata for t in tensors]
+        self._use(tensors, keys)
         if name in ("select", "unbind", "slice") and tensors:
             self._note_time(name, args)
         if name in ("cat", "stack"):
@@ -362,13 +304,12 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         elif row.moves and name not in ("where", "masked_fill", "masked_fill_"):
             self.lineage.moved(tensors, outs, func, args, kwargs)
         elif outs:
-            keys = [t.untyped_storage()._cdata for t in tensors]
-            self.lineage.wrote(keys, outs, self._tag(self._arithmetic_path(), self.frames[-1]))
+            self.lineage.wrote(keys, outs, self._tag(self.arithmetic_path(), self.frames[-1]))
 
     def _note_time(self, name: str, args: Sequence[Any]) -> None:
         """Steps that the model itself takes off its input: the axis they are on is time."""
         x = args[0]
-        if self._inputs.get(x.data_ptr() - x.storage_offset() * x.element_size()) != tuple(x.shape):
+        if self.inputs.get(x.data_ptr() - x.storage_offset() * x.element_size()) != tuple(x.shape):
             return
         axis = args[1] if len(args) > 1 and isinstance(args[1], int) else 0
         axis %= max(1, x.dim())
@@ -378,67 +319,12 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         self.forward.input_selects[axis] = self.forward.input_selects.get(axis, 0) + taken
 
     # ---- where we are
-    def _arithmetic_path(self) -> str:
+    def arithmetic_path(self) -> str:
         frame = self.frames[-1]
         return frame.neuron if frame.neuron is not None else frame.path
 
-    def _product_path(self, weight: Tensor | None, op: str) -> tuple[str, object]:
-        """(path, key of the stream): the leaf that runs, else the parameter's name, else module::op#site."""
-        frame = self.frames[-1]
-        name = self.lineage.name_of(weight) if weight is not None else None
-        if name is not None and weight is not None:
-            key: object = (name, weight.storage_offset())
-            if frame.leaf and frame.neuron is None:
-                return frame.path, key
-            if self.rec.opaque and not name.startswith("_"):
-                return name.rpartition(".")[0] or "(root)", key
-            return f"param:{name}", key
-        if frame.leaf and frame.neuron is None:
-            return frame.path, (op, tuple(weight.shape) if weight is not None else self._call_site())
-        index = self.rec.call_sites.setdefault(frame.path, {})
-        site = index.setdefault(self._call_site(), len(index))
-        label = "matmul" if op == "linear" else op
-        return f"{frame.path}::{label}#{site}", site
-
-    def _call_site(self) -> object:
-        """The user's line that is running: code object and instruction, or an exported program's node."""
-        if self.rec.node is not None:
-            return self.rec.node
-        frame = sys._getframe(2)
-        while frame.f_back is not None:
-            file = frame.f_code.co_filename
-            if not file.startswith(_HERE) and not file.startswith(_TORCH) and not file.startswith("<"):
-                break
-            frame = frame.f_back
-        return (frame.f_code, frame.f_lasti)
-
-    @contextmanager
-    def owner(self, w: Tensor) -> Iterator[None]:
-        """Act as if the module that owns parameter `w` were running (a fused kernel hides its call)."""
-        name = self.lineage.name_of(w)
-        module = self.rec.module_at(name.rpartition(".")[0]) if name else None
-        if module is None:
-            yield
-            return
-        self.frames.append(self.rec.frame_of(module))
-        try:
-            yield
-        finally:
-            self.frames.pop()
-
-    def replay(self, fn: Callable[[], Any]) -> None:
-        """Run `fn` under this mode for its counts; its result is thrown away and it launches no kernel of the model's."""
-        outer, self._replaying = self._replaying, True
-        self.forward.arithmetic_calls -= 1
-        try:
-            with self:
-                fn()
-        finally:
-            self._replaying = outer
-        self._work(self._arithmetic_path()).kernels += 1
-
     # ---- what it costs
-    def _work(self, path: str) -> Work:
+    def work_of(self, path: str) -> Work:
         found = self.forward.work.get(path)
         if found is None:
             found = self.forward.work[path] = Work()
@@ -446,13 +332,13 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         return found
 
     def _arithmetic(self, path: str, found: Arithmetic) -> None:
-        work = self._work(path)
+        work = self.work_of(path)
         work.adds += found.adds
         work.muls += found.muls
         work.compares += found.compares
         work.specials += found.specials
         work.calls += 1
-        work.kernels += not self._replaying
+        work.kernels += not self.replaying
 
     def _use(self, tensors: list[Tensor], keys: list[int]) -> None:
         owners = self.lineage.owners
@@ -478,7 +364,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         assert entry.custom is not None
         found = entry.custom(*args, **kwargs)
         fields = {"dense_macs": found} if isinstance(found, int) else dict(found)
-        work = self._work(path)
+        work = self.work_of(path)
         work.add(Work(**({"valid_macs": fields.get("dense_macs", 0), "calls": 1, "kernels": 1} | fields)))
         dense = fields.get("dense_macs", 0)
         if dense and tensors:
@@ -487,184 +373,17 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
             site = self.rec.site((path, entry.name), path, "output", entry.name)
             site.take_whole(tensors[0], dense)
 
-    # ---- Reader: what contractions.py tells us
-    def weight_level(self, t: Tensor) -> int:
-        level = self.lineage.of(t).level
-        if level or not self.frames[-1].leaf or self.frames[-1].module is None:
-            return level
-        weight = getattr(self.frames[-1].module, "_parameters", {}).get("weight")
-        # under autocast the cast weight may come from a cache filled before we looked
-        return (
-            2
-            if weight is not None
-            and t.dtype != weight.dtype
-            and t.numel() == weight.numel()
-            and t.dim() == 2
-            and (t.shape == weight.shape or t.t().shape == weight.shape)
-            else 0
-        )
-
-    def zero_pad(self, t: Tensor) -> tuple[tuple[int, int], ...]:
-        tag = self.lineage.of(t)
-        return tag.pad if tag.shape == tuple(t.shape) else ()
-
-    def linear(self, x: Tensor, w: Tensor, *, bias: Tensor | None = None, op: str = "linear") -> None:
-        # [rows, k] @ [k, n] -> [rows, n]
-        rows, k = x.shape
-        n = w.shape[1]
-        path, key = self._product_path(w, op)
-        structure, work = self._synaptic(path, op, w, bias, rows * n)
-        structure.fan_in, structure.fan_out = max(structure.fan_in, k), max(structure.fan_out, n)
-        structure.geometry = structure.geometry or {"inputs": k, "outputs": n}
-        work.dense_macs += rows * k * n
-        work.valid_macs += rows * k * n
-        nonzero = self.rec.nonzero_weights(w)
-        structure.weights[key] = (w.numel(), nonzero)
-        site = self._site((path, key), path, "linear", key, x, 1)
-        self._read(site, x, self._fans(site, w, None), w, self.lineage.sources_of(w))
-
-    def conv(self, x: Tensor, w: Tensor, shape: ConvShape, bias: Tensor | None) -> None:
-        n = x.shape[0]
-        if self.forward.conv_rows is None:
-            self.forward.conv_rows = n
-        path, key = self._product_path(w, "conv")
-        outputs = n * shape.cout * _product(a.out for a in shape.axes)
-        structure, work = self._synaptic(path, "conv_transpose" if shape.transposed else "conv", w, bias, outputs)
-        structure.fan_in, structure.fan_out = shape.fan_in, shape.fan_out
-        structure.geometry = structure.geometry or _geometry(shape)
-        work.dense_macs += n * shape.dense_macs
-        work.valid_macs += n * shape.valid_macs
-        nonzero = self.rec.nonzero_weights(w)
-        structure.weights[key] = (w.numel(), nonzero)
-        site = self._site((path, key), path, "conv", key, x, 1)
-        self._read(site, x, self._fans(site, w, shape), w, self.lineage.sources_of(w))
-
-    def _fans(self, site: Site, w: Tensor, shape: ConvShape | None) -> Fans:
-        """How x reaches the taps of w [k, n], or of a convolution's w; cached while w is a parameter that stays as it is."""
-        named = self.lineage.name_of(w) is not None
-        effective = None
-        if self.rec.nonzero_weights(w) != w.numel():
-            build = (lambda: linear_effective_map(w)) if shape is None else lambda: conv_effective_map(w, shape)
-            effective = self.rec.effective_map(w, shape, build)
-
-        def fan() -> Fan:
-            return Fan(w.shape[1], 1, effective) if shape is None else Fan(shape.reached, positions(shape), effective)
-
-        key = (shape or w.shape[1], None if effective is None else id(effective))
-        return self.rec.fans(site, key, fan, keep=named or effective is None)
-
-    def product(self, a: Tensor, b: Tensor, op: str) -> None:
-        # [B, m, k] @ [B, k, n] -> [B, m, n]
-        batch, m, k = a.shape
-        n = b.shape[2]
-        path, key = self._product_path(None, op)
-        order = self.forward.calls_of.get(f"{path}/{op}", 0) if op in ("sdpa", "bilinear") else 0
-        if op == "sdpa":
-            self.forward.calls_of[f"{path}/{op}"] = order + 1
-            key = (key, order % 2)
-        structure, work = self._synaptic(path, op, None, None, batch * m * n)
-        structure.fan_in = max(structure.fan_in, k)
-        structure.geometry = structure.geometry or {"batch": batch, "m": m, "k": k, "n": n}
-        macs = batch * m * k * n
-        work.dense_macs += macs
-        work.valid_macs += macs
-        left = self.rec.site((path, key, "a"), path, "product", self._source(a), operand="a")
-        right = self.rec.site((path, key, "b"), path, "product", self._source(b), operand="b")
-        left.partner, right.partner = right, left
-        if not self.watching:
-            for site, t in ((left, a), (right, b)):
-                site.neuron &= self.lineage.of(t).neuron
-                structure.input_bits = structure.output_bits = _bits(t)
-                structure.sources.update(dict.fromkeys(filter(None, (self._source(t),))))
-        self.rec.open(left, right)
-        read_product(left, right, a, b)
-        self.last = (left, right, a, b)
-        self.rec.reads += 1
-        self.forward.outside = True
-
-    def _source(self, t: Tensor) -> str | None:
-        return self.lineage.of(t).producer
-
-    def _synaptic(
-        self, path: str, op: str, w: Tensor | None, bias: Tensor | None, outputs: int
-    ) -> tuple[Structure, Work]:
-        work = self._work(path)
-        structure = self.rec.structure(path, self.frames[-1])
-        if structure.role != "synaptic":
-            structure.role, structure.op = "synaptic", op
-        if w is not None:
-            structure.weight_bits = 8 * w.element_size()
-        if bias is not None:
-            structure.biases[self.lineage.name_of(bias) or "bias"] = bias.numel()
-            work.adds += outputs
-        work.output_elements += outputs
-        work.calls += 1
-        work.kernels += not self._replaying
-        self._path = path
-        return structure, work
-
-    def _site(self, key: object, path: str, kind: str, label: object, x: Tensor, axis: int) -> Site:
-        """The site of a weighted operand; created with its segments the first time."""
-        site = self.rec.sites.get(key)
-        tag = self.lineage.of(x)
-        structure = self.rec.structure(path)
-        if not self.watching:
-            structure.input_bits = structure.output_bits = _bits(x)
-            if tag.producer:
-                structure.sources.setdefault(tag.producer)
-        if site is None:
-            segments = self.rec.named_segments(path, x, axis) or self._segments(x, axis, tag)
-            site = self.rec.site(key, path, kind, None, segments=segments)
-            site.rank = x.dim()
-            for segment in segments:
-                if segment.source:
-                    structure.sources.setdefault(segment.source)
-        if not self.watching:
-            site.neuron &= tag.neuron
-        self.rec.open(site)
-        return site
-
-    def _segments(self, x: Tensor, axis: int, tag: Tag) -> tuple[Segment, ...]:
-        found = self.lineage.segments_of(x)
-        if found is None:
-            return (Segment(tag.producer),)
-        moved = found.labels.movedim(axis, -1).reshape(-1, x.shape[axis])
-        line = moved[0]
-        if not bool((moved == line).all()) or bool((line == line[0]).all()):
-            return (Segment(tag.producer),)
-        present = torch.unique(line).tolist()
-        return tuple(Segment(found.names[i], (line == i).nonzero().squeeze(1).cpu().numpy()) for i in present)
-
-    def _read(self, site: Site, x: Tensor, fans: Fans, w: Tensor, made_of: tuple[Tensor, ...]) -> None:
-        frame = self.frames[-1]
-        self.last = Read(site, x, fans, w, made_of)
-        frame.reads.append(self.last)
-        self.rec.reads += 1
-        shape = self._inputs.get(x.data_ptr())
-        if shape is not None and tuple(x.shape) == (1, *shape):
-            self.forward.unbatched = True
-        if not frame.leaf:
-            self.forward.outside = True
-            self.forward.derived |= self.lineage.name_of(w) is None
-        self._link(site, x)
-        site.take(x, fans)
-
-    def _link(self, site: Site, x: Tensor) -> None:
-        """Is this input just what a neuron put out?  Then its events are that neuron's spikes, and are read once."""
-        fired = self.forward.spiking.get((x.data_ptr(), x.numel()))
-        if fired is not None and self.lineage.of(x).producer == fired[0]:
-            self.forward.links.setdefault(fired[0], []).append((fired[1], site))
-
+    # ---- neurons
     def note_updates(self, path: str, spikes: Tensor) -> None:
         """A named region made these spikes: its updates are known, its spikes only where every forward is surveyed."""
-        work = self._work(path)
+        work = self.work_of(path)
         work.updates += spikes.numel()
         work.output_elements += spikes.numel()
         self.forward.fired[path] = self.forward.fired.get(path, 0) + 1
 
     def note_output(self, path: str, out: Any) -> None:
         """A neuron module returned: count its updates and read its spikes."""
-        work = self._work(path)
+        work = self.work_of(path)
         outs = _tensors(tuple(out) if isinstance(out, tuple | list) else (out,))
         if not outs:
             return
@@ -696,28 +415,3 @@ def _tensors(values: Iterable[Any]) -> list[Tensor]:
         elif isinstance(value, list | tuple):
             found.extend(v for v in value if isinstance(v, Tensor))
     return found
-
-
-def _bits(t: Tensor) -> int:
-    return 1 if t.dtype == torch.bool else 8 * t.element_size()
-
-
-def _product(values: Iterator[int]) -> int:
-    total = 1
-    for value in values:
-        total *= value
-    return total
-
-
-def _geometry(shape: ConvShape) -> dict[str, Any]:
-    return {
-        "in_channels": shape.cin,
-        "out_channels": shape.cout,
-        "groups": shape.groups,
-        "input": [a.size for a in shape.axes],
-        "output": [a.out for a in shape.axes],
-        "kernel": [a.kernel for a in shape.axes],
-        "stride": [a.stride for a in shape.axes],
-        "padding": [a.padding for a in shape.axes],
-        "dilation": [a.dilation for a in shape.axes],
-    }

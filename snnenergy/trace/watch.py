@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from snnenergy.trace.clock import Clock
+from snnenergy.trace.forward import Forward, Frame, Lost, Read
 from snnenergy.trace.padding import unpadded
 from snnenergy.trace.sites import OUTPUT_FANS, Fans, Site, read_product
 from snnenergy.trace.structure import Work
-from snnenergy.trace.survey import Forward, Frame, Lost, Read
 
 if TYPE_CHECKING:
     from snnenergy.trace.recorder import Recorder

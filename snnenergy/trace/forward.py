@@ -1,0 +1,68 @@
+"""One surveyed forward: the module that is running, what was read where, and what it all came to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from snnenergy.frameworks import TimeLayout
+from snnenergy.trace.lineage import Tag
+from snnenergy.trace.sites import Fans, Site
+from snnenergy.trace.structure import Work
+
+
+@dataclass
+class Frame:
+    """A module (or region) being executed.  leaf: it has no children, so its products carry its own name."""
+
+    path: str
+    type_name: str
+    leaf: bool
+    module: nn.Module | None = None
+    neuron: str | None = None
+    argument: Tensor | None = None
+    reads: list[Read] = field(default_factory=list)
+    spikes: Tensor | None = None
+    work: Work | None = None  # of its elementwise arithmetic; found when first needed
+    tag: Tag | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One contraction of a frame: what was read and how it could be read from the module's own input."""
+
+    site: Site
+    x: Tensor
+    fans: Fans
+    weight: Tensor
+    made_of: tuple[Tensor, ...]  # the parameters that the weight was computed from
+
+
+@dataclass
+class Lost:
+    """Arithmetic without a rule."""
+
+    calls: int = 0
+    parameters: dict[str, int] = field(default_factory=dict)
+    reason: str = ""
+
+
+@dataclass
+class Forward:
+    """What one surveyed forward did."""
+
+    work: dict[str, Work] = field(default_factory=dict)
+    lost: dict[tuple[str, str], Lost] = field(default_factory=dict)
+    arithmetic_calls: int = 0
+    used: set[str] = field(default_factory=set)
+    calls_of: dict[str, int] = field(default_factory=dict)
+    input_selects: dict[int, int] = field(default_factory=dict)
+    unbatched: bool = False
+    stated: TimeLayout | None = None
+    conv_rows: int | None = None  # rows of the first convolution of the forward
+    outside: bool = False  # a contraction that no leaf hook can see
+    spiking: dict[tuple[int, int], tuple[str, int]] = field(default_factory=dict)  # (address, size) -> neuron, call
+    fired: dict[str, int] = field(default_factory=dict)  # calls of each neuron
+    links: dict[str, list[tuple[int, Site]]] = field(default_factory=dict)
+    derived: bool = False  # a weight that no name belongs to was used outside hooked leaves

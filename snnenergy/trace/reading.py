@@ -1,0 +1,268 @@
+"""Contractions as layers: where each product belongs, what it costs whatever the values, and which site reads them."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from snnenergy.trace.fanout import ConvShape, conv_effective_map, linear_effective_map, positions
+from snnenergy.trace.forward import Read
+from snnenergy.trace.lineage import PARAMETER, Tag
+from snnenergy.trace.sites import Fans, Segment, Site, read_product
+from snnenergy.trace.streams import Fan
+from snnenergy.trace.structure import Structure, Work
+
+if TYPE_CHECKING:
+    from snnenergy.trace.survey import Survey
+
+_HERE = os.path.dirname(__file__)
+_TORCH = os.path.dirname(torch.__file__)
+
+
+class Reading:
+    """What contractions.py tells, written into the survey's forward and the recorder's sites (contractions.Reader)."""
+
+    def __init__(self, survey: Survey) -> None:
+        self.survey, self.rec, self.lineage = survey, survey.rec, survey.lineage
+
+    def weight_level(self, t: Tensor) -> int:
+        level = self.lineage.of(t).level
+        if level or not self.survey.frames[-1].leaf or self.survey.frames[-1].module is None:
+            return level
+        weight = getattr(self.survey.frames[-1].module, "_parameters", {}).get("weight")
+        # under autocast the cast weight may come from a cache filled before we looked
+        if weight is None or t.dtype == weight.dtype or t.dim() != 2:
+            return level
+        return PARAMETER if weight.shape in (t.shape, t.t().shape) else level
+
+    def zero_pad(self, t: Tensor) -> tuple[tuple[int, int], ...]:
+        tag = self.lineage.of(t)
+        return tag.pad if tag.shape == tuple(t.shape) else ()
+
+    def linear(self, x: Tensor, w: Tensor, *, bias: Tensor | None = None, op: str = "linear") -> None:
+        # [rows, k] @ [k, n] -> [rows, n]
+        rows, k = x.shape
+        n = w.shape[1]
+        path, key = self._product_path(w, op)
+        structure, work = self._synaptic(path, op, w, bias, rows * n)
+        structure.fan_in, structure.fan_out = max(structure.fan_in, k), max(structure.fan_out, n)
+        structure.geometry = structure.geometry or {"inputs": k, "outputs": n}
+        work.dense_macs += rows * k * n
+        work.valid_macs += rows * k * n
+        nonzero = self.rec.weights.nonzero(w)
+        structure.weights[key] = (w.numel(), nonzero)
+        site = self._site((path, key), path, "linear", key, x, 1)
+        self.read(site, x, self._fans(site, w, None), w, self.lineage.sources_of(w))
+
+    def conv(self, x: Tensor, w: Tensor, shape: ConvShape, bias: Tensor | None) -> None:
+        n = x.shape[0]
+        if self.survey.forward.conv_rows is None:
+            self.survey.forward.conv_rows = n
+        path, key = self._product_path(w, "conv")
+        outputs = n * shape.cout * math.prod(a.out for a in shape.axes)
+        structure, work = self._synaptic(path, "conv_transpose" if shape.transposed else "conv", w, bias, outputs)
+        structure.fan_in, structure.fan_out = shape.fan_in, shape.fan_out
+        structure.geometry = structure.geometry or _geometry(shape)
+        work.dense_macs += n * shape.dense_macs
+        work.valid_macs += n * shape.valid_macs
+        nonzero = self.rec.weights.nonzero(w)
+        structure.weights[key] = (w.numel(), nonzero)
+        site = self._site((path, key), path, "conv", key, x, 1)
+        self.read(site, x, self._fans(site, w, shape), w, self.lineage.sources_of(w))
+
+    def _fans(self, site: Site, w: Tensor, shape: ConvShape | None) -> Fans:
+        """How x reaches the taps of w [k, n], or of a convolution's w; cached while w is a parameter that stays as it is."""
+        named = self.lineage.name_of(w) is not None
+        effective = None
+        if self.rec.weights.nonzero(w) != w.numel():
+            build = (lambda: linear_effective_map(w)) if shape is None else lambda: conv_effective_map(w, shape)
+            effective = self.rec.weights.effective_map(w, shape, build)
+
+        def fan() -> Fan:
+            return Fan(w.shape[1], 1, effective) if shape is None else Fan(shape.reached, positions(shape), effective)
+
+        key = (shape or w.shape[1], None if effective is None else id(effective))
+        return self.rec.weights.fans(site, key, fan, keep=named or effective is None)
+
+    def product(self, a: Tensor, b: Tensor, op: str) -> None:
+        # [B, m, k] @ [B, k, n] -> [B, m, n]
+        batch, m, k = a.shape
+        n = b.shape[2]
+        path, key = self._product_path(None, op)
+        order = self.survey.forward.calls_of.get(f"{path}/{op}", 0) if op in ("sdpa", "bilinear") else 0
+        if op == "sdpa":
+            self.survey.forward.calls_of[f"{path}/{op}"] = order + 1
+            key = (key, order % 2)
+        structure, work = self._synaptic(path, op, None, None, batch * m * n)
+        structure.fan_in = max(structure.fan_in, k)
+        structure.geometry = structure.geometry or {"batch": batch, "m": m, "k": k, "n": n}
+        macs = batch * m * k * n
+        work.dense_macs += macs
+        work.valid_macs += macs
+        left = self.rec.site((path, key, "a"), path, "product", self._source(a), operand="a")
+        right = self.rec.site((path, key, "b"), path, "product", self._source(b), operand="b")
+        left.partner, right.partner = right, left
+        if not self.survey.watching:
+            for site, t in ((left, a), (right, b)):
+                site.neuron &= self.lineage.of(t).neuron
+                structure.input_bits = structure.output_bits = _bits(t)
+                structure.sources.update(dict.fromkeys(filter(None, (self._source(t),))))
+        self.rec.open(left, right)
+        read_product(left, right, a, b)
+        self.survey.last = (left, right, a, b)
+        self.rec.reads += 1
+        self.survey.forward.outside = True
+
+    def _source(self, t: Tensor) -> str | None:
+        return self.lineage.of(t).producer
+
+    def _synaptic(
+        self, path: str, op: str, w: Tensor | None, bias: Tensor | None, outputs: int
+    ) -> tuple[Structure, Work]:
+        work = self.survey.work_of(path)
+        structure = self.rec.structure(path, self.survey.frames[-1])
+        if structure.role != "synaptic":
+            structure.role, structure.op = "synaptic", op
+        if w is not None:
+            structure.weight_bits = 8 * w.element_size()
+        if bias is not None:
+            structure.biases[self.lineage.name_of(bias) or "bias"] = bias.numel()
+            work.adds += outputs
+        work.output_elements += outputs
+        work.calls += 1
+        work.kernels += not self.survey.replaying
+        self.survey.path = path
+        return structure, work
+
+    def _site(self, key: object, path: str, kind: str, label: object, x: Tensor, axis: int) -> Site:
+        """The site of a weighted operand; created with its segments the first time."""
+        site = self.rec.sites.get(key)
+        tag = self.lineage.of(x)
+        structure = self.rec.structure(path)
+        if not self.survey.watching:
+            structure.input_bits = structure.output_bits = _bits(x)
+            if tag.producer:
+                structure.sources.setdefault(tag.producer)
+        if site is None:
+            segments = self.rec.named_segments(path, x, axis) or self._segments(x, axis, tag)
+            site = self.rec.site(key, path, kind, None, segments=segments)
+            site.rank = x.dim()
+            for segment in segments:
+                if segment.source:
+                    structure.sources.setdefault(segment.source)
+        if not self.survey.watching:
+            site.neuron &= tag.neuron
+        self.rec.open(site)
+        return site
+
+    def _segments(self, x: Tensor, axis: int, tag: Tag) -> tuple[Segment, ...]:
+        found = self.lineage.segments_of(x)
+        if found is None:
+            return (Segment(tag.producer),)
+        moved = found.labels.movedim(axis, -1).reshape(-1, x.shape[axis])
+        line = moved[0]
+        if not bool((moved == line).all()) or bool((line == line[0]).all()):
+            return (Segment(tag.producer),)
+        present = torch.unique(line).tolist()
+        return tuple(Segment(found.names[i], (line == i).nonzero().squeeze(1).cpu().numpy()) for i in present)
+
+    def read(self, site: Site, x: Tensor, fans: Fans, w: Tensor, made_of: tuple[Tensor, ...]) -> None:
+        frame = self.survey.frames[-1]
+        self.survey.last = Read(site, x, fans, w, made_of)
+        frame.reads.append(self.survey.last)
+        self.rec.reads += 1
+        shape = self.survey.inputs.get(x.data_ptr())
+        if shape is not None and tuple(x.shape) == (1, *shape):
+            self.survey.forward.unbatched = True
+        if not frame.leaf:
+            self.survey.forward.outside = True
+            self.survey.forward.derived |= self.lineage.name_of(w) is None
+        self._link(site, x)
+        site.take(x, fans)
+
+    def _link(self, site: Site, x: Tensor) -> None:
+        """Is this input just what a neuron put out?  Then its events are that neuron's spikes, and are read once."""
+        fired = self.survey.forward.spiking.get((x.data_ptr(), x.numel()))
+        if fired is not None and self.lineage.of(x).producer == fired[0]:
+            self.survey.forward.links.setdefault(fired[0], []).append((fired[1], site))
+
+    # ---- where we are
+    def _product_path(self, weight: Tensor | None, op: str) -> tuple[str, object]:
+        """(path, key of the stream): the leaf that runs, else the parameter's name, else module::op#site."""
+        frame = self.survey.frames[-1]
+        name = self.lineage.name_of(weight) if weight is not None else None
+        if name is not None and weight is not None:
+            key: object = (name, weight.storage_offset())
+            if frame.leaf and frame.neuron is None:
+                return frame.path, key
+            if self.rec.opaque and not name.startswith("_"):
+                return name.rpartition(".")[0] or "(root)", key
+            return f"param:{name}", key
+        if frame.leaf and frame.neuron is None:
+            return frame.path, (op, tuple(weight.shape) if weight is not None else self._call_site())
+        index = self.rec.call_sites.setdefault(frame.path, {})
+        site = index.setdefault(self._call_site(), len(index))
+        label = "matmul" if op == "linear" else op
+        return f"{frame.path}::{label}#{site}", site
+
+    def _call_site(self) -> object:
+        """The user's line that is running: code object and instruction, or an exported program's node."""
+        if self.rec.node is not None:
+            return self.rec.node
+        frame = sys._getframe(2)
+        while frame.f_back is not None:
+            file = frame.f_code.co_filename
+            if not file.startswith(_HERE) and not file.startswith(_TORCH) and not file.startswith("<"):
+                break
+            frame = frame.f_back
+        return (frame.f_code, frame.f_lasti)
+
+    @contextmanager
+    def owner(self, w: Tensor) -> Iterator[None]:
+        """Act as if the module that owns parameter `w` were running (a fused kernel hides its call)."""
+        name = self.lineage.name_of(w)
+        module = self.rec.module_at(name.rpartition(".")[0]) if name else None
+        if module is None:
+            yield
+            return
+        self.survey.frames.append(self.rec.frame_of(module))
+        try:
+            yield
+        finally:
+            self.survey.frames.pop()
+
+    def replay(self, fn: Callable[[], Any]) -> None:
+        """Run `fn` under this mode for its counts; its result is thrown away and it launches no kernel of the model's."""
+        outer, self.survey.replaying = self.survey.replaying, True
+        self.survey.forward.arithmetic_calls -= 1
+        try:
+            with self.survey:
+                fn()
+        finally:
+            self.survey.replaying = outer
+        self.survey.work_of(self.survey.arithmetic_path()).kernels += 1
+
+
+def _bits(t: Tensor) -> int:
+    return 1 if t.dtype == torch.bool else 8 * t.element_size()
+
+
+def _geometry(shape: ConvShape) -> dict[str, Any]:
+    return {
+        "in_channels": shape.cin,
+        "out_channels": shape.cout,
+        "groups": shape.groups,
+        "input": [a.size for a in shape.axes],
+        "output": [a.out for a in shape.axes],
+        "kernel": [a.kernel for a in shape.axes],
+        "stride": [a.stride for a in shape.axes],
+        "padding": [a.padding for a in shape.axes],
+        "dilation": [a.dilation for a in shape.axes],
+    }

@@ -1,0 +1,44 @@
+"""What decides whether two forwards do the same: shapes, plain arguments, modes; and small questions about tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from snnenergy.trace.streams import host
+
+
+def binary(t: Tensor) -> bool:
+    values = host(t)
+    found = values[values != 0]
+    return found.size > 0 and bool((found == found.reshape(-1)[0]).all())
+
+
+def all_tensors(values: Sequence[Any]) -> list[Tensor]:
+    found: list[Tensor] = []
+    for value in values:
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, Mapping):
+            found.extend(all_tensors(tuple(value.values())))
+        elif isinstance(value, list | tuple):
+            found.extend(all_tensors(tuple(value)))
+    return [t for t in found if t.layout == torch.strided]
+
+
+def plain(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """The numbers and strings among the arguments: they may decide what runs."""
+    rows = [*((str(i), a) for i, a in enumerate(args)), *kwargs.items()]
+    return tuple((k, v) for k, v in rows if v is None or isinstance(v, bool | int | float | str))
+
+
+def modes(model: nn.Module) -> tuple[Any, ...]:
+    return (
+        model.training,
+        torch.is_grad_enabled(),
+        torch.is_inference_mode_enabled(),
+        torch.is_autocast_enabled("cpu"),
+    )

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from snnenergy.trace.lineage import version
+
 _known: MutableMapping[Tensor, tuple[tuple[Any, ...], bytes]] = WeakTensorKeyDictionary()
 
 
@@ -27,7 +29,7 @@ def _tensor(t: Tensor) -> bytes:
     if t.is_meta or t.layout != torch.strided:
         return repr((t.dtype, tuple(t.shape))).encode()
     sample = bytes(_content(t.detach().reshape(-1)[:: max(1, t.numel() // 64)]))
-    key = (t.data_ptr(), t._version, tuple(t.shape), t.dtype, sample)
+    key = (t.data_ptr(), version(t), tuple(t.shape), t.dtype, sample)
     seen = _known.get(t)
     if seen is None or seen[0] != key:
         seen = (key, hashlib.sha256(repr((t.dtype, tuple(t.shape))).encode() + bytes(_content(t))).digest())

@@ -44,6 +44,11 @@ class Tag:
 UNKNOWN = Tag()
 
 
+def version(t: Tensor) -> int:
+    """How often a tensor was written in place; -1 for inference tensors, which do not say."""
+    return -1 if t.is_inference() else int(t._version)
+
+
 def storage(t: Tensor) -> int:
     return int(t.untyped_storage()._cdata)  # the storage object's identity; data_ptr is 0 on meta tensors
 
@@ -62,6 +67,12 @@ class Lineage:
     """Tags of one forward.  `owners` maps a storage to the parameters that live in it."""
 
     def __init__(self, model: nn.Module, plain_name: Any) -> None:
+        self._model, self._plain_name = model, plain_name
+        self.look()
+
+    def look(self) -> None:
+        """Find the model's parameters and buffers as they are now; they may have been replaced since."""
+        model, plain_name = self._model, self._plain_name
         self.owners: dict[int, list[Named]] = {}
         self.tags: dict[int, Tag] = {}
         self._tensors: dict[int, list[Tensor]] = {}

@@ -131,6 +131,7 @@ class Reading:
         if structure.role != "synaptic":
             structure.role, structure.op = "synaptic", op
         if w is not None:
+            self._use_own(w, bias)
             structure.weight_bits = 8 * w.element_size()
         if bias is not None:
             structure.biases[self.lineage.name_of(bias) or "bias"] = bias.numel()
@@ -140,6 +141,16 @@ class Reading:
         work.kernels += not self.survey.replaying
         self.survey.path = path
         return structure, work
+
+    def _use_own(self, w: Tensor, bias: Tensor | None) -> None:
+        """A leaf's weight that autocast had cast before we looked has no name left: it is the leaf's own."""
+        frame = self.survey.frames[-1]
+        if not frame.leaf or frame.module is None or self.lineage.of(w).level:
+            return
+        for name, t in (("weight", w), ("bias", bias)):
+            own = frame.module._parameters.get(name)
+            if own is not None and t is not None and own.numel() == t.numel():
+                self.survey.forward.used.add(name if frame.path == "(root)" else f"{frame.path}.{name}")
 
     def _site(self, key: object, path: str, kind: str, label: object, x: Tensor, axis: int) -> Site:
         """The site of a weighted operand; created with its segments the first time."""
@@ -180,6 +191,9 @@ class Reading:
         self.rec.reads += 1
         shape = self.survey.inputs.get(x.data_ptr())
         if shape is not None and tuple(x.shape) == (1, *shape):
+            self.survey.forward.unbatched = True
+        given = frame.argument
+        if given is not None and site.kind == "conv" and given.dim() == x.dim() - 1 == self.rec.input_rank:
             self.survey.forward.unbatched = True
         if not frame.leaf:
             self.survey.forward.outside = True

@@ -112,6 +112,8 @@ class Recorder:
         self._reading_outputs: set[str] = set()
         self.weights = Weights(self.lineage)
         self._touched: list[Site] = []
+        self._entry: nn.Module | None = None
+        self._leaving: set[int] = set()
         self._forward = 0
         self._number = 0
         self._signature: object = None
@@ -155,8 +157,11 @@ class Recorder:
     def _hook_entries(self) -> None:
         """Any module may be called first; only global hooks leave a fused layer its kernel, or reach a ScriptModule."""
         if self._from_outside:
-            register = torch.nn.modules.module.register_module_forward_pre_hook
-            self._stack.callback(register(lambda m, args: self._entered(m, args, {})).remove)
+            hooks = torch.nn.modules.module
+            enter = hooks.register_module_forward_pre_hook(lambda m, args: self._entered(m, args, {}))
+            self._stack.callback(enter.remove)
+            self._stack.enter_context(surveyed_modules(self, self.survey, None))
+            self._stack.callback(hooks.register_module_forward_hook(self._leave, always_call=True).remove)
             return
         self._entry_hooks: dict[int, Any] = {}
         for module in (self.model,) if self._once else self.names.modules:
@@ -183,22 +188,15 @@ class Recorder:
     # ---- one forward
     def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """The outermost module was called: survey or watch until it returns."""
-        if self._from_outside:
-            register = torch.nn.modules.module.register_module_forward_hook
-
-            def after(m: nn.Module, args: Any, out: Any) -> None:
-                if m is module:
-                    handle.remove()
-                    self._leave(m, args, out)
-
-            handle = register(after, always_call=True)
-        else:
-            handle = module.register_forward_hook(self._leave, always_call=True)
-        self._opened.callback(handle.remove)
+        if (
+            not self._from_outside and id(module) not in self._leaving
+        ):  # stays: a hook list must not change while it runs
+            self._leaving.add(id(module))
+            self._stack.callback(module.register_forward_hook(self._leave, always_call=True).remove)
         self._begin(module, args, kwargs)
 
     def _leave(self, module: nn.Module, args: Any, out: Any) -> None:
-        if not self.here():
+        if not self.depth or module is not self._entry or not self.here():
             return
         if sys.exc_info()[0] is not None and out is None:
             self._abandon(f"forward raised {getattr(sys.exc_info()[0], '__name__', 'an error')}")
@@ -249,6 +247,7 @@ class Recorder:
 
     def _begin_survey(self, module: nn.Module | None, args: tuple[Any, ...], plan: Plan | None) -> None:
         survey = self.survey
+        survey.watching = False
         survey.begin(self._inputs)
         named = self.names.get(module) if module is not None else None
         if named is not None:
@@ -256,10 +255,10 @@ class Recorder:
         else:
             survey.frames = [Frame("(root)", self.root.type_name, False)]
         self.builder = Builder()
-        survey.watching = False
         self.surveying = survey
-        done = None if self._once else self.builder.leaf_done
-        self._opened.enter_context(surveyed_modules(self, survey, done))
+        if not self._from_outside:
+            done = None if self._once else self.builder.leaf_done
+            self._opened.enter_context(surveyed_modules(self, survey, done))
         if self._wakeable and plan is not None and plan.mode in ("learn", "function"):
             self._opened.enter_context(Learner(self, self.builder))
         self._opened.enter_context(survey)
@@ -272,8 +271,8 @@ class Recorder:
         self.watched = plan
         self.skip = False
         if plan.mode == "function":
-            self.survey.begin(())
             self.survey.watching = True
+            self.survey.begin(())
             self._waker = Waker(self, plan)
             self._opened.enter_context(self._waker)
 
@@ -389,6 +388,11 @@ class Recorder:
                 self._spike_outputs[path] = None  # read by one layer in one forward and not in another: not known
 
     # ---- what the survey asks for
+    @property
+    def input_rank(self) -> int | None:
+        """Axes of the first input."""
+        return None if self._shape is None else len(self._shape)
+
     @property
     def model_type(self) -> str:
         return self.root.type_name

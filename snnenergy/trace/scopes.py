@@ -87,12 +87,12 @@ def surveyed_modules(rec: Recorder, survey: Survey, done: Callable[[Frame, nn.Mo
 
     def before(module: nn.Module, args: tuple[Any, ...]) -> None:
         named = rec.names.get(module)
-        if named is not None and rec.here():
+        if named is not None and rec.surveying is survey and rec.here():
             survey.frames.append(frame_of(named, module, survey.frames[-1].neuron, args[0] if args else None))
 
     def after(module: nn.Module, args: tuple[Any, ...], out: Any) -> None:
         named = rec.names.get(module)
-        if named is None or not rec.here():
+        if named is None or rec.surveying is not survey or not rec.here():
             return
         frames = survey.frames
         while len(frames) > 1 and frames[-1].module is not module:

@@ -82,6 +82,8 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
     def begin(self, inputs: Sequence[Tensor]) -> None:
         self.forward = Forward()
         self.frames = [Frame("(root)", self.rec.model_type, self.rec.root_is_leaf, None, self.rec.root_neuron)]
+        if self.rec.surveyed and not self.watching:
+            self.lineage.look()
         self.lineage.begin(inputs)
         self.inputs = {t.data_ptr(): tuple(t.shape) for t in inputs if t.numel()}
         self._input_keys = {t.untyped_storage()._cdata for t in inputs}
@@ -309,7 +311,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
     def _note_time(self, name: str, args: Sequence[Any]) -> None:
         """Steps that the model itself takes off its input: the axis they are on is time."""
         x = args[0]
-        if self.inputs.get(x.data_ptr() - x.storage_offset() * x.element_size()) != tuple(x.shape):
+        if self.inputs.get(x.data_ptr()) != tuple(x.shape):
             return
         axis = args[1] if len(args) > 1 and isinstance(args[1], int) else 0
         axis %= max(1, x.dim())

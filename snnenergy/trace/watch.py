@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from snnenergy.trace.clock import Clock
 from snnenergy.trace.forward import Forward, Frame, Lost, Read
+from snnenergy.trace.lineage import version
 from snnenergy.trace.padding import unpadded
 from snnenergy.trace.sites import OUTPUT_FANS, Fans, Site, read_product
 from snnenergy.trace.structure import Work
@@ -71,11 +72,13 @@ class Plan:
     sites: list[Site] = field(default_factory=list)
     weights: list[Tensor] = field(default_factory=list)
     versions: list[int] = field(default_factory=list)
+    owned: list[tuple[dict[str, Any], str, Tensor]] = field(default_factory=list)  # a leaf's parameters, by name
     forwards: int = 0
 
     def stale(self) -> bool:
         """A weight changed since the survey: its zeros may have moved."""
-        return [w._version for w in self.weights] != self.versions
+        replaced = any(own.get(name) is not t for own, name, t in self.owned)
+        return replaced or [version(w) for w in self.weights] != self.versions
 
 
 class Builder:
@@ -89,6 +92,7 @@ class Builder:
         self.weights: dict[int, tuple[Tensor, int]] = {}
         self.modules: dict[int, nn.Module] = {}
         self.outside = False
+        self.unwatchable: set[int] = set()  # leaves of which some call read something else than its input
         self._next = 0
 
     def leaf_done(self, frame: Frame, module: nn.Module) -> None:
@@ -103,6 +107,7 @@ class Builder:
         glance = self._glance(frame, module)
         if glance is None:
             self.outside = True
+            self.unwatchable.add(id(module))
             return
         while self.wakes and self.wakes[-1].origin is frame:
             self.leaf_functions[id(module)] = self.wakes.pop().func
@@ -140,16 +145,22 @@ class Builder:
         if fans is None:
             return None
         # also a weight made anew in every call (pruning) stays what it was while its parameters stay
-        self.weights.update((id(t), (t, t._version)) for t in read.made_of)
+        self.weights.update((id(t), (t, version(t))) for t in read.made_of)
         return Glance(self._next, read.site, fans)
 
     def plan(self, forward: Forward, clock: Clock, *, wakeable: bool) -> Plan:
         plan = Plan(forward.work, forward.lost, forward.arithmetic_calls, forward.used, clock)
         plan.glances, plan.trail, plan.weights = self.glances, self.trail, [w for w, _ in self.weights.values()]
+        plan.owned = [
+            (module._parameters, name, own)
+            for module in self.modules.values()
+            for name, own in module._parameters.items()
+            if own is not None
+        ]
         plan.versions = [version for _, version in self.weights.values()]
         if not self.outside and not forward.outside:
             plan.mode = "hooks"
-        elif wakeable and not forward.derived:
+        elif wakeable and not forward.derived and not self.unwatchable & set(self.glances):
             plan.mode, plan.wakes = ("function", self.wakes) if self.wakes else ("learn", [])
             functions = {w.func for w in self.wakes}
             plan.skips = {key for key, func in self.leaf_functions.items() if func in functions}
@@ -202,7 +213,7 @@ class Learner(TorchFunctionMode):
             if last.made_of:
                 for i, x in enumerate(args):
                     if isinstance(x, Tensor) and x.dtype == last.x.dtype and _is_input(last, x):
-                        self.builder.weights.update((id(t), (t, t._version)) for t in last.made_of)
+                        self.builder.weights.update((id(t), (t, version(t))) for t in last.made_of)
                         return (i, last.site, last.fans), None
         elif last is not None and len(args) > 1 and isinstance(args[0], Tensor) and isinstance(args[1], Tensor):
             left, right, a, b = last
@@ -258,6 +269,8 @@ def glance_hook(rec: Recorder, module: nn.Module) -> Callable[[nn.Module, tuple[
 
     def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
         plan = rec.watched
+        if not rec.here():
+            return
         if plan is None:
             if rec.depth:
                 return
@@ -286,7 +299,7 @@ def output_hook(rec: Recorder, module: nn.Module) -> Callable[[nn.Module, tuple[
 
     def hook(module: nn.Module, args: tuple[Any, ...], out: Any) -> None:
         plan = rec.watched
-        if plan is None or key not in plan.outputs:
+        if plan is None or key not in plan.outputs or not rec.here():
             return
         site, index = plan.outputs[key]
         outs = [t for t in (out if isinstance(out, tuple | list) else (out,)) if isinstance(t, Tensor)]

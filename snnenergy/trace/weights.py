@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from snnenergy.trace.fanout import ConvShape
-from snnenergy.trace.lineage import Lineage
+from snnenergy.trace.lineage import Lineage, version
 from snnenergy.trace.sites import Fans, Site, segment_fans
 from snnenergy.trace.streams import Array, Fan, host
 
@@ -56,4 +56,4 @@ class Weights:
         name = self._lineage.name_of(w)
         if name is None:
             return None
-        return (name, w.storage_offset(), tuple(w.shape), w.stride(), w._version, w.data_ptr())
+        return (name, w.storage_offset(), tuple(w.shape), w.stride(), version(w), w.data_ptr())

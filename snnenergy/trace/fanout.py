@@ -96,6 +96,12 @@ class ConvShape:
         return self.reached * math.prod(int(reach(a).sum(1).max(initial=0)) for a in self.axes)
 
 
+@lru_cache(maxsize=1024)
+def macs_and_reach(shape: ConvShape) -> tuple[int, int, int]:
+    """(dense MACs, valid MACs, largest fan-out) of one sample."""
+    return shape.dense_macs, shape.valid_macs, shape.fan_out
+
+
 @lru_cache(maxsize=512)
 def positions(shape: ConvShape) -> NDArray[Any] | int:
     """Kernel offsets that each input position meets: floats [positions] whose sum is exact, or one int where all are equal."""

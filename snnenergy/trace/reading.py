@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from snnenergy.trace.fanout import ConvShape, conv_effective_map, linear_effective_map, positions
+from snnenergy.trace.fanout import ConvShape, conv_effective_map, linear_effective_map, macs_and_reach, positions
 from snnenergy.trace.forward import Read
 from snnenergy.trace.lineage import PARAMETER, Tag
 from snnenergy.trace.sites import Fans, Segment, Site, read_product
 from snnenergy.trace.streams import Fan
 from snnenergy.trace.structure import Structure, Work
+from snnenergy.trace.weights import Seen
 
 if TYPE_CHECKING:
     from snnenergy.trace.survey import Survey
@@ -56,10 +57,10 @@ class Reading:
         structure.geometry = structure.geometry or {"inputs": k, "outputs": n}
         work.dense_macs += rows * k * n
         work.valid_macs += rows * k * n
-        nonzero = self.rec.weights.nonzero(w)
-        structure.weights[key] = (w.numel(), nonzero)
+        seen = self.rec.weights.of(w)
+        structure.weights[key] = (w.numel(), seen.nonzero)
         site = self._site((path, key), path, "linear", key, x, 1)
-        self.read(site, x, self._fans(site, w, None), w, self.lineage.sources_of(w))
+        self.read(site, x, self._fans(site, w, None, seen), w, self.lineage.sources_of(w))
 
     def conv(self, x: Tensor, w: Tensor, shape: ConvShape, bias: Tensor | None) -> None:
         n = x.shape[0]
@@ -68,28 +69,28 @@ class Reading:
         path, key = self._product_path(w, "conv")
         outputs = n * shape.cout * math.prod(a.out for a in shape.axes)
         structure, work = self._synaptic(path, "conv_transpose" if shape.transposed else "conv", w, bias, outputs)
-        structure.fan_in, structure.fan_out = shape.fan_in, shape.fan_out
+        dense, valid, reach = macs_and_reach(shape)
+        structure.fan_in, structure.fan_out = shape.fan_in, reach
         structure.geometry = structure.geometry or _geometry(shape)
-        work.dense_macs += n * shape.dense_macs
-        work.valid_macs += n * shape.valid_macs
-        nonzero = self.rec.weights.nonzero(w)
-        structure.weights[key] = (w.numel(), nonzero)
+        work.dense_macs += n * dense
+        work.valid_macs += n * valid
+        seen = self.rec.weights.of(w)
+        structure.weights[key] = (w.numel(), seen.nonzero)
         site = self._site((path, key), path, "conv", key, x, 1)
-        self.read(site, x, self._fans(site, w, shape), w, self.lineage.sources_of(w))
+        self.read(site, x, self._fans(site, w, shape, seen), w, self.lineage.sources_of(w))
 
-    def _fans(self, site: Site, w: Tensor, shape: ConvShape | None) -> Fans:
+    def _fans(self, site: Site, w: Tensor, shape: ConvShape | None, seen: Seen) -> Fans:
         """How x reaches the taps of w [k, n], or of a convolution's w; cached while w is a parameter that stays as it is."""
-        named = self.lineage.name_of(w) is not None
         effective = None
-        if self.rec.weights.nonzero(w) != w.numel():
+        if seen.nonzero != w.numel():
             build = (lambda: linear_effective_map(w)) if shape is None else lambda: conv_effective_map(w, shape)
-            effective = self.rec.weights.effective_map(w, shape, build)
+            effective = self.rec.weights.effective_map(seen, shape, build)
 
         def fan() -> Fan:
             return Fan(w.shape[1], 1, effective) if shape is None else Fan(shape.reached, positions(shape), effective)
 
         key = (shape or w.shape[1], None if effective is None else id(effective))
-        return self.rec.weights.fans(site, key, fan, keep=named or effective is None)
+        return self.rec.weights.fans(site, key, fan, keep=seen.key is not None or effective is None)
 
     def product(self, a: Tensor, b: Tensor, op: str) -> None:
         # [B, m, k] @ [B, k, n] -> [B, m, n]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,12 +15,21 @@ from snnenergy.trace.sites import Fans, Site, segment_fans
 from snnenergy.trace.streams import Array, Fan, host
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A weight as it was: its key (place, shape and version; None for one that is computed) and its non-zero words."""
+
+    key: object
+    nonzero: int
+
+
 class Weights:
     """Caches keyed by a parameter's place and version; a weight that is no parameter is looked at each time."""
 
     def __init__(self, lineage: Lineage) -> None:
         self._lineage = lineage
-        self._known: dict[object, Any] = {}
+        self._seen: dict[object, Seen] = {}
+        self._maps: dict[object, Array] = {}
         self._fans: dict[object, Fans] = {}
 
     def fans(self, site: Site, key: object, make: Callable[[], Fan], *, keep: bool = True) -> Fans:
@@ -32,28 +41,25 @@ class Weights:
             found = self._fans[full] = segment_fans(make(), site.segments, site.kind)
         return found
 
-    def nonzero(self, w: Tensor) -> int:
-        key = self._weight_key(w)
-        found = self._known.get(key) if key is not None else None
-        if found is None:
-            found = int(np.count_nonzero(host(w) != 0)) if w.device.type == "cpu" else int(torch.count_nonzero(w))
-            if key is not None:
-                self._known[key] = found
-        count: int = found
-        return count
-
-    def effective_map(self, w: Tensor, shape: ConvShape | None, make: Callable[[], Array]) -> Array:
-        key = self._weight_key(w)
-        if key is None:
-            return make()
-        found = self._known.get((key, shape))
-        if found is None:
-            found = self._known[(key, shape)] = make()
-        kept: Array = found
-        return kept
-
-    def _weight_key(self, w: Tensor) -> object:
+    def of(self, w: Tensor) -> Seen:
+        """How many words of a weight are not zero, and the key under which that holds (None: it is no parameter)."""
         name = self._lineage.name_of(w)
         if name is None:
-            return None
-        return (name, w.storage_offset(), tuple(w.shape), w.stride(), version(w), w.data_ptr())
+            return Seen(None, _nonzero(w))
+        key = (name, w.storage_offset(), w.shape, w.stride(), version(w), w.data_ptr())
+        found = self._seen.get(key)
+        if found is None:
+            found = self._seen[key] = Seen(key, _nonzero(w))
+        return found
+
+    def effective_map(self, seen: Seen, shape: ConvShape | None, make: Callable[[], Array]) -> Array:
+        if seen.key is None:
+            return make()
+        found = self._maps.get((seen.key, shape))
+        if found is None:
+            found = self._maps[(seen.key, shape)] = make()
+        return found
+
+
+def _nonzero(w: Tensor) -> int:
+    return int(np.count_nonzero(host(w) != 0)) if w.device.type == "cpu" else int(torch.count_nonzero(w))

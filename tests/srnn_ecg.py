@@ -1,7 +1,7 @@
 """A published spiking recurrent net on real ECG, rebuilt from its weights: what the shipped counts were recorded from.
 
-Network and weights: Yin, Corradi, Bohte 2020 (arXiv 2005.11633).  The spikes start at zero, not at the authors' random
-draw, so that every step is binary; that is 1 step of 1,301.
+Network and weights: Yin, Corradi, Bohte 2020 (arXiv 2005.11633).  Membranes start from a seeded random draw, like the
+authors'; the spikes start at zero and not from the same draw, so that every step is binary: that is 1 step of 1,301.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class SRNN(nn.Module):
 
     @staticmethod
     def _rest(samples: int, neurons: int) -> tuple[Tensor, Tensor, Tensor]:
-        zero = torch.zeros(samples, neurons)
-        return zero, zero, torch.full((samples, neurons), 0.01)
+        draw = torch.rand(samples, neurons, generator=torch.Generator().manual_seed(0))
+        return draw, torch.zeros(samples, neurons), torch.full((samples, neurons), 0.01)
 
 
 ROLES = {"hidden": "LIF", "output": "ALIF"}

@@ -79,8 +79,9 @@ def test_commands_that_a_page_shows_exist(page: Path) -> None:
     known = {name: {option for parameter in one.params for option in parameter.opts} for name, one in commands()}
     for line in lines:
         words = shlex.split(line)[1:]
-        name = " ".join(words[:2]) if words[0] == "hardware" else words[0]
-        for one in [f"hardware {n}" for n in words[1].split("|")] if words[0] == "hardware" else [name]:
+        grouped = words[0] in ("hardware", "conventions")
+        name = " ".join(words[:2]) if grouped else words[0]
+        for one in [f"{words[0]} {n}" for n in words[1].split("|")] if grouped else [name]:
             assert one in known, f"{page.name}: {line}"
         if name in known:
             assert {word for word in words if word.startswith("--")} <= known[name], f"{page.name}: {line}"

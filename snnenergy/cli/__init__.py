@@ -3,8 +3,10 @@
     runner      turns a function into a command: errors become one screen and an exit code
     options     the options that commands share      output      the terminal, files whole or absent, stdout
     delivery    the formats of a report              models      profile, compare, report, demo
-    stored      merge, diff: Counts files only       files       inspect
+    stored      merge: Counts files only             files       inspect
+    gate        check, init                         differences diff
     chips       hardware list, show, lint, schema    validation  validate
+    conventions conventions list, show, reproduce; --convention, --all-conventions, --rates, --check-claims
 
 Rooms are imported inside the commands: `--help`, and every command that reads only Counts, starts without torch.
 """
@@ -16,7 +18,7 @@ from typing import Annotated
 
 import typer
 
-from snnenergy.cli import chips, files, models, stored, validation
+from snnenergy.cli import chips, conventions, differences, files, gate, models, stored, validation
 from snnenergy.cli.runner import INTERRUPTED
 
 app = typer.Typer(
@@ -26,9 +28,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (models, stored, files, validation):
+for room in (models, gate, differences, stored, files, validation):
     room.register(app)
 app.add_typer(chips.app, name="hardware")
+app.add_typer(conventions.app, name="conventions")
 
 
 def _version(wanted: bool) -> None:

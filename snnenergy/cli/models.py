@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from snnenergy.cli import conventions, output, stored
 from snnenergy.cli import options as o
-from snnenergy.cli import output, stored
 from snnenergy.cli.delivery import Look, Targets, brief, deliver
 from snnenergy.cli.runner import command, say
 from snnenergy.errors import CoverageError, UsageError
@@ -36,6 +36,8 @@ def profile(
     targets: Targets,
     look: Look,
     min_coverage: o.MinCoverage = None,
+    convention: conventions.Convention = None,
+    rates: conventions.RatesFile = None,
 ) -> None:
     """Counts one inference of a model, and prices it on chips.
 
@@ -43,9 +45,14 @@ def profile(
     """
     wanted = targets.checked()
     counts = _count(model, reading, 0, 1)
-    comparison = pricing.of({counts.model: counts})
-    deliver(comparison, wanted, look, alone=True)
-    _demand(comparison.counts, min_coverage)
+    if rates is not None:
+        counts = conventions.assumed(counts, rates)
+    counted = {counts.model: counts}
+    if convention is not None:
+        conventions.deliver(counted, convention, wanted, pricing)
+    else:
+        deliver(pricing.of(counted), wanted, look, alone=True)
+    _demand(counted, min_coverage)
 
 
 def compare(
@@ -57,6 +64,8 @@ def compare(
     targets: Targets,
     look: Look,
     min_coverage: o.MinCoverage = None,
+    convention: conventions.Convention = None,
+    all_conventions: conventions.AllConventions = False,
 ) -> None:
     """Counts several models, or takes their stored Counts, and prices all of them on all chips."""
     wanted = targets.checked()
@@ -64,11 +73,18 @@ def compare(
     fresh = [i for i, (_, target) in enumerate(named) if not stored.is_stored(Path(target))]
     found: list[tuple[str, Counts]] = []
     for i, (name, target) in enumerate(named):
-        counted = [_count(target, reading, fresh.index(i), len(fresh))] if i in fresh else stored.read(Path(target))
-        found += _called(name, counted)
-    comparison = pricing.of(_unique(found))
-    deliver(comparison, wanted, look)
-    _demand(comparison.counts, min_coverage)
+        made = [_count(target, reading, fresh.index(i), len(fresh))] if i in fresh else stored.read(Path(target))
+        found += _called(name, made)
+    counted = _unique(found)
+    if convention is not None and all_conventions:
+        raise UsageError("--convention and --all-conventions: give one of them")
+    if all_conventions:
+        conventions.deliver_all(counted, wanted, pricing)
+    elif convention is not None:
+        conventions.deliver(counted, convention, wanted, pricing)
+    else:
+        deliver(pricing.of(counted), wanted, look)
+    _demand(counted, min_coverage)
 
 
 def report(
@@ -79,6 +95,8 @@ def report(
     targets: Targets,
     look: Look,
     min_coverage: o.MinCoverage = None,
+    convention: conventions.Convention = None,
+    check_claims: conventions.ClaimsFile = None,
 ) -> None:
     """Prices stored Counts on chips; torch is never imported.
 
@@ -89,12 +107,16 @@ def report(
     wanted = targets.checked()
     named = [(name, Path(target)) for name, target in map(_named, files)]
     read = [pair for name, path in named for pair in _called(name, stored.read(path))]
-    if len(named) == 1 and pricing == o.Pricing() and stored.is_report(named[0][1]):
-        comparison = document.read(named[0][1])
+    counted = _unique(read)
+    if convention is not None:
+        conventions.deliver(counted, convention, wanted, pricing)
+    elif len(named) == 1 and pricing == o.Pricing() and stored.is_report(named[0][1]):
+        deliver(document.read(named[0][1]), wanted, look)
     else:
-        comparison = pricing.of(_unique(read))
-    deliver(comparison, wanted, look)
-    _demand(comparison.counts, min_coverage)
+        deliver(pricing.of(counted), wanted, look)
+    _demand(counted, min_coverage)
+    if check_claims is not None:
+        conventions.check(check_claims, counted)
 
 
 def demo(

@@ -61,6 +61,12 @@ def neuron_model(module: Any) -> str | None:
     return None
 
 
+def emits_spikes(module: Any) -> bool:
+    """Whether a framework says that this module's first output is spikes, also where one event carries several."""
+    framework = any(a.neuron_model(module) not in (None, "LI") for a in _ADAPTERS if a is not plain)
+    return framework and not type(module).__name__.startswith("NonSpiking")
+
+
 def neuron_model_of_class(qualified: str) -> str | None:
     """The same from a class's qualified name, as an exported program keeps it."""
     return plain.by_name(qualified.rpartition(".")[2])

@@ -17,10 +17,14 @@ import torch
 from torch import Tensor
 
 from snnenergy.trace.fanout import Axis, ConvShape
+from snnenergy.trace.formulas import Arithmetic
+from snnenergy.trace.lineage import Lineage
 
 
 class Reader(Protocol):
-    """What a contraction is told to (layers.Survey)."""
+    """What a contraction is told to (reading.Reading)."""
+
+    lineage: Lineage
 
     def weight_level(self, t: Tensor) -> int: ...
     def zero_pad(self, t: Tensor) -> tuple[tuple[int, int], ...]: ...
@@ -29,6 +33,7 @@ class Reader(Protocol):
     def product(self, a: Tensor, b: Tensor, op: str) -> None: ...
     def replay(self, fn: Callable[[], Any]) -> None: ...
     def owner(self, w: Tensor) -> Any: ...
+    def elementwise(self, found: Arithmetic) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,11 @@ class Call:
         return self.args[names.index(name)]
 
 
+def _reshaped(r: Reader, t: Tensor, *shape: int) -> Tensor:
+    """A view of t, or a copy that is known to come from where t does."""
+    return r.lineage.follow(t.reshape(*shape), t)
+
+
 def matmul2(r: Reader, a: Tensor, b: Tensor, bias: Tensor | None = None) -> None:
     """a [m, k] @ b [k, n]: the operand nearer to a parameter is the weight; two activations are a product."""
     left, right = r.weight_level(a), r.weight_level(b)
@@ -68,9 +78,9 @@ def batched(r: Reader, a: Tensor, b: Tensor, op: str = "matmul") -> None:
     """a [B, m, k] @ b [B, k, n]; a weight expanded over the batch is one weight."""
     left, right = r.weight_level(a), r.weight_level(b)
     if right > left and (b.shape[0] == 1 or b.stride(0) == 0):
-        r.linear(a.reshape(-1, a.shape[2]), b[0])
+        r.linear(_reshaped(r, a, -1, a.shape[2]), b[0])
     elif left > right and (a.shape[0] == 1 or a.stride(0) == 0):
-        r.linear(b.transpose(1, 2).reshape(-1, b.shape[1]), a[0].t())
+        r.linear(_reshaped(r, b.transpose(1, 2), -1, b.shape[1]), a[0].t())
     elif right > left or left > right:
         weighted = (a, b) if right > left else (b.transpose(1, 2), a.transpose(1, 2))
         for x, w in zip(weighted[0].unbind(0), weighted[1].unbind(0), strict=True):
@@ -110,7 +120,7 @@ def _dot(r: Reader, call: Call) -> None:
 
 def _mkldnn_linear(r: Reader, call: Call) -> None:
     x, w, bias = call[0], call[1], call.get("bias")
-    matmul2(r, x.reshape(-1, x.shape[-1]), w.t(), bias=bias)
+    matmul2(r, _reshaped(r, x, -1, x.shape[-1]), w.t(), bias=bias)
 
 
 def _spread(value: Any, n: int) -> list[int]:
@@ -184,9 +194,9 @@ def _trilinear(r: Reader, call: Call) -> None:
     """sum_ij x1[b, i] w[o, i, j] x2[b, j], as `bilinear` calls it: x1 meets the weight, the result meets x2."""
     x1, w, x2 = call.args[:3]
     out_features, n1, n2 = w.shape
-    inner = w.permute(1, 0, 2).reshape(n1, out_features * n2)
+    inner = _reshaped(r, w.permute(1, 0, 2), n1, out_features * n2)
     r.linear(x1, inner, op="bilinear")
-    met = (x1 @ inner).view(-1, out_features, n2)
+    met = r.lineage.follow((x1 @ inner).view(-1, out_features, n2), None)
     r.product(met, x2.unsqueeze(2), "bilinear")
 
 
@@ -195,10 +205,11 @@ def _sdpa(r: Reader, call: Call) -> None:
     q, k, v = call[0], call[1], call[2]
     mask, causal = call.get("attn_mask", call.get("attn_bias")), bool(call.get("is_causal", False))
     if k.shape[-3] != q.shape[-3]:  # grouped queries share keys and values
-        k, v = (t.repeat_interleave(q.shape[-3] // t.shape[-3], -3) for t in (k, v))
-    weights = attention_weights(q, k, mask, causal, call.get("scale"))
-    r.product(q.reshape(-1, *q.shape[-2:]), k.reshape(-1, *k.shape[-2:]).transpose(1, 2), "sdpa")
-    r.product(weights.reshape(-1, *weights.shape[-2:]), v.reshape(-1, *v.shape[-2:]), "sdpa")
+        k, v = (r.lineage.follow(t.repeat_interleave(q.shape[-3] // t.shape[-3], -3), t) for t in (k, v))
+    weights = r.lineage.follow(attention_weights(q, k, mask, causal, call.get("scale")), None)
+    q, k, v, weights = (_reshaped(r, t, -1, *t.shape[-2:]) for t in (q, k, v, weights))
+    r.product(q, k.transpose(1, 2), "sdpa")
+    r.product(weights, v, "sdpa")
 
 
 def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None, causal: bool, scale: float | None) -> Tensor:
@@ -220,8 +231,10 @@ def _mkldnn_rnn(r: Reader, call: Call) -> None:
     steps, rows = x.shape[0], x.shape[1]
     first = hx.reshape(1, rows, -1).to(y.dtype)
     before = torch.cat((y[1:], first)) if backward else torch.cat((first, y[:-1]))
-    r.linear(x.reshape(steps * rows, -1), w_ih.t(), bias=b_ih, op="rnn")
-    r.linear(before.reshape(steps * rows, -1), w_hh.t(), bias=b_hh, op="rnn")
+    r.linear(_reshaped(r, x, steps * rows, -1), w_ih.t(), bias=b_ih, op="rnn")
+    r.linear(r.lineage.follow(before.reshape(steps * rows, -1), None), w_hh.t(), bias=b_hh, op="rnn")
+    n = y.numel()  # per hidden unit: four gate sums, c = f c + i g, h = o tanh(c); five transcendental functions
+    r.elementwise(Arithmetic(adds=5 * n, muls=3 * n, specials=5 * n))
 
 
 def _native_attention(r: Reader, call: Call) -> None:

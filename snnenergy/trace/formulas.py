@@ -161,6 +161,11 @@ def _embedding_bag(args: Sequence[Any], out: Any) -> Arithmetic:
     return Arithmetic(adds=max(0, args[1].numel() * width - _size(out)))
 
 
+def _fold(args: Sequence[Any], out: Any) -> Arithmetic:
+    # sliding blocks are summed where they overlap: every entry but the first of each output is added
+    return Arithmetic(adds=max(0, _size(args) - _size(out)))
+
+
 def _distance(args: Sequence[Any], out: Any) -> Arithmetic:
     # every pair: subtract, multiply (or absolute), add over k features; then a root
     k, n = args[0].shape[-1], _size(out)
@@ -199,16 +204,16 @@ _GROUPS: dict[str, Row] = {
     """clone copy _to_copy contiguous cat stack repeat repeat_interleave flip roll index index_select gather index_put
     _index_put_impl scatter select_scatter slice_scatter diagonal_scatter constant_pad_nd reflection_pad1d reflection_pad2d
     reflection_pad3d replication_pad1d replication_pad2d replication_pad3d pixel_shuffle pixel_unshuffle masked_select take
-    take_along_dim im2col col2im upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d
+    take_along_dim im2col upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d
     _upsample_nearest_exact2d _upsample_nearest_exact3d max_unpool2d max_unpool3d narrow_copy tril triu channel_shuffle
     _nested_tensor_from_mask _nested_from_padded to_padded_tensor lift_fresh_copy masked_fill masked_scatter where index_fill
     index_copy _reshape_copy resolve_conj resolve_neg rot90 tile _fw_primal set_ _to_dense to_dense _pack_padded_sequence
-    nested_view_from_values_offsets resize resize_as to view_copy permute_copy expand_copy native_channel_shuffle""": COPY,
+    _nested_view_from_buffer _nested_view_from_jagged resize resize_as to view_copy permute_copy expand_copy native_channel_shuffle""": COPY,
     """empty empty_like zeros zeros_like ones ones_like full full_like new_zeros new_ones new_empty new_full arange
     scalar_tensor fill zero linspace logspace eye empty_strided new_empty_strided empty_permuted tril_indices triu_indices
     _efficientzerotensor one_hot fill_diagonal hann_window""": MAKE,
     """bernoulli rand randn rand_like randn_like randint randint_like randperm normal uniform exponential poisson multinomial
-    native_dropout random log_normal cauchy geometric rrelu_with_noise feature_dropout dropout alpha_dropout
+    native_dropout random log_normal cauchy geometric feature_dropout dropout alpha_dropout
     """: RANDOM,
     """logical_and logical_or logical_not logical_xor bitwise_and bitwise_or bitwise_not bitwise_xor __and__ __or__ __xor__
     __rshift__ __lshift__ bitwise_right_shift bitwise_left_shift any all""": LOGIC,
@@ -236,7 +241,7 @@ _GROUPS: dict[str, Row] = {
     "silu log_sigmoid log_sigmoid_forward mish softplus": each(adds=1, muls=1, specials=1),
     "hardsigmoid hardswish": each(adds=1, muls=1, compares=2),
     "elu selu celu": each(adds=1, muls=1, compares=1, specials=1),
-    "leaky_relu _prelu_kernel prelu hardshrink": each(muls=1, compares=1),
+    "leaky_relu _prelu_kernel prelu hardshrink rrelu_with_noise": each(muls=1, compares=1),
     "softshrink": each(adds=1, compares=2),
     "glu": each(muls=1, specials=1),
     "lerp": each(adds=2, muls=1),
@@ -283,6 +288,7 @@ _GROUPS: dict[str, Row] = {
         adds=1, muls=1
     ),
     "_ctc_loss": over(adds=3, specials=3),
+    "col2im": _fold,
     "affine_grid_generator": each(adds=2, muls=3),
     "_thnn_fused_lstm_cell": each(adds=2, muls=3, specials=5),
     "_thnn_fused_gru_cell": each(adds=5, muls=3, specials=3),

@@ -127,6 +127,14 @@ class Lineage:
         else:
             self.heavy.discard(key)
 
+    def follow(self, made: Tensor, source: Tensor | None) -> Tensor:
+        """`made` beside the dispatcher, from `source` alone or from several (None): its storage may carry an old tag."""
+        if source is None:
+            self.put(storage(made), UNKNOWN)
+        elif storage(made) != storage(source):
+            self.put(storage(made), replace(self.of(source), pad=(), shape=(), segments=None))
+        return made
+
     def moved(self, tensors: Sequence[Tensor], outs: Sequence[Tensor], func: Any, args: Any, kwargs: Any) -> None:
         """Outputs of an op that only moves values: they keep their origin; labels of a `cat` are moved the same way."""
         if len(tensors) == 1 and not self.labelled:

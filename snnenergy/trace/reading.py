@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from snnenergy.trace.fanout import ConvShape, conv_effective_map, linear_effective_map, macs_and_reach, positions
+from snnenergy.trace.formulas import Arithmetic
 from snnenergy.trace.forward import Read
 from snnenergy.trace.lineage import PARAMETER, Tag
 from snnenergy.trace.sites import Fans, Segment, Site, read_product
@@ -91,6 +92,14 @@ class Reading:
 
         key = (shape or w.shape[1], None if effective is None else id(effective))
         return self.rec.weights.fans(site, key, fan, keep=seen.key is not None or effective is None)
+
+    def elementwise(self, found: Arithmetic) -> None:
+        """What a fused kernel does besides its products."""
+        work = self.survey.work_of(self.survey.path)
+        work.adds += found.adds
+        work.muls += found.muls
+        work.compares += found.compares
+        work.specials += found.specials
 
     def product(self, a: Tensor, b: Tensor, op: str) -> None:
         # [B, m, k] @ [B, k, n] -> [B, m, n]

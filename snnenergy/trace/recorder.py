@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from snnenergy.counts import Counts
-from snnenergy.frameworks import input_layout
+from snnenergy.frameworks import emits_spikes, input_layout
 from snnenergy.trace import clock, digest
 from snnenergy.trace.assemble import assemble
 from snnenergy.trace.forward import Frame, Lost
@@ -451,7 +451,9 @@ class Recorder:
         if path not in self._spike_outputs:
             made = next((i for i, t in enumerate(outs) if self.lineage.of(t).compared), None)
             alike = (i for i, t in enumerate(outs) if binary(t))
-            self._spike_outputs[path] = next(alike, None) if made is None else made
+            module = self.names.at(path)
+            stated = 0 if module is not None and emits_spikes(module) else None
+            self._spike_outputs[path] = next((i for i in (made, next(alike, None), stated) if i is not None), None)
         return self._spike_outputs[path]
 
     def spike_known(self, path: str) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import platform
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -28,9 +28,21 @@ def count_repeatably(
     Threads and the CPU's instruction set are recorded among the versions: kernels of another one may round otherwise, and a
     value at a threshold may flip.
     """
+    return _recorded(lambda: count_workload(work, time_axis=time_axis, samples=samples), seed)
+
+
+def count_call(model: torch.nn.Module, *inputs: Any, seed: int = 0, **options: Any) -> Counts:
+    """`snnenergy.count` in the same way, without gradients; options as there."""
+    from snnenergy.trace import count
+
+    with torch.no_grad():
+        return _recorded(lambda: count(model, *inputs, **options), seed)
+
+
+def _recorded(run: Callable[[], Counts], seed: int) -> Counts:
     with _one_thread(), _seeded(seed):
         before = _generators()
-        counts = count_workload(work, time_axis=time_axis, samples=samples)
+        counts = run()
         drawn = _generators() != before
     cpu = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
     versions = {**counts.identity.versions, "threads": "1", "cpu": cpu}

@@ -145,7 +145,12 @@ _CASTS = frozenset(("to", "_to_copy", "type_as", "clone", "alias", "convert_elem
 
 
 def is_exported(module: nn.Module) -> bool:
-    return isinstance(module, torch.fx.GraphModule) and any("nn_module_stack" in n.meta for n in module.graph.nodes)
+    """A graph of plain operators; one that calls modules has hooks of its own."""
+    if not isinstance(module, torch.fx.GraphModule):
+        return False
+    nodes = list(module.graph.nodes)
+    layers = (n for n in nodes if n.op == "call_module" and n.target != "_guards_fn")
+    return any("nn_module_stack" in n.meta for n in nodes) and next(layers, None) is None
 
 
 class Exported(torch.fx.Interpreter):

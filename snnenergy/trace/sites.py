@@ -150,12 +150,12 @@ class Site:
             shape = x.shape
         if self.kind == "conv":  # [calls, ..., channels, *sizes]: steps and samples may be apart still
             rows = math.prod(shape[1:channels])
-            return x.reshape(shape[0] * rows, shape[channels], -1), rows
+            return x.reshape(shape[0] * rows, shape[channels], math.prod(shape[channels + 1 :])), rows
         if self.kind == "linear":
-            lines = x.reshape(-1, 1, shape[-1])
-            return lines, lines.shape[0] // shape[0]
+            rows = math.prod(shape[1:-1])
+            return x.reshape(shape[0] * rows, 1, shape[-1]), rows
         rows = shape[1] if len(shape) > 2 else 1
-        return x.reshape(shape[0] * rows, 1, -1), rows
+        return x.reshape(shape[0] * rows, 1, math.prod(shape[1:]) // max(1, rows)), rows
 
     def take_whole(self, x: Tensor, taps: int) -> None:
         """A call whose taps a user's rule gave: all of them are taken as driven."""

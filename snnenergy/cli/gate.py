@@ -1,0 +1,333 @@
+"""The gate on the command line: check, diff, init."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from snnenergy.cli import options as o
+from snnenergy.cli import output, stored
+from snnenergy.cli.delivery import Look
+from snnenergy.cli.runner import command, say
+from snnenergy.errors import CoverageError, UsageError
+
+if TYPE_CHECKING:
+    from snnenergy.counts import Counts
+    from snnenergy.gate.settings import ModelTable, Project
+    from snnenergy.gate.verdict import Verdict
+    from snnenergy.hardware import Profile
+
+SUMMARY = "GITHUB_STEP_SUMMARY"
+_LOGS = ("text", "github")
+"""Formats that may share stdout: both are lines of a log."""
+_GATE = "The gate"
+
+Config = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Budgets; default: snnenergy.toml, or [tool.snnenergy] of pyproject.toml, here."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    for run in (check, init):
+        command(app, run)
+
+
+@dataclass(frozen=True, slots=True)
+class Forms:
+    """Which formats a verdict is written in."""
+
+    format: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FORM[=FILE]",
+            help="text, json, markdown, github or junit; several at once, each to a file or to stdout. Default: text.",
+            rich_help_panel=o.RESULTS,
+        ),
+    ] = None
+    json: o.Json = None
+
+    def targets(self) -> list[tuple[str, str]]:
+        """(format, file or `-`), checked before any work."""
+        from snnenergy.gate.formats import FORMATS
+        from snnenergy.hardware.document import near
+
+        found = [tuple(part.partition("=")[::2]) for text in self.format or () for part in text.split(",")]
+        made = [(form.strip(), file or output.STDOUT) for form, file in found]
+        made += [("json", self.json)] if self.json else []
+        for form, _ in made:
+            if form not in FORMATS:
+                raise UsageError(f"--format: no such format {form!r}{near(form, FORMATS)}")
+        made = made if any(file == output.STDOUT for _, file in made) else [("text", output.STDOUT), *made]
+        alone = [form for form, file in made if file == output.STDOUT]
+        if len(alone) > 1 and not set(alone) <= set(_LOGS):
+            raise UsageError(f"--format: {' and '.join(alone)} all go to stdout; give all but one a file: json=FILE")
+        output.check({f"{form}={file}": file for form, file in made if file != output.STDOUT})
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What is held against what."""
+
+    config: Config = None
+    model: Annotated[
+        list[str] | None, typer.Option(metavar="GLOB", help="Only these models.", rich_help_panel=_GATE)
+    ] = None
+    base_ref: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REF",
+            help="Take budgets and baseline from this commit too, so that no pull request raises its own limit.",
+            rich_help_panel=_GATE,
+        ),
+    ] = None
+    update_baseline: Annotated[
+        bool,
+        typer.Option("--update-baseline", help="Write the counts as the new baseline.", rich_help_panel=_GATE),
+    ] = False
+    accuracy: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODEL=SHARE", help="For budgets on accuracy, 0 to 1.", rich_help_panel=_GATE),
+    ] = None
+
+
+def check(
+    gate: Gate,
+    forms: Forms,
+    counts: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[COUNTS...]", help="Counts or report JSON, instead of running those models."),
+    ] = None,
+    min_coverage: o.MinCoverage = 100.0,
+) -> None:
+    """Holds models to their energy budgets; exit 1 when one is broken, 5 when the baseline is missing or not comparable."""
+    from snnenergy.gate import chips, settings
+
+    targets = forms.targets()
+    if gate.update_baseline and gate.base_ref:
+        raise UsageError(
+            "--update-baseline writes this branch's baseline, --base-ref reads another's: give one of them"
+        )
+    config = settings.find() if gate.config is None else gate.config
+    project = settings.read(config)
+    profiles = chips.load(chips.needed(project.settings.hardware, project.budgets), project.folder)
+    known, heads = _heads(project, counts or [], gate.model)
+    demanded = 0.0 if min_coverage is None else min_coverage
+    if gate.update_baseline:
+        _update(project, heads, demanded)
+    verdict = _judged(gate, project, config, profiles, known, heads, demanded)
+    _deliver(verdict, targets)
+    if not verdict.passed:
+        raise typer.Exit(verdict.exit_code)
+
+
+def _judged(
+    gate: Gate,
+    project: Project,
+    config: Path,
+    profiles: dict[str, Profile],
+    known: list[str],
+    heads: Mapping[str, Counts],
+    min_coverage: float,
+) -> Verdict:
+    from snnenergy.gate import against, baselines, chips, gating
+
+    accuracy = Look(accuracy=gate.accuracy).accuracies()
+    if gate.base_ref is None:
+        bases = None if project.baseline is None else baselines.read(project.baseline, heads)
+        return gating.verdict(
+            heads, project.budgets, bases, profiles,
+            accuracy=accuracy, min_coverage=min_coverage, known=known, notices=gating.strays(project, known),
+            provenance=[f"budgets: {config}; baseline: {project.settings.baseline or 'none'}"],
+        )  # fmt: skip  # a call, read across
+    base = against.read(gate.base_ref, config, project, profiles, tuple(known))
+    profiles |= chips.load(chips.needed((), base.budgets), project.folder)
+    return gating.verdict(
+        heads, base.budgets, base.baselines, profiles,
+        accuracy=accuracy, min_coverage=min_coverage, past=base.past, known=known, gone=base.gone, notices=base.notices,
+        provenance=[f"budgets and baseline: {config} of {gate.base_ref} ({base.commit[:12]}), and this branch's budgets"],
+    )  # fmt: skip  # a call, read across
+
+
+def _heads(project: Project, files: Sequence[str], globs: Sequence[str] | None) -> tuple[list[str], dict[str, Counts]]:
+    """Every model there is, and the counts of those that are asked for: stored ones, else of a run."""
+    given = _given(files)
+    known = list(dict.fromkeys([*project.settings.models, *given]))
+    wanted = [m for m in known if globs is None or any(fnmatchcase(m, glob) for glob in globs)]
+    if not wanted:
+        there = ", ".join(known) or f"none: name one under [models] in {project.document.path}, or pass Counts files"
+        raise UsageError(f"no model to check; there are {there}")
+    return known, {m: given[m] if m in given else _run(project, m, project.settings.models[m]) for m in wanted}
+
+
+def _given(files: Sequence[str]) -> dict[str, Counts]:
+    """The Counts in files, by their model's name or the one in `NAME=FILE`."""
+    found: dict[str, Counts] = {}
+    for text in files:
+        name, _, path = text.partition("=") if "=" in text and not Path(text).exists() else ("", "", text)
+        read = stored.read(Path(path))
+        if name and len(read) > 1:
+            raise UsageError(f"{text}: the file holds {len(read)} models, so it cannot be named as one")
+        for counts in read:
+            called = name or counts.model
+            if called in found:
+                raise UsageError(f"two models are called {called!r}; name them apart, as in one=FILE two=FILE")
+            found[called] = replace(counts, model=called)
+    return found
+
+
+def _run(project: Project, name: str, table: ModelTable) -> Counts:
+    """The Counts of a model of the settings: of its file, or of one run on one thread."""
+    source = _source(project, table)
+    path = Path(source)
+    counts = stored.read_one(path) if stored.is_stored(path) else _counted(project.folder, name, source, table)
+    if table.steps is not None and counts.time_steps != table.steps:
+        raise UsageError(
+            f"{project.place('models', name, 'steps')}: {name} ran {counts.time_steps} time steps, not {table.steps}"
+        )
+    return replace(counts, model=name)
+
+
+def _source(project: Project, table: ModelTable) -> str:
+    """The file, relative to the settings; or `pkg.mod:factory`."""
+    if table.source is None:
+        return str(project.folder / table.weights) if table.weights else table.factory or ""
+    return table.source if _is_factory(table.source, project.folder) else str(project.folder / table.source)
+
+
+def _is_factory(source: str, folder: Path) -> bool:
+    return ":" in source and not (folder / source).exists()
+
+
+def _counted(folder: Path, name: str, source: str, table: ModelTable) -> Counts:
+    output.progress(f"counting {name}")
+    from snnenergy.load import load
+    from snnenergy.trace.repeatable import count_repeatably
+
+    work = load(
+        source,
+        factory=table.factory if table.weights else None,
+        input=None if table.input is None else folder / table.input,
+        input_shape=table.input_shape,
+        allow_classes=table.allow_class,
+        seed=table.seed,
+    )
+    for note in work.notes:
+        say(f"note: {name}: {note}")
+    return count_repeatably(work, time_axis=table.time_axis, samples=table.samples, seed=table.seed)
+
+
+def _update(project: Project, heads: Mapping[str, Counts], min_coverage: float) -> None:
+    """Writes the baseline; nothing of it where too little was counted."""
+    from snnenergy.gate import baselines
+    from snnenergy.gate.compare import uncovered
+
+    if project.baseline is None:
+        raise UsageError(f'{project.document.path}: names no baseline; add `baseline = "folder"` at the top')
+    for name, counts in heads.items():
+        for problem in uncovered(name, counts, min_coverage):
+            raise CoverageError(f"{name}: {problem.words}\nNo baseline was written.")
+    for file in baselines.write(project.baseline, heads):
+        say(f"baseline written: {file}")
+
+
+def _deliver(verdict: Verdict, targets: Sequence[tuple[str, str]]) -> None:
+    """Renders everything, then writes it; the step summary besides, where the platform asks for one."""
+    from snnenergy.gate.formats import FORMATS
+
+    made = [(FORMATS[form](verdict), target) for form, target in targets]
+    for document, target in made:
+        if target != output.STDOUT:
+            output.write(target, document)
+    summary = os.environ.get(SUMMARY)
+    if summary and any(form == "github" for form, _ in targets):
+        with open(summary, "a", encoding="utf-8") as file:
+            file.write(FORMATS["markdown"](verdict))
+    output.show("".join(document for document, target in made if target == output.STDOUT))
+
+
+def init(
+    reading: o.Reading,
+    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="As in `profile`; or stored Counts.")] = None,
+    hardware: o.Hardware = None,
+    config: Config = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="What the gate calls the model.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of the file, and stop.")] = False,
+    json: o.Json = None,
+) -> None:
+    """Writes a first snnenergy.toml and baseline from one profiled model: limits a little above what it costs today."""
+    from snnenergy.gate import baselines, chips, settings, starter
+
+    wanted = output.check({"json": json})
+    if schema:
+        output.deliver({"json": output.as_json(settings.json_schema())}, {"json": json or output.STDOUT}, "")
+        return
+    if model is None:
+        raise UsageError("init needs a MODEL to profile: a .pt2, .pt or .safetensors file, or pkg.mod:factory")
+    target = Path(settings.FILE) if config is None else config
+    if target.exists() and not force:
+        raise UsageError(f"{target}: is there already; edit it, or pass --force to replace it")
+    table = _table(model, reading, target.parent)
+    counts = _run(_draft(target), name or _stem(model), table)
+    words = o.chips(hardware, default=("loihi",))
+    text = starter.render(counts, table.model_dump(exclude_defaults=True), chips.load(words, target.parent))
+    _whole_count(counts)
+    output.write(str(target), text)
+    files = baselines.write(target.parent / starter.BASELINE, {counts.model: counts})
+    documents = {"json": output.as_json({"config": str(target), "baseline": [str(f) for f in files]})} if json else {}
+    written = "".join(f"written: {file}\n" for file in (target, *files))
+    output.deliver(documents, wanted, f"{written}next: commit both, then: snnenergy check\n")
+
+
+def _whole_count(counts: Counts) -> None:
+    """A first gate on half a model would guard half a model."""
+    from snnenergy.gate.compare import uncovered
+
+    for problem in uncovered(counts.model, counts, 100.0):
+        raise CoverageError(f"{counts.model}: {problem.words}\nNothing was written: the gate demands all of it.")
+
+
+def _draft(target: Path) -> Project:
+    """Settings with nothing in them yet."""
+    from snnenergy.gate.settings import Project, Settings
+    from snnenergy.hardware.document import Document
+
+    return Project(Settings(), Document(str(target), {}), target.parent)
+
+
+def _table(model: str, reading: o.Reading, folder: Path) -> ModelTable:
+    """The options as a table of the file, paths relative to its folder; what a file may not say is refused."""
+    from snnenergy.gate.settings import ModelTable
+
+    if reading.trust:
+        raise UsageError("--trust is for one call and never stands in a file; save the model another way")
+    told = reading.of(0, 1)
+    factory, given = told["factory"], told["input"]
+    shape = told["input_shape"]
+    own = model if _is_factory(model, Path()) else os.path.relpath(model, folder)
+    return ModelTable.model_validate(
+        {
+            "source": None if factory else own,
+            "factory": factory,
+            "weights": own if factory else None,
+            "input": None if given is None else os.path.relpath(str(given), folder),
+            "input_shape": list(shape) if isinstance(shape, tuple) else None,
+            "time_axis": reading.time_axis,
+            "samples": reading.samples,
+            "seed": reading.seed,
+            "allow_class": list(reading.allow_class or ()),
+        }
+    )
+
+
+def _stem(model: str) -> str:
+    """What a model is called when nobody says: its file, or the function that makes it."""
+    return model.rpartition(":")[2] if _is_factory(model, Path()) else Path(model).stem

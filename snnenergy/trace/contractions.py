@@ -298,15 +298,22 @@ def _encoder_layer(r: Reader, call: Call) -> None:
         with r.owner(w):
             return F.layer_norm(x, (embed,), w, b, eps)
 
-    def layer() -> None:
+    def layer(x: Tensor) -> None:
         if norm_first:
-            x = src + attend(norm(src, n1w, n1b))
-            _ = x + feed(norm(x, n2w, n2b))
+            y = x + attend(norm(x, n1w, n1b))
+            _ = y + feed(norm(y, n2w, n2b))
         else:
-            x = norm(src + attend(src), n1w, n1b)
-            _ = norm(x + feed(x), n2w, n2b)
+            y = norm(x + attend(x), n1w, n1b)
+            _ = norm(y + feed(y), n2w, n2b)
 
-    r.replay(layer)
+    # padded tokens were left out of a nested tensor: its samples have lengths of their own
+    samples = [r.lineage.follow(x.unsqueeze(0), src) for x in src.unbind()] if src.is_nested else [src]
+
+    def layers() -> None:
+        for x in samples:
+            layer(x)
+
+    r.replay(layers)
 
 
 RULES: dict[str, Callable[[Reader, Call], None]] = {

@@ -86,4 +86,7 @@ def _rows(t: Tensor, axis: int | None) -> Any:
     if axis:
         values = np.moveaxis(values, axis, 0)
     values = np.ascontiguousarray(values)
-    return values.reshape(values.shape[0] if axis is not None else 1, -1).view(np.uint8)
+    rows = values.shape[0] if axis is not None else 1
+    if not values.size:
+        return np.empty((rows, 0), dtype=np.uint8)
+    return values.reshape(rows, -1).view(np.uint8)

@@ -219,7 +219,7 @@ _GROUPS: dict[str, Row] = {
     __rshift__ __lshift__ bitwise_right_shift bitwise_left_shift any all""": LOGIC,
     """_local_scalar_dense item is_nonzero equal result_type is_same_size sym_size sym_numel sym_stride sym_storage_offset size
     is_contiguous dense_dim sparse_dim _has_compatible_shallow_copy_type _nested_tensor_size is_pinned can_cast
-    _assert_async _assert_tensor_metadata _assert_scalar sym_constrain_range sym_constrain_range_for_size nonzero
+    _assert_async _linalg_check_errors _nested_tensor_from_mask_left_aligned _assert_tensor_metadata _assert_scalar sym_constrain_range sym_constrain_range_for_size nonzero
     count_nonzero is_coalesced is_complex is_floating_point""": ASK,
     "embedding": TABLE,
     "requires_grad_ _version retain_grad _backward": GRADIENT,

@@ -108,6 +108,11 @@ class Lineage:
         start = t.storage_offset()
         return next((r.name for r in rows if r.start <= start < r.stop), None)
 
+    def names_of(self, t: Tensor) -> list[str]:
+        """Every parameter or buffer that lies where this view begins: parameters may share their storage."""
+        start = t.storage_offset()
+        return [r.name for r in self.owners.get(storage(t), ()) if r.start <= start < r.stop]
+
     def of(self, t: Tensor) -> Tag:
         return self.tags.get(storage(t), UNKNOWN)
 

@@ -190,12 +190,9 @@ def read_product(left: Site, right: Site, a: Tensor, b: Tensor) -> None:
 
 
 def _lines(mask: Array, axis: int) -> Rows:
-    """Sums of a mask [B, m, k] over m, or [B, k, n] over n, as products with ones."""
-    values = mask.astype(np.float32)
-    if mask.shape[axis] >= EXACT_FLOAT32:
-        values = values.astype(np.float64)
-    ones = np.ones(mask.shape[axis], dtype=values.dtype)
-    rows: Rows = (ones @ values if axis == 1 else values @ ones).astype(np.float64)
+    """Sums of a mask [B, m, k] over m, or [B, k, n] over n; exact."""
+    small = mask.shape[axis] < EXACT_FLOAT32
+    rows: Rows = mask.astype(np.float32).sum(axis, dtype=np.float32 if small else np.float64).astype(np.float64)
     return rows
 
 

@@ -202,7 +202,7 @@ class Tally:
         if fan.copies is not None:
             nonzero = _driven(lines, fan.copies)
         elif n > 1:
-            nonzero = lines.reshape(n, -1) @ _ones(channels * places)
+            nonzero = lines.reshape(n, -1).dot(_ones(channels * places))
         if isinstance(fan.taps, int):
             driven = nonzero * (float(fan.reached) * fan.taps)
         else:
@@ -367,10 +367,11 @@ def _ones(n: int) -> NDArray[np.float32]:
     return np.ones(n, dtype=np.float32)
 
 
+# `dot`, not `@`: the ufunc reports floating point flags that BLAS kernels raise on lanes they do not use
 def _driven(lines: Array, taps: Array) -> Rows:
     """0/1 lines [n, channels, positions] x taps [positions] -> [n], exact."""
     n, channels, places = lines.shape
-    rows: Rows = (lines.reshape(n * channels, places) @ taps).reshape(n, channels).sum(1, dtype=np.float64)
+    rows: Rows = lines.reshape(n * channels, places).dot(taps).reshape(n, channels).sum(1, dtype=np.float64)
     return rows
 
 
@@ -384,7 +385,7 @@ def _effective(lines: Array, effective: Array) -> Rows:
         flat = lines.reshape(n, -1)
         total = np.zeros(n)
         for start in range(0, met.size, width):
-            total += flat[:, start : start + width] @ met[start : start + width]
+            total += flat[:, start : start + width].dot(met[start : start + width])
         return total
-    rows: Rows = lines.reshape(n, -1).astype(np.float64) @ met
+    rows: Rows = lines.reshape(n, -1).astype(np.float64).dot(met)
     return rows

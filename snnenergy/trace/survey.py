@@ -103,13 +103,17 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
             if result is not NotImplemented:
                 return result
         out = func(*args, **kwargs)
-        if entry.plain and not self.lineage.labelled and self._note_plain(entry, args, out):
-            return out
-        if torch.is_grad_enabled():
-            with torch.no_grad():
+        try:
+            if entry.plain and not self.lineage.labelled and self._note_plain(entry, args, out):
+                return out
+            if torch.is_grad_enabled():
+                with torch.no_grad():
+                    self._note(entry, func, args, kwargs, out)
+            else:
                 self._note(entry, func, args, kwargs, out)
-        else:
-            self._note(entry, func, args, kwargs, out)
+        except NotImplementedError:  # what torch raises where a tensor has no storage: it is sparse
+            if not isinstance(entry.row, Free):
+                self._lose(entry.name, _tensors(args), "sparse operands are not followed")
         return out
 
     def _look_up(self, func: Any) -> _Entry:
@@ -346,15 +350,13 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         owners = self.lineage.owners
         for t, key in zip(tensors, keys, strict=True):
             if key in owners:
-                name = self.lineage.name_of(t)
-                if name is not None:
-                    self.forward.used.add(name)
+                self.forward.used.update(self.lineage.names_of(t))
 
     def _lose(self, name: str, tensors: list[Tensor], reason: str) -> None:
         lost = self.forward.lost.setdefault((self.frames[-1].path, name), Lost(reason=reason))
         lost.calls += 1
         for t in tensors:
-            held = self.lineage.name_of(t)
+            held = self.lineage.name_of(t) if t.layout == torch.strided else None
             if held is not None:
                 lost.parameters[held] = t.numel()
                 self.forward.used.discard(held)

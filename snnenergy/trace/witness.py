@@ -1,7 +1,7 @@
 """The second witness: fvcore's dense MACs beside ours, with the reason for every difference.
 
 fvcore counts from a TorchScript trace, by other code and other means than ours; dense MACs are all that both know.  What
-it files under its contractions is taken (`FIGURES`); its flops of norms, pooling and interpolation are not MACs.
+it files under its contractions is taken (`fvcore_side.FIGURES`); its flops of norms, pooling and interpolation are not MACs.
 
     equal          the two agree
     booked apart   they agree within a module: fvcore books an operator in the module that was called, we in its layer
@@ -12,57 +12,21 @@ Anything else is `unexplained`, and says so.
 
 from __future__ import annotations
 
-import math
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch import nn
 
 from snnenergy.counts import Counts, LayerCounts
 from snnenergy.errors import UsageError
-from snnenergy.trace.scopes import plain_name
+from snnenergy.trace.fvcore_side import MISSES, OPAQUE, Theirs, ask
 
-FIGURES = ("conv", "linear", "matmul", "addmm", "mm", "bmm", "einsum")
-"""fvcore's own names of what it counts in MACs."""
-LEFT_OUT = "left out"
-"""The name under which our wrapper of fvcore's matmul rule files what that rule leaves out."""
 EINSUM_DIGITS = 5e-4
 """fvcore takes an einsum's count from numpy's printed report: four digits."""
 MAX_WORDS = 200
-
-_RECURRENT = ("LSTM", "GRU", "RNN")
-_ATTENTION = ("linear", "sdpa", "matmul")
-_MISSES: dict[str, tuple[str, ...]] = {
-    "aten::lstm": ("rnn", *_RECURRENT),
-    "aten::gru": ("rnn", *_RECURRENT),
-    "aten::rnn_tanh": ("rnn", *_RECURRENT),
-    "aten::rnn_relu": ("rnn", *_RECURRENT),
-    "aten::scaled_dot_product_attention": ("sdpa",),
-    "aten::_native_multi_head_attention": _ATTENTION,
-    "aten::_transformer_encoder_layer_fwd": _ATTENTION,
-    "aten::bilinear": ("bilinear",),
-    "aten::_convolution_mode": ("conv",),
-    "aten::baddbmm": ("matmul", "linear"),
-    "aten::addbmm": ("matmul", "linear"),
-    "aten::mv": ("matmul", "linear"),
-    "aten::addmv": ("matmul", "linear"),
-    "aten::dot": ("matmul", "linear"),
-    "aten::vdot": ("matmul", "linear"),
-    "aten::inner": ("matmul", "linear"),
-    "aten::tensordot": ("matmul", "linear"),
-    "aten::chain_matmul": ("matmul", "linear"),
-    "aten::linalg_multi_dot": ("matmul", "linear"),
-}
-"""Contractions that fvcore has no rule for: the ops, or the module types, under which our layers stand."""
-_OPAQUE = ("prim::PythonOp", "prim::CallFunction")
-"""A user's autograd function or script: whatever it computes is unseen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,124 +108,18 @@ def witness(
     """
     if counts.forwards != 1:
         raise UsageError(f"witness: compares one forward; these counts are of {counts.forwards}")
-    ours = counts.total().dense_macs
-    made = {"model": counts.model, "samples": counts.samples, "version": version("fvcore"), "ours": ours}
+    report = WitnessReport(counts.model, counts.samples, version("fvcore"), ours=counts.total().dense_macs, fvcore=None)
     try:
-        theirs = _ask(model, inputs, kwargs or {})
+        theirs = ask(model, inputs, kwargs or {})
     except Exception as error:  # noqa: BLE001  # whatever a tracer of other people's code raises is what we report
         said = " ".join(str(error).split())[:MAX_WORDS]
-        return WitnessReport(**made, fvcore=None, failure=f"{type(error).__name__}: {said}")
-    return WitnessReport(
-        **made,
+        return replace(report, failure=f"{type(error).__name__}: {said}")
+    return replace(
+        report,
         fvcore=sum(theirs.macs.values()),
         layers=tuple(_compare(counts, theirs)),
         unsupported=dict(sorted(sum(theirs.missing.values(), Counter()).items())),
     )
-
-
-# ---- fvcore's side
-
-
-@dataclass(frozen=True, slots=True)
-class _Theirs:
-    """What fvcore says of each module itself, without its children; "(root)" is the model.
-
-    macs; left_out: MACs that its matmul rule leaves out; missing: contractions without a rule; einsums: MACs of those
-    unseen: modules without an operator in its trace
-    """
-
-    macs: dict[str, int]
-    left_out: dict[str, int]
-    missing: dict[str, Counter[str]]
-    einsums: dict[str, int]
-    unseen: frozenset[str]
-
-
-class _Flat(nn.Module):
-    """The model with tensors only in and out, as a tracer wants it: dicts, keywords and plain values are bound."""
-
-    def __init__(self, model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        super().__init__()
-        self.model = model
-        leaves, self._spec = tree_flatten((tuple(inputs), dict(kwargs)))
-        self.tensors = tuple(leaf for leaf in leaves if isinstance(leaf, Tensor))
-        self._fixed = [None if isinstance(leaf, Tensor) else (leaf,) for leaf in leaves]
-        self.training = model.training
-
-    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        arriving = iter(tensors)
-        leaves = [next(arriving) if fixed is None else fixed[0] for fixed in self._fixed]
-        args, kwargs = tree_unflatten(leaves, self._spec)
-        return tuple(leaf for leaf in tree_flatten(self.model(*args, **kwargs))[0] if isinstance(leaf, Tensor))
-
-
-def _ask(model: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> _Theirs:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what fvcore and the tracer say about themselves
-        from fvcore.nn import FlopCountAnalysis
-
-        flat = _Flat(model, inputs, kwargs)
-        with torch.no_grad(), torch.random.fork_rng(devices=[]), _hooks_kept(model):
-            analysis = FlopCountAnalysis(flat, flat.tensors)
-            analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
-            analysis.set_op_handle("aten::matmul", _matmul)
-            counted = analysis.by_module_and_operator()
-            missing = {name: analysis.unsupported_ops(name) for name in counted}
-    own = {_named(name): ops for name, ops in _own(counted).items()}
-    return _Theirs(
-        macs={name: sum(round(ops[op]) for op in FIGURES) for name, ops in own.items()},
-        left_out={name: int(ops[LEFT_OUT]) for name, ops in own.items()},
-        missing={_named(n): Counter({op: k for op, k in c.items() if _misses(op)}) for n, c in _own(missing).items()},
-        einsums={name: round(ops["einsum"]) for name, ops in own.items()},
-        unseen=frozenset(_named(name) for name in analysis.uncalled_modules()),
-    )
-
-
-def _misses(op: str) -> bool:
-    return op in _MISSES or op.startswith(_OPAQUE)
-
-
-def _named(name: str) -> str:
-    """A module of the flat model by its name in the model itself."""
-    return plain_name(name.removeprefix("model").removeprefix(".")) or "(root)"
-
-
-def _own(counted: Mapping[str, Counter[str]]) -> dict[str, Counter[str]]:
-    """Counters that hold their children's, without them; the wrapper's own name "" goes (its one child is the model)."""
-    own = {name: Counter(ops) for name, ops in counted.items() if name}
-    for name, ops in counted.items():
-        parent = name.rpartition(".")[0]
-        if parent:
-            own[parent].subtract(ops)
-    return {name: Counter({op: n for op, n in ops.items() if n}) for name, ops in own.items()}
-
-
-def _matmul(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
-    """fvcore's own count of a matmul, and beside it what its rule leaves out: broadcast batches, vectors on the right."""
-    from fvcore.nn.jit_handles import get_shape, matmul_flop_jit
-
-    try:
-        theirs = int(matmul_flop_jit(inputs, outputs))
-    except (AssertionError, IndexError):
-        theirs = 0
-    true = math.prod(get_shape(outputs[0])) * get_shape(inputs[0])[-1]
-    return Counter({"matmul": theirs, LEFT_OUT: true - theirs})
-
-
-@contextmanager
-def _hooks_kept(model: nn.Module) -> Iterator[None]:
-    """fvcore leaves its hooks behind when a forward raises; they go with this context."""
-    tables = [t for m in model.modules() for t in (m._forward_pre_hooks, m._forward_hooks)]
-    before = [set(table) for table in tables]
-    try:
-        yield
-    finally:
-        for table, kept in zip(tables, before, strict=True):
-            for key in set(table) - kept:
-                del table[key]
-
-
-# ---- side by side
 
 
 def _scope(layer: LayerCounts) -> str:
@@ -286,7 +144,7 @@ def _within(path: str, whole: str) -> bool:
 class _Difference:
     """Ours minus fvcore's, in any part of the model, and what is known of it."""
 
-    def __init__(self, counts: Counts, theirs: _Theirs) -> None:
+    def __init__(self, counts: Counts, theirs: Theirs) -> None:
         self.theirs = theirs
         self.layers: dict[str, list[LayerCounts]] = {}
         for layer in counts.layers:
@@ -317,10 +175,10 @@ class _Difference:
 
 
 def _of_kind(layer: LayerCounts, op: str) -> bool:
-    return op.startswith(_OPAQUE) or layer.op in _MISSES[op] or layer.module_type in _MISSES[op]
+    return op.startswith(OPAQUE) or layer.op in MISSES[op] or layer.module_type in MISSES[op]
 
 
-def _compare(counts: Counts, theirs: _Theirs) -> Iterator[LayerWitness]:
+def _compare(counts: Counts, theirs: Theirs) -> Iterator[LayerWitness]:
     seen = _Difference(counts, theirs)
     for path in dict.fromkeys((*seen.ours, *theirs.macs)):
         ours, fvcore = seen.ours.get(path, 0), theirs.macs.get(path, 0)

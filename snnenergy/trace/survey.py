@@ -120,7 +120,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         qualified = func._schema.name
         space, _, name = qualified.partition("::")
         custom = self.rec.rules.get(qualified)
-        row = formulas.row(name) if space in ("aten", "prim", "profiler") else None
+        row = formulas.row(name) if space == "aten" else formulas.ASK if space in ("prim", "profiler") else None
         decompose = custom is None and row is None and space == "aten" and func._can_decompose()
         if qualified == "aten::linear" or (space == "aten" and name.startswith("conv") and row is None):
             decompose = True

@@ -226,6 +226,8 @@ def _add_steps(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
 
 
 ROLES = ("synaptic", "neuron", "other")
+COPIES = "(copies)"
+"""Path of the row for kernels that only move values: of this run, and not a layer of the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -633,10 +635,10 @@ def _merge(one: Counts, other: Counts) -> Counts:
         raise CountsError(f"cannot merge counts of two models, {one.model!r} and {other.model!r}")
     theirs = {layer.path: layer for layer in other.layers}
     layers = [layer + theirs.pop(layer.path) if layer.path in theirs else layer for layer in one.layers]
-    if theirs or len(layers) != len(other.layers):
-        ours = {layer.path for layer in one.layers}
-        odd = ours.symmetric_difference(layer.path for layer in other.layers)
+    odd = {layer.path for layer in one.layers}.symmetric_difference(layer.path for layer in other.layers) - {COPIES}
+    if odd:
         raise CountsError(f"cannot merge: layers {', '.join(sorted(odd)[:5])} ran on one side only")
+    layers = sorted((*layers, *theirs.values()), key=lambda layer: layer.path == COPIES)
     return dataclasses.replace(
         one,
         samples=one.samples + other.samples,

@@ -93,7 +93,8 @@ def convolution(
                 for p, s, q, d, b, size in zip(place, stride, k, dilation, before, x.shape[2:], strict=True)
             ]
             channel = o // outputs * inputs + c
-            value = None if None in at else values[n, channel, *at]
+            inside = [i for i in at if i is not None]
+            value = values[n, channel, *inside] if len(inside) == len(at) else None
             taps.visit(value, weights[o, c, *k])
     return taps
 

@@ -71,3 +71,16 @@ def recordings(folder: Path, count: int | None = None) -> tuple[Tensor, Tensor]:
     """Inputs [recordings, 1301, 4] in {-1, 0, 1} and labels [recordings, 1301]."""
     stored = np.load(folder / "qtdb_test.npz")
     return torch.from_numpy(stored["x"][:count]).float(), torch.from_numpy(stored["y"][:count]).long()
+
+
+class LSTM(nn.Module):
+    """What the SRNN is compared with: 4 inputs, 36 LSTM units, 6 outputs; nobody trained it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm, self.h2o = nn.LSTM(4, 36, batch_first=True), nn.Linear(36, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden, _ = self.lstm(x)
+        made: Tensor = self.h2o(hidden)
+        return made

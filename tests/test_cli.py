@@ -459,7 +459,7 @@ def test_diff_shows_what_changed_per_inference(cli: Cli, saved: Callable[..., Pa
     counts("net", effective=30, samples=2).save(tmp_path / "head.json")
     answer = cli("diff", base, tmp_path / "head.json", "--hardware", "loihi", "--json", "-")
     assert answer.code == 0
-    changed = json.loads(answer.out)
+    changed = json.loads(answer.out)["models"]["net"]
     rows = {row["name"]: (row["base"], row["head"]) for row in changed["totals"]}
     assert rows["acs"] == (20, 15)
     assert rows["dense_macs"] == (100, 100)

@@ -91,7 +91,7 @@ def make_dyadic(model: nn.Module, seed: int = 0) -> nn.Module:
     return model.eval()
 
 
-def conv_net() -> nn.Module:
+def conv_net() -> Any:
     """1 x 8 x 8 -> 10: an even convolution, a norm, a pool, a linear layer."""
     return make_dyadic(
         nn.Sequential(
@@ -100,7 +100,7 @@ def conv_net() -> nn.Module:
     )  # fmt: skip
 
 
-def spiking_net() -> nn.Module:
+def spiking_net() -> Any:
     """T x N x 1 x 6 x 6 -> N x 5: two synaptic layers with two neurons, three quarters of all weights non-zero."""
     return make_dyadic(
         Steps(nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), LIF(), nn.Flatten(), nn.Linear(108, 5), LIF())), seed=3

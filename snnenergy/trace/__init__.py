@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from torch import nn
@@ -11,6 +11,8 @@ from torch import nn
 from snnenergy.counts import Counts
 from snnenergy.trace.forward import Frame
 from snnenergy.trace.recorder import Recorder, active
+from snnenergy.trace.survey import Survey
+from snnenergy.trace.watch import LastComparison, leave_region
 
 __all__ = ["Recorder", "count", "counting", "region"]
 
@@ -94,22 +96,30 @@ def region(name: str, role: str = "neuron") -> Iterator[None]:
 
     Outside a counted forward it does nothing.
     """
-    surveys = [rec.surveying for rec in active() if rec.surveying is not None and rec.here()]
-    frames: list[tuple[Any, Frame]] = []
-    for survey in surveys:
-        outer = survey.frames[-1]
-        path = name if outer.path == "(root)" else f"{outer.path}.{name}"
-        neuron = None if role in ("synaptic", "other") else path
-        if neuron is not None:
-            survey.rec.neuron_models.setdefault(path, "spiking" if role == "neuron" else role)
-        frame = Frame(path, "region", False, None, outer.neuron or neuron)
-        survey.frames.append(frame)
-        frames.append((survey, frame))
+    recorders = [rec for rec in active() if rec.here()]
+    surveys = [rec.surveying for rec in recorders if rec.surveying is not None]
+    watching = [rec for rec in recorders if rec.watched is not None]
+    frames = [(survey, _entered(survey, name, role)) for survey in surveys]
+    seen = LastComparison()
     try:
-        yield
+        with seen if watching else nullcontext():
+            yield
     finally:
         for survey, frame in frames:
-            if frame.spikes is not None and frame.neuron == frame.path:
-                survey.note_updates(frame.path, frame.spikes)
+            survey.note_region(frame.path if frame.neuron == frame.path else None, frame.spikes)
             if survey.frames and survey.frames[-1] is frame:
                 survey.frames.pop()
+        for rec in watching:
+            leave_region(rec, seen.spikes)
+
+
+def _entered(survey: Survey, name: str, role: str) -> Frame:
+    """The frame of a region inside the module that runs."""
+    outer = survey.frames[-1]
+    path = name if outer.path == "(root)" else f"{outer.path}.{name}"
+    neuron = None if role in ("synaptic", "other") else path
+    if neuron is not None:
+        survey.rec.neuron_models.setdefault(path, "spiking" if role == "neuron" else role)
+    frame = Frame(path, "region", False, None, outer.neuron or neuron)
+    survey.frames.append(frame)
+    return frame

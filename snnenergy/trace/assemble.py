@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from snnenergy.counts import (
+    COPIES,
     Conditions,
     Counts,
     Coverage,
@@ -54,7 +55,7 @@ def assemble(rec: Recorder) -> Counts:
     moved = sum(layer.kernels for layer in layers if _empty(layer))
     layers = tuple(layer for layer in layers if not _empty(layer))
     if moved:
-        layers += (LayerCounts("(copies)", op="copy", kernels=moved),)
+        layers += (LayerCounts(COPIES, op="copy", kernels=moved),)
     used = set().union(*(p.used for p in plans)) if plans else set()
     return Counts(
         model=rec.name,
@@ -229,7 +230,11 @@ def _identity(rec: Recorder, layers: tuple[LayerCounts, ...], steps: int | None,
     notes = [f"surveyed {rec.surveyed} of {rec.forwards} forwards"]
     if steps:
         notes.append(f"T = {steps} steps, {rec.samples} samples ({time_source})")
-    structure = [(la.path, la.role, la.op, la.weights, la.fan_in, la.fan_out, dict(la.geometry)) for la in layers]
+    structure = [
+        (la.path, la.role, la.op, la.weights, la.fan_in, la.fan_out, dict(la.geometry))
+        for la in layers
+        if la.path != COPIES
+    ]
     dtype = next((str(p.dtype).removeprefix("torch.") for p in rec.model.parameters()), "")
     return Identity(
         weights=digest.weights(rec.model, rec.plain_name),

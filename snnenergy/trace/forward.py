@@ -37,6 +37,7 @@ class Read:
     fans: Fans
     weight: Tensor
     made_of: tuple[Tensor, ...]  # the parameters that the weight was computed from
+    versions: tuple[int, ...]  # of those, when they were read
 
 
 @dataclass
@@ -64,5 +65,6 @@ class Forward:
     outside: bool = False  # a contraction that no leaf hook can see
     spiking: dict[tuple[int, int], tuple[str, int]] = field(default_factory=dict)  # (address, size) -> neuron, call
     fired: dict[str, int] = field(default_factory=dict)  # calls of each neuron
+    regions: list[str | None] = field(default_factory=list)  # named regions left, in order; None: it made no spikes
     links: dict[str, list[tuple[int, Site]]] = field(default_factory=dict)
     derived: bool = False  # a weight that no name belongs to was used outside hooked leaves

@@ -76,6 +76,7 @@ class Lineage:
         self.owners: dict[int, list[Named]] = {}
         self.tags: dict[int, Tag] = {}
         self._tensors: dict[int, list[Tensor]] = {}
+        self.named: dict[str, Tensor] = {}
         for kind, rows in ((True, model.named_parameters()), (False, model.named_buffers())):
             for name, t in rows:
                 if t.layout != torch.strided:
@@ -84,6 +85,7 @@ class Lineage:
                 row = Named(plain_name(name), start, start + max(1, int(t.numel())), kind)
                 self.owners.setdefault(storage(t), []).append(row)
                 self._tensors.setdefault(storage(t), []).append(t)
+                self.named[plain_name(name)] = t
         self._base = {
             key: Tag(level=PARAMETER if any(r.parameter for r in rows) else BUFFER, roots=frozenset((key,)))
             for key, rows in self.owners.items()

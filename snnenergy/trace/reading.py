@@ -15,7 +15,7 @@ from torch import Tensor
 from snnenergy.trace.fanout import ConvShape, conv_effective_map, linear_effective_map, macs_and_reach, positions
 from snnenergy.trace.formulas import Arithmetic
 from snnenergy.trace.forward import Read
-from snnenergy.trace.lineage import PARAMETER, Tag
+from snnenergy.trace.lineage import PARAMETER, Tag, version
 from snnenergy.trace.sites import Fans, Segment, Site, read_product
 from snnenergy.trace.streams import Fan
 from snnenergy.trace.structure import Structure, Work
@@ -196,7 +196,7 @@ class Reading:
 
     def read(self, site: Site, x: Tensor, fans: Fans, w: Tensor, made_of: tuple[Tensor, ...]) -> None:
         frame = self.survey.frames[-1]
-        self.survey.last = Read(site, x, fans, w, made_of)
+        self.survey.last = Read(site, x, fans, w, made_of, tuple(map(version, made_of)))
         frame.reads.append(self.survey.last)
         self.rec.reads += 1
         shape = self.survey.inputs.get(x.data_ptr())

@@ -10,14 +10,14 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from snnenergy.counts import Counts
-from snnenergy.frameworks import emits_spikes, input_layout
+from snnenergy.frameworks import called_past_hooks, emits_spikes, input_layout, left_spikes
 from snnenergy.trace import clock, digest
 from snnenergy.trace.assemble import assemble
 from snnenergy.trace.forward import Frame, Lost
@@ -106,6 +106,7 @@ class Recorder:
         self.surveying: Survey | None = None
         self.watched: Plan | None = None
         self.skip = False
+        self.regions_left = 0  # regions that the open, watched forward has left so far
         self.trail: list[int] = []
         self.node: object = None
         self._spike_outputs: dict[str, int | None] = {}
@@ -144,6 +145,8 @@ class Recorder:
             if is_exported(module):
                 assert isinstance(module, torch.fx.GraphModule)
                 self._run_by_node(module)
+            elif called_past_hooks(module):
+                self._call_with_hooks(module)
         if any(type(m).__name__ == "OptimizedModule" or getattr(m, "_compiled_call_impl", None) for m in modules):
             self._stack.enter_context(torch.compiler.set_stance("force_eager"))
 
@@ -152,6 +155,26 @@ class Recorder:
         self._hookable = self._wakeable = False
         interpreter = Exported(module, self)
         module.__dict__["forward"] = interpreter.run
+        self._stack.callback(module.__dict__.pop, "forward", None)
+
+    def _call_with_hooks(self, module: nn.Module) -> None:
+        """A neuron whose `forward` its framework calls past all hooks: in a counted forward the call goes through them."""
+        inner, inside = module.forward, False
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            nonlocal inside
+            if not self.depth or not self.here():
+                return inner(*args, **kwargs)
+            if inside:
+                out = inner(*args, **kwargs)
+                return left_spikes(module) if out is None else out
+            inside = True
+            try:
+                return module(*args, **kwargs)
+            finally:
+                inside = False
+
+        module.__dict__["forward"] = forward
         self._stack.callback(module.__dict__.pop, "forward", None)
 
     def _hook_entries(self) -> None:
@@ -270,6 +293,7 @@ class Recorder:
         self._touched = list(plan.sites)
         self.watched = plan
         self.skip = False
+        self.regions_left = 0
         if plan.mode == "function":
             self.survey.watching = True
             self.survey.begin(())
@@ -285,7 +309,8 @@ class Recorder:
     def _end(self) -> None:
         plan = self.watched
         if plan is not None:
-            same = self.trail == plan.trail and (plan.mode != "function" or self._waker.next == len(plan.wakes))
+            same = self.trail == plan.trail and self.regions_left == len(plan.regions)
+            same = same and (plan.mode != "function" or self._waker.next == len(plan.wakes))
             if not same:
                 self.retired.append(self.plans.pop(self._signature))
                 self._abandon("did something else than the forward that was surveyed; it is surveyed again")
@@ -333,6 +358,7 @@ class Recorder:
         plan = self.builder.plan(forward, when, wakeable=self._wakeable)
         if not self._hookable:
             plan.mode = "dispatch"
+        plan.owned = [place for w in plan.weights for place in self._places(w)]
         plan.sites = list(dict.fromkeys(self._touched))
         old = self.plans.get(self._signature)
         if old is not None:
@@ -344,6 +370,17 @@ class Recorder:
         if plan.mode in ("hooks", "function") and not self._once:
             self._hook_leaves()
         return plan
+
+    def _places(self, w: Tensor) -> list[tuple[dict[str, Any], str, Tensor]]:
+        """Where modules keep, or kept when the forward began, a parameter or buffer: it may be replaced there."""
+        found = []
+        for name in self.lineage.names_of(w):
+            path, _, attribute = name.rpartition(".")
+            module = self.names.at(path)
+            if module is not None and self.lineage.named.get(name) is w:
+                own = module._parameters if attribute in module._parameters else module._buffers
+                found.append((cast("dict[str, Any]", own), attribute, w))
+        return found
 
     def _abandon(self, why: str) -> None:
         """The open forward does not count; it stands in the ledger."""

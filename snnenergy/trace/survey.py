@@ -7,6 +7,7 @@ watch it later.  It is also the exact and slow way to count: every forward may b
 from __future__ import annotations
 
 import dataclasses
+import operator
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -97,6 +98,10 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         if self.paused:
             return func(*args, **kwargs)
         entry = self._entries.get(func) or self._look_up(func)
+        if entry.name in _CONSTANTS and not isinstance(args[0], Tensor):
+            return _CONSTANTS[entry.name](
+                *args
+            )  # TorchScript's optimiser looks at constants, and is handed numbers here
         if entry.decompose:
             with self:
                 result = func.decompose(*args, **kwargs)
@@ -378,12 +383,17 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
             site.take_whole(tensors[0], dense)
 
     # ---- neurons
-    def note_updates(self, path: str, spikes: Tensor) -> None:
-        """A named region made these spikes: its updates are known, its spikes only where every forward is surveyed."""
-        work = self.work_of(path)
-        work.updates += spikes.numel()
-        work.output_elements += spikes.numel()
-        self.forward.fired[path] = self.forward.fired.get(path, 0) + 1
+    def note_region(self, path: str | None, spikes: Tensor | None) -> None:
+        """A named region ended; path: of the neuron it is, or None.  Its last comparison made the spikes."""
+        made = path is not None and spikes is not None
+        self.forward.regions.append(path if made else None)
+        if path is not None and made:
+            self.paused = True
+            try:
+                with torch.no_grad():
+                    self.note_output(path, spikes)
+            finally:
+                self.paused = False
 
     def note_output(self, path: str, out: Any) -> None:
         """A neuron module returned: count its updates and read its spikes."""
@@ -408,6 +418,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
 
 
 _NO_WORK = Work()
+_CONSTANTS: dict[str, Callable[..., Any]] = {"equal": operator.eq, "_local_scalar_dense": float}
 _COMPARISONS = frozenset(("gt", "ge", "lt", "le", "heaviside"))
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from snnenergy.trace.clock import Clock
 from snnenergy.trace.forward import Forward, Frame, Lost, Read
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from snnenergy.trace.recorder import Recorder
 
 DIFFERENT = -1
+COMPARISONS = frozenset(("gt", "ge", "lt", "le", "heaviside"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +72,10 @@ class Plan:
     wakes: list[Wake] = field(default_factory=list)
     skips: set[int] = field(default_factory=set)  # hooked leaves whose own function would wake the survey
     sites: list[Site] = field(default_factory=list)
+    regions: list[str | None] = field(default_factory=list)
     weights: list[Tensor] = field(default_factory=list)
     versions: list[int] = field(default_factory=list)
-    owned: list[tuple[dict[str, Any], str, Tensor]] = field(default_factory=list)  # a leaf's parameters, by name
+    owned: list[tuple[dict[str, Any], str, Tensor]] = field(default_factory=list)  # where their modules keep them
     forwards: int = 0
 
     def stale(self) -> bool:
@@ -120,6 +123,11 @@ class Builder:
             self._next += 1
         self.trail.append(known.index)
 
+    def weigh(self, read: Read) -> None:
+        """Remember which parameters a watched contraction rests on, as they were when it was read first."""
+        for t, seen in zip(read.made_of, read.versions, strict=True):
+            self.weights.setdefault(id(t), (t, seen))
+
     def _again(self, frame: Frame, module: nn.Module) -> bool:
         """The same leaf on the same shape, read the same way: a step of a loop."""
         shapes, x = self.glances.get(id(module)), frame.argument
@@ -145,18 +153,13 @@ class Builder:
         if fans is None:
             return None
         # also a weight made anew in every call (pruning) stays what it was while its parameters stay
-        self.weights.update((id(t), (t, version(t))) for t in read.made_of)
+        self.weigh(read)
         return Glance(self._next, read.site, fans)
 
     def plan(self, forward: Forward, clock: Clock, *, wakeable: bool) -> Plan:
         plan = Plan(forward.work, forward.lost, forward.arithmetic_calls, forward.used, clock)
         plan.glances, plan.trail, plan.weights = self.glances, self.trail, [w for w, _ in self.weights.values()]
-        plan.owned = [
-            (module._parameters, name, own)
-            for module in self.modules.values()
-            for name, own in module._parameters.items()
-            if own is not None
-        ]
+        plan.regions = forward.regions
         plan.versions = [version for _, version in self.weights.values()]
         if not self.outside and not forward.outside:
             plan.mode = "hooks"
@@ -213,7 +216,7 @@ class Learner(TorchFunctionMode):
             if last.made_of:
                 for i, x in enumerate(args):
                     if isinstance(x, Tensor) and x.dtype == last.x.dtype and _is_input(last, x):
-                        self.builder.weights.update((id(t), (t, version(t))) for t in last.made_of)
+                        self.builder.weigh(last)
                         return (i, last.site, last.fans), None
         elif last is not None and len(args) > 1 and isinstance(args[0], Tensor) and isinstance(args[1], Tensor):
             left, right, a, b = last
@@ -261,6 +264,35 @@ class Waker(TorchFunctionMode):
         survey.frames = [wake.frame]
         with survey:
             return func(*args, **(kwargs or {}))
+
+
+class LastComparison(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own initialiser has no types
+    """On in a named region of a watched forward: its last comparison makes the spikes."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # the same
+        self.spikes: Tensor | None = None
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if isinstance(out, Tensor) and func._schema.name.removeprefix("aten::").partition(".")[0] in COMPARISONS:
+            self.spikes = out
+        return out
+
+
+def leave_region(rec: Recorder, spikes: Tensor | None) -> None:
+    """A region of a watched forward ended: read its spikes if it is the one that the survey saw here."""
+    plan, place = rec.watched, rec.regions_left
+    rec.regions_left = place + 1
+    path = plan.regions[place] if plan is not None and place < len(plan.regions) else None
+    if path is None:
+        return
+    if spikes is None:
+        rec.trail.append(DIFFERENT)
+    else:
+        rec.sites[path, "spikes"].take(spikes.detach(), OUTPUT_FANS)
 
 
 def glance_hook(rec: Recorder, module: nn.Module) -> Callable[[nn.Module, tuple[Any, ...]], None]:

@@ -80,3 +80,9 @@ def test_shown_quantities(value: float, unit: str, text: str) -> None:
 @given(st.floats(min_value=1e-17, max_value=1e17))
 def test_what_is_shown_parses_back_to_three_digits(value: float) -> None:
     assert parse(show(value, "J"), "J") == pytest.approx(value, rel=5.1e-3)
+
+
+@pytest.mark.parametrize("text", ["1e999 J", "1e-999 J", "9e999999999 J"])
+def test_a_number_that_no_chip_has_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="expected a quantity"):
+        parse(text, "J")

@@ -368,3 +368,14 @@ def test_a_contraction_without_a_rule_is_named(tmp_path: Path) -> None:
     graph = inspect(tmp_path / "op.pt2").graph
     assert graph is not None
     assert graph.uncounted == ("aten.einsum.default",)
+
+
+@pytest.mark.skipif(not DIGITS.is_dir(), reason="the digits example is not here")
+def test_a_file_beside_the_model_does_not_stand_in_for_a_library(tmp_path: Path) -> None:
+    """A pull request may bring a `sympy.py`; torch imports sympy while it loads an exported program."""
+    canary = tmp_path / "canary"
+    (tmp_path / "sympy.py").write_text(f"open({str(canary)!r}, 'w').close()\n")
+    script = f"from snnenergy.load import load_model; load_model({str(DIGITS / 'digits_snn.pt2')!r})"
+    done = subprocess.run([sys.executable, "-P", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert not canary.exists()

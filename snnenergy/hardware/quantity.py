@@ -56,6 +56,10 @@ EXAMPLES = {
 _QUANTITY = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?)\s*([A-Za-zµμ][A-Za-zµμ/ ]*?)\s*\Z")
 
 
+SMALLEST, LARGEST = 1e-60, 1e60
+"""Bounds of the number before its unit."""
+
+
 def parse(text: object, dimension: str) -> float:
     """The SI value of a quantity of that dimension, correctly rounded; ValueError says what was expected and found.
 
@@ -74,6 +78,9 @@ def parse(text: object, dimension: str) -> float:
         raise ValueError(f'{expected}, found the unknown unit "{unit:.20}" in "{text}"') from None
     if found_dimension != dimension:
         raise ValueError(f'{expected}, found "{text}", which is in {found_dimension}')
+    size = abs(Fraction(number))
+    if size and not SMALLEST <= size <= LARGEST:
+        raise ValueError(f'{expected}, found "{text}", which no chip has')
     return float(Fraction(number) * scale)
 
 

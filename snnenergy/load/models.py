@@ -63,17 +63,19 @@ def load_model(
         return _from_factory(source)
     path = Path(source)
     data = files.read_model(path)
-    with here_first():
-        check_allow_classes(allow_classes)
-        archive = open_archive(data, str(path)) if files.is_zip(data) else None
-        kind = archive.kind if archive is not None else files.sniff_flat(data)
-        found = _Source(path, data, archive, factory, tuple(allow_classes))
-        if trust and kind is not Kind.SAFETENSORS:
+    if allow_classes:
+        with here_first():  # for these names alone: a file beside the model must not stand in for a library
+            check_allow_classes(allow_classes)
+    archive = open_archive(data, str(path)) if files.is_zip(data) else None
+    kind = archive.kind if archive is not None else files.sniff_flat(data)
+    found = _Source(path, data, archive, factory, tuple(allow_classes))
+    if trust and kind is not Kind.SAFETENSORS:
+        with here_first():
             return _trusted(found, kind)
-        reader = _READERS.get(kind)
-        if reader is None:
-            raise UnsafeModelError(_refusal(kind, path, data))
-        return reader(found)
+    reader = _READERS.get(kind)
+    if reader is None:
+        raise UnsafeModelError(_refusal(kind, path, data))
+    return reader(found)
 
 
 def _refusal(kind: Kind, path: Path, data: bytes) -> str:

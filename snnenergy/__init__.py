@@ -2,6 +2,7 @@
 
     counts = snnenergy.count(model, x)                            # what happened: no joules, exact
     estimate = snnenergy.estimate(counts, "loihi")                # what it costs there: ranges, in J and s
+    verdict = snnenergy.check(counts, [{"metric": "acs", "max": "50 k"}])   # does it hold its budgets?
     both = snnenergy.compare({"ann": a, "snn": s}, hardware=["h100_sxm", "loihi"])
 
 The verbs are imported on first use: `import snnenergy` loads neither torch nor a plotting library.
@@ -30,6 +31,7 @@ from snnenergy.errors import (
 
 if TYPE_CHECKING:
     from snnenergy.cost import compare, estimate
+    from snnenergy.gate import check
     from snnenergy.hardware import load_hardware
     from snnenergy.trace import count, counting, region
 
@@ -53,6 +55,7 @@ __all__ = [
     "UnknownHardwareError",
     "UnsafeModelError",
     "UsageError",
+    "check",
     "compare",
     "count",
     "counting",
@@ -66,6 +69,7 @@ _ROOM = {
     "counting": "trace",
     "region": "trace",
     "load_hardware": "hardware",
+    "check": "gate",
     "compare": "cost",
     "estimate": "cost",
 }

@@ -98,8 +98,8 @@ def _hints(cls: type) -> dict[str, Any]:
     return get_type_hints(cls)
 
 
-_DERIVED = {C.Coverage: {"parameters", "calls"}, C.Stream: {"domain"}, C.Counts: {"estimates"}}
-"""Written for readers, ignored when read: what follows from the other fields, and prices beside the counts."""
+_DERIVED = {C.Coverage: {"parameters", "calls"}, C.Stream: {"domain"}, C.Counts: {"estimates", "witness"}}
+"""Written for readers, ignored when read: what follows from the other fields, prices and the second witness."""
 
 
 def _object(cls: type, document: object, where: str) -> Any:
@@ -142,6 +142,8 @@ def _value(hint: Any, value: object, where: str) -> Any:
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise CountsError(f"{where}: expected a list, found {_kind(value)}")
+        if args[0] is int and all(type(v) is int and v >= 0 for v in value):
+            return tuple(value)  # lists per step are long: no place is worked out for numbers that are right
         return tuple(_value(args[0], v, f"{where}[{i}]") for i, v in enumerate(value))
     if origin is not None and issubclass(origin, Mapping):
         if not isinstance(value, Mapping):

@@ -4,7 +4,8 @@
     options     the options that commands share      output      the terminal, files whole or absent, stdout
     delivery    the formats of a report              models      profile, compare, report, demo
     stored      merge: Counts files only             files       inspect
-    gate        check, init                         differences diff
+    gate        check                                starting    init
+    differences diff
     chips       hardware list, show, lint, schema    validation  validate
     conventions conventions list, show, reproduce; --convention, --all-conventions, --rates, --check-claims
 
@@ -18,7 +19,7 @@ from typing import Annotated
 
 import typer
 
-from snnenergy.cli import chips, conventions, differences, files, gate, models, stored, validation
+from snnenergy.cli import chips, conventions, differences, files, gate, models, starting, stored, validation
 from snnenergy.cli.runner import INTERRUPTED
 
 app = typer.Typer(
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (models, gate, differences, stored, files, validation):
+for room in (models, gate, differences, starting, stored, files, validation):
     room.register(app)
 app.add_typer(chips.app, name="hardware")
 app.add_typer(conventions.app, name="conventions")

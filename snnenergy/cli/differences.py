@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +16,7 @@ from snnenergy.cli.runner import command
 from snnenergy.errors import NotComparableError
 
 if TYPE_CHECKING:
+    from snnenergy.cost.records import Estimate
     from snnenergy.counts import Counts
     from snnenergy.gate.difference import Change
     from snnenergy.gate.verdict import ModelReport, Verdict
@@ -55,7 +56,8 @@ def diff(
         "added": [m for m in after.counts if m not in before.counts],
     }
     documents = {"json": output.as_json(_record(reports, lonely, verdict))} if json else {}
-    output.deliver(documents, targets, _text(reports, lonely, verdict))
+    shown = json != output.STDOUT
+    output.deliver(documents, targets, _text(reports, lonely, verdict) if shown else "")
     if verdict is not None and not verdict.passed:
         raise typer.Exit(verdict.exit_code)
 
@@ -80,25 +82,28 @@ def _read(text: str) -> _Stored:
 def _from(path: Path, shown: str) -> _Stored:
     if not path.exists():
         raise NotComparableError(f"{shown}: no such file; there is nothing to compare with")
-    counts = {c.model: c for c in stored.read(path)}
-    return _Stored(counts, dict(_prices(path)))
+    if stored.is_stored(path) and stored.is_report(path):
+        from snnenergy.report import document
+
+        comparison = document.read(path)
+        counts = {name: replace(found, model=name) for name, found in comparison.counts.items()}
+        return _Stored(counts, _energies(comparison.estimates))
+    counts = {found.model: found for found in stored.read(path)}
+    return _Stored(counts, _energies(_beside(path)))
 
 
-def _prices(path: Path) -> Iterator[tuple[tuple[str, str], float]]:
-    """The energies that a report holds, or that `profile --json` wrote beside its counts."""
+def _energies(estimates: Iterable[Estimate]) -> dict[tuple[str, str], float]:
+    return {(row.model, row.hardware): row.energy.nominal for row in estimates if row.energy is not None}
+
+
+def _beside(path: Path) -> Iterator[Estimate]:
+    """The estimates that `profile --json` wrote beside its counts."""
     from snnenergy import counts_json
     from snnenergy.cost.records import Estimate
-    from snnenergy.report import document
 
-    if stored.is_report(path):
-        rows = document.read(path).estimates
-    else:
-        beside: Any = counts_json.read(path)
-        found = beside.get("estimates", ()) if isinstance(beside, dict) else ()
-        rows = tuple(counts_json.plain_record(Estimate, row, f"{path}: estimates[{i}]") for i, row in enumerate(found))
-    for row in rows:
-        if row.energy is not None:
-            yield (row.model, row.hardware), row.energy.nominal
+    beside: Any = counts_json.read(path)
+    for i, row in enumerate(beside.get("estimates", ()) if isinstance(beside, dict) else ()):
+        yield counts_json.plain_record(Estimate, row, f"{path}: estimates[{i}]")
 
 
 def _paired(before: _Stored, after: _Stored) -> tuple[_Stored, _Stored]:
@@ -162,21 +167,18 @@ def _text(reports: list[ModelReport], lonely: Mapping[str, list[str]], verdict: 
 
 
 def _model(report: ModelReport) -> str:
-    """Totals, then the layers that changed, then why."""
+    """Why, the totals, then the layers that changed."""
+    from snnenergy.gate.formats import aligned
+
     changes = report.difference
     assert changes is not None  # what cannot be compared was raised
     identity = "; ".join(changes.identity) or "same weights, structure, time steps and dtype"
     head = ("per inference", "base", "head", "change")
     layers = [(f"{path}: {row.name}", row) for path, rows in changes.layers.items() for row in rows]
-    return "\n".join(
-        [
-            f"{changes.base} -> {changes.head}: {identity}",
-            f"cause: {changes.origin}",
-            "",
-            output.table(head, [_row(row.name, row) for row in (*report.priced, *report.causes, *changes.totals)]),
-            output.table(head, [_row(*pair) for pair in layers]) if layers else "No layer changed.\n",
-        ]
-    )
+    totals = [head, *(_row(row.name, row) for row in (*report.priced, *report.causes, *changes.totals))]
+    changed = aligned([head, *(_row(*pair) for pair in layers)]) if layers else ["No layer changed."]
+    start = [f"{changes.base} -> {changes.head}: {identity}", f"cause: {changes.origin}", ""]
+    return "\n".join([*start, *aligned(totals), "", *changed]) + "\n"
 
 
 def _row(name: str, row: Change) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The gate on the command line: check, diff, init."""
+"""`snnenergy check`: models held to their energy budgets."""
 
 from __future__ import annotations
 
@@ -35,8 +35,7 @@ Config = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    for run in (check, init):
-        command(app, run)
+    command(app, check)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +147,7 @@ def _judged(
             provenance=[f"budgets: {config}; baseline: {project.settings.baseline or 'none'}"],
         )  # fmt: skip  # a call, read across
     base = against.read(gate.base_ref, config, project, profiles, tuple(known))
-    profiles |= chips.load(chips.needed((), base.budgets), project.folder)
+    profiles |= chips.load(chips.needed(base.hardware, base.budgets), project.folder)
     return gating.verdict(
         heads, base.budgets, base.baselines, profiles,
         accuracy=accuracy, min_coverage=min_coverage, past=base.past, known=known, gone=base.gone, notices=base.notices,
@@ -164,7 +163,7 @@ def _heads(project: Project, files: Sequence[str], globs: Sequence[str] | None) 
     if not wanted:
         there = ", ".join(known) or f"none: name one under [models] in {project.document.path}, or pass Counts files"
         raise UsageError(f"no model to check; there are {there}")
-    return known, {m: given[m] if m in given else _run(project, m, project.settings.models[m]) for m in wanted}
+    return known, {m: given[m] if m in given else run(project, m, project.settings.models[m]) for m in wanted}
 
 
 def _given(files: Sequence[str]) -> dict[str, Counts]:
@@ -183,7 +182,7 @@ def _given(files: Sequence[str]) -> dict[str, Counts]:
     return found
 
 
-def _run(project: Project, name: str, table: ModelTable) -> Counts:
+def run(project: Project, name: str, table: ModelTable) -> Counts:
     """The Counts of a model of the settings: of its file, or of one run on one thread."""
     source = _source(project, table)
     path = Path(source)
@@ -199,10 +198,10 @@ def _source(project: Project, table: ModelTable) -> str:
     """The file, relative to the settings; or `pkg.mod:factory`."""
     if table.source is None:
         return str(project.folder / table.weights) if table.weights else table.factory or ""
-    return table.source if _is_factory(table.source, project.folder) else str(project.folder / table.source)
+    return table.source if is_factory(table.source, project.folder) else str(project.folder / table.source)
 
 
-def _is_factory(source: str, folder: Path) -> bool:
+def is_factory(source: str, folder: Path) -> bool:
     return ":" in source and not (folder / source).exists()
 
 
@@ -251,83 +250,3 @@ def _deliver(verdict: Verdict, targets: Sequence[tuple[str, str]]) -> None:
         with open(summary, "a", encoding="utf-8") as file:
             file.write(FORMATS["markdown"](verdict))
     output.show("".join(document for document, target in made if target == output.STDOUT))
-
-
-def init(
-    reading: o.Reading,
-    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="As in `profile`; or stored Counts.")] = None,
-    hardware: o.Hardware = None,
-    config: Config = None,
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="What the gate calls the model.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
-    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of the file, and stop.")] = False,
-    json: o.Json = None,
-) -> None:
-    """Writes a first snnenergy.toml and baseline from one profiled model: limits a little above what it costs today."""
-    from snnenergy.gate import baselines, chips, settings, starter
-
-    wanted = output.check({"json": json})
-    if schema:
-        output.deliver({"json": output.as_json(settings.json_schema())}, {"json": json or output.STDOUT}, "")
-        return
-    if model is None:
-        raise UsageError("init needs a MODEL to profile: a .pt2, .pt or .safetensors file, or pkg.mod:factory")
-    target = Path(settings.FILE) if config is None else config
-    if target.exists() and not force:
-        raise UsageError(f"{target}: is there already; edit it, or pass --force to replace it")
-    table = _table(model, reading, target.parent)
-    counts = _run(_draft(target), name or _stem(model), table)
-    words = o.chips(hardware, default=("loihi",))
-    text = starter.render(counts, table.model_dump(exclude_defaults=True), chips.load(words, target.parent))
-    _whole_count(counts)
-    output.write(str(target), text)
-    files = baselines.write(target.parent / starter.BASELINE, {counts.model: counts})
-    documents = {"json": output.as_json({"config": str(target), "baseline": [str(f) for f in files]})} if json else {}
-    written = "".join(f"written: {file}\n" for file in (target, *files))
-    output.deliver(documents, wanted, f"{written}next: commit both, then: snnenergy check\n")
-
-
-def _whole_count(counts: Counts) -> None:
-    """A first gate on half a model would guard half a model."""
-    from snnenergy.gate.compare import uncovered
-
-    for problem in uncovered(counts.model, counts, 100.0):
-        raise CoverageError(f"{counts.model}: {problem.words}\nNothing was written: the gate demands all of it.")
-
-
-def _draft(target: Path) -> Project:
-    """Settings with nothing in them yet."""
-    from snnenergy.gate.settings import Project, Settings
-    from snnenergy.hardware.document import Document
-
-    return Project(Settings(), Document(str(target), {}), target.parent)
-
-
-def _table(model: str, reading: o.Reading, folder: Path) -> ModelTable:
-    """The options as a table of the file, paths relative to its folder; what a file may not say is refused."""
-    from snnenergy.gate.settings import ModelTable
-
-    if reading.trust:
-        raise UsageError("--trust is for one call and never stands in a file; save the model another way")
-    told = reading.of(0, 1)
-    factory, given = told["factory"], told["input"]
-    shape = told["input_shape"]
-    own = model if _is_factory(model, Path()) else os.path.relpath(model, folder)
-    return ModelTable.model_validate(
-        {
-            "source": None if factory else own,
-            "factory": factory,
-            "weights": own if factory else None,
-            "input": None if given is None else os.path.relpath(str(given), folder),
-            "input_shape": list(shape) if isinstance(shape, tuple) else None,
-            "time_axis": reading.time_axis,
-            "samples": reading.samples,
-            "seed": reading.seed,
-            "allow_class": list(reading.allow_class or ()),
-        }
-    )
-
-
-def _stem(model: str) -> str:
-    """What a model is called when nobody says: its file, or the function that makes it."""
-    return model.rpartition(":")[2] if _is_factory(model, Path()) else Path(model).stem

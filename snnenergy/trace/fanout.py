@@ -11,9 +11,8 @@ so an axis is a 0/1 matrix [positions, kernel], and padding taps, strides, dilat
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,8 +23,7 @@ EXACT_FLOAT32 = 1 << 24
 """Integers below this are exact in float32, and so are sums of them that stay below it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Axis:
+class Axis(NamedTuple):
     """One spatial axis of a convolution: sizes in elements; `real` is the part of the input that is not zero padding."""
 
     size: int
@@ -53,8 +51,7 @@ def reach(axis: Axis) -> NDArray[np.int64]:
     return (hit & inside).astype(np.int64)
 
 
-@dataclass(frozen=True, slots=True)
-class ConvShape:
+class ConvShape(NamedTuple):
     """A convolution seen from its input [n, cin, *sizes]; every input channel reaches `reached` output channels."""
 
     cin: int

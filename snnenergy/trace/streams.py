@@ -88,27 +88,31 @@ class Magnitudes:
         self._learn(x, nonzero)
 
     def _learn(self, x: Array, nonzero: int) -> None:
-        size = np.abs(x.reshape(-1)).astype(np.float64) if x.dtype != np.bool_ else x.reshape(-1).astype(np.float64)
-        largest = float(size.max())
-        if not math.isfinite(largest):
+        largest = float(x.max())
+        if largest > 0 and np.count_nonzero(x == largest) == nonzero:
+            self.positive = True
+            self._add([largest])
+            return
+        flat = x.reshape(-1)
+        sample = np.unique(np.abs(flat[:: max(1, flat.size // SAMPLE)]))
+        if sample.size > MAX_MAGNITUDES + 1:  # zero is no magnitude
             self._too_many()
             return
-        if np.count_nonzero(size == largest) == nonzero:
-            self.seen = sorted({*self.seen, largest})
-        elif not self._known(size):
-            for part in (size[:: max(1, size.size // SAMPLE)], size):
-                found = np.unique(part)
-                found = found[found != 0]
-                if found.size > MAX_MAGNITUDES:
-                    self._too_many()
-                    return
-            self.seen = sorted({*self.seen, *found.tolist()})
-            if len(self.seen) > MAX_MAGNITUDES:
-                self._too_many()
-                return
+        size = np.abs(flat).astype(np.float64)
+        if not math.isfinite(float(size.max())):
+            self._too_many()
+            return
+        if not self._known(size):
+            found = np.unique(size)
+            self._add(found[found != 0].tolist())
         if not (self.positive and self.negative):
-            self.positive |= bool(x.max() > 0)
+            self.positive |= largest > 0
             self.negative |= bool(x.min() < 0)
+
+    def _add(self, found: list[float]) -> None:
+        self.seen = sorted({*self.seen, *found})
+        if len(self.seen) > MAX_MAGNITUDES:
+            self._too_many()
 
     def _too_many(self) -> None:
         self.many, self.seen = True, []

@@ -98,18 +98,49 @@ def small() -> Counts:
     return Counts.build(
         "net",
         [
-            {"path": "conv", "role": "synaptic", "op": "conv", "dense_macs": 100, "valid_macs": 80, "weights": 9, "bias": 1,
-             "streams": [{"elements": 40, "nonzero": 30, "driven": 70, "effective": 60, "evidence": {"many": True}}]},
-            {"path": "lif", "role": "neuron", "neuron_model": "LIF", "neurons": 8, "updates": 16, "spikes_out": 4, "adds": 16},
-            {"path": "fc", "role": "synaptic", "op": "linear", "dense_macs": 50, "valid_macs": 50, "weights": 50,
-             "streams": [
-                 {"source": "lif", "elements": 16, "nonzero": 4, "driven": 20, "effective": 18, "domain": "spike"},
-                 {"source": "skip", "elements": 4, "nonzero": 2, "driven": 10, "effective": 9, "unit_taps": 25, "domain": "graded"},
-             ]},
+            {
+                "path": "conv",
+                "role": "synaptic",
+                "op": "conv",
+                "dense_macs": 100,
+                "valid_macs": 80,
+                "weights": 9,
+                "bias": 1,
+                "streams": [{"elements": 40, "nonzero": 30, "driven": 70, "effective": 60, "evidence": {"many": True}}],
+            },
+            {
+                "path": "lif",
+                "role": "neuron",
+                "neuron_model": "LIF",
+                "neurons": 8,
+                "updates": 16,
+                "spikes_out": 4,
+                "adds": 16,
+            },
+            {
+                "path": "fc",
+                "role": "synaptic",
+                "op": "linear",
+                "dense_macs": 50,
+                "valid_macs": 50,
+                "weights": 50,
+                "streams": [
+                    {"source": "lif", "elements": 16, "nonzero": 4, "driven": 20, "effective": 18, "domain": "spike"},
+                    {
+                        "source": "skip",
+                        "elements": 4,
+                        "nonzero": 2,
+                        "driven": 10,
+                        "effective": 9,
+                        "unit_taps": 25,
+                        "domain": "graded",
+                    },
+                ],
+            },
         ],
         samples=2,
         time_steps=1,
-    )  # fmt: skip
+    )
 
 
 def test_totals_by_hand() -> None:
@@ -260,24 +291,46 @@ def counts_of_one_model(draw: st.DrawFn) -> Counts:
     }
     steps = draw(st.none() | st.just(None) | st.tuples(small_numbers, small_numbers))
     layers = (
-        LayerCounts("fc", role="synaptic", op="linear", weights=12, weight_bits=32, **numbers,
-                    sources=tuple(draw(st.sampled_from(((), ("x",), ("x", "y"))))),
-                    streams=(draw(streams_of("x")), draw(streams_of(None))),
-                    geometry=draw(st.sampled_from(({}, {"inputs": 4}))),
-                    per_step=PerStep(steps, steps) if steps is not None else None, calls=draw(small_numbers)),
-        LayerCounts("lif", role="neuron", neuron_model="LIF", neurons=3, updates=draw(small_numbers),
-                    spikes_out=draw(st.none() | small_numbers)),
-    )  # fmt: skip
+        LayerCounts(
+            "fc",
+            role="synaptic",
+            op="linear",
+            weights=12,
+            weight_bits=32,
+            **numbers,
+            sources=tuple(draw(st.sampled_from(((), ("x",), ("x", "y"))))),
+            streams=(draw(streams_of("x")), draw(streams_of(None))),
+            geometry=draw(st.sampled_from(({}, {"inputs": 4}))),
+            per_step=PerStep(steps, steps) if steps is not None else None,
+            calls=draw(small_numbers),
+        ),
+        LayerCounts(
+            "lif",
+            role="neuron",
+            neuron_model="LIF",
+            neurons=3,
+            updates=draw(small_numbers),
+            spikes_out=draw(st.none() | small_numbers),
+        ),
+    )
     ledger = tuple(
         Uncounted("fc", op, draw(st.integers(0, 5)), draw(st.integers(0, 5)), "no rule")
         for op in draw(st.lists(st.sampled_from(("a::x", "a::y")), unique=True))
     )
     return Counts(
-        "net", draw(st.integers(1, 50)), draw(st.integers(1, 50)), 2, layers, tuple(sorted(ledger, key=lambda u: u.op)),
-        Coverage(*sorted(draw(st.tuples(st.integers(0, 9), st.integers(0, 9)))), *sorted(draw(st.tuples(st.integers(0, 9), st.integers(0, 9))))),
+        "net",
+        draw(st.integers(1, 50)),
+        draw(st.integers(1, 50)),
+        2,
+        layers,
+        tuple(sorted(ledger, key=lambda u: u.op)),
+        Coverage(
+            *sorted(draw(st.tuples(st.integers(0, 9), st.integers(0, 9)))),
+            *sorted(draw(st.tuples(st.integers(0, 9), st.integers(0, 9)))),
+        ),
         Conditions(inputs=f"{draw(st.integers(0, 2**128 - 1)):032x}", partial=draw(st.booleans())),
         Identity(weights="w", architecture="a", time_steps=2, dtype="float32"),
-    )  # fmt: skip
+    )
 
 
 @drawn

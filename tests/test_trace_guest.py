@@ -75,8 +75,10 @@ CASES: dict[str, Case] = {
     "spiking": (spiking_net, lambda: spikes(3, 2, 1, 6, 6)),
     "convolutions of every padding": (
         lambda: nn.Sequential(
-            nn.Conv2d(1, 3, 3, padding=1, padding_mode="circular"), nn.Conv2d(3, 4, (4, 3), padding="same"),
-            nn.ConvTranspose2d(4, 2, 3, stride=2, output_padding=1), nn.Conv2d(2, 2, 3, padding=1, groups=2),
+            nn.Conv2d(1, 3, 3, padding=1, padding_mode="circular"),
+            nn.Conv2d(3, 4, (4, 3), padding="same"),
+            nn.ConvTranspose2d(4, 2, 3, stride=2, output_padding=1),
+            nn.Conv2d(2, 2, 3, padding=1, groups=2),
         ),
         lambda: analog(2, 1, 8, 8),
     ),
@@ -86,11 +88,14 @@ CASES: dict[str, Case] = {
     "transformer": (encoder, lambda: analog(2, 6, 8)),
     "transformer in training": (lambda: encoder().train(), lambda: analog(2, 6, 8)),
     "dropout": (lambda: Dropping().train(), lambda: analog(2, 8)),
-    "batch norm in training": (lambda: nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).train(), lambda: analog(2, 1, 8, 8)),
+    "batch norm in training": (
+        lambda: nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).train(),
+        lambda: analog(2, 1, 8, 8),
+    ),
     "exported": (exported, lambda: analog(2, 1, 8, 8)),
     "functional": (lambda: Functional(lambda m, x: (x @ m.w).softmax(-1) @ x, w=analog(8, 8)), lambda: analog(8, 8)),
     "scripted": (lambda: torch.jit.script(conv_net()), lambda: analog(2, 1, 8, 8)),
-}  # fmt: skip
+}
 quiet = pytest.mark.filterwarnings("ignore")  # torch.export's and TorchScript's own
 WATCHED = 3
 
@@ -131,17 +136,28 @@ def world() -> dict[str, Any]:
         "dispatch modes": len(_get_current_dispatch_mode_stack()),
         "function modes": len(function_modes()),
         "recorders": len(active()),
-        "grad": torch.is_grad_enabled(), "inference": torch.is_inference_mode_enabled(),
-        "autocast": torch.is_autocast_enabled("cpu"), "threads": torch.get_num_threads(),
+        "grad": torch.is_grad_enabled(),
+        "inference": torch.is_inference_mode_enabled(),
+        "autocast": torch.is_autocast_enabled("cpu"),
+        "threads": torch.get_num_threads(),
         "flags": (
-            b.mkldnn.enabled, b.mkldnn.deterministic, b.nnpack.enabled if hasattr(b.nnpack, "enabled") else None, b.mha.get_fastpath_enabled(),
-            b.cudnn.enabled, b.cudnn.benchmark, b.cudnn.deterministic, b.cuda.flash_sdp_enabled(), b.cuda.math_sdp_enabled(),
-            torch.are_deterministic_algorithms_enabled(), torch.get_float32_matmul_precision(), torch.get_default_dtype(),
+            b.mkldnn.enabled,
+            b.mkldnn.deterministic,
+            b.nnpack.enabled if hasattr(b.nnpack, "enabled") else None,
+            b.mha.get_fastpath_enabled(),
+            b.cudnn.enabled,
+            b.cudnn.benchmark,
+            b.cudnn.deterministic,
+            b.cuda.flash_sdp_enabled(),
+            b.cuda.math_sdp_enabled(),
+            torch.are_deterministic_algorithms_enabled(),
+            torch.get_float32_matmul_precision(),
+            torch.get_default_dtype(),
         ),
         "stance": str(torch._dynamo.eval_frame._stance.stance),
         "numpy": repr(np.random.get_state()),  # noqa: NPY002  # the global generator is what must not move
         "python": random.getstate(),
-    }  # fmt: skip
+    }
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:

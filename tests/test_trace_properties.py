@@ -25,9 +25,13 @@ Test = TypeVar("Test", bound=Callable[..., None])
 def drawn(n: int) -> Callable[[Test], Test]:
     """n draws, the same ones in every run."""
     made: Any = settings(
-        max_examples=n, deadline=None, derandomize=True, database=None, phases=(Phase.generate, Phase.shrink),
+        max_examples=n,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=(Phase.generate, Phase.shrink),
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-    )  # fmt: skip
+    )
     decorator: Callable[[Test], Test] = made
     return decorator
 
@@ -136,9 +140,15 @@ def test_convolution_equals_brute_force(conv: Convolution, kind: str, seed: int,
         thinned(layer.weight, seed)
     out = layer(x)
     truth = brute_force.convolution(
-        x, layer.weight, out.shape[2:], stride=conv.stride, before=conv.before, dilation=conv.dilation, groups=conv.groups,
+        x,
+        layer.weight,
+        out.shape[2:],
+        stride=conv.stride,
+        before=conv.before,
+        dilation=conv.dilation,
+        groups=conv.groups,
         mode=conv.mode,
-    )  # fmt: skip
+    )
     (row,) = synaptic(count(layer, x))
     agree(row, truth, x)
     assert row.output_elements == row.adds == out.numel()  # one bias each
@@ -219,8 +229,11 @@ def test_product_of_activations_equals_brute_force(
         (row,) = synaptic(count(Functional(body), x, y))
         one, other = row.streams
         assert (row.dense_macs, row.valid_macs, one.driven, one.effective) == (
-            truth.dense, truth.valid, truth.driven, truth.effective,
-        )  # fmt: skip
+            truth.dense,
+            truth.valid,
+            truth.driven,
+            truth.effective,
+        )
         assert (other.operand, other.driven, other.effective, other.unit_taps) == ("b", 0, 0, 0)
         assert (one.elements, other.elements) == (x.numel(), y.numel())
         assert (one.nonzero, other.nonzero) == (int((x != 0).sum()), int((y != 0).sum()))
@@ -252,8 +265,10 @@ def test_batched_weights_equal_brute_force(b: int, m: int, k: int, n: int, kind:
 
 # ---- laws
 ADDITIVE = "dense_macs valid_macs adds muls compares specials output_elements updates acs macs driven effective elements nonzero".split()
-NETS: dict[str, tuple[Callable[[], Any], int, Callable[[int, int], Tensor]]] = {"conv": (conv_net, 0, lambda n, seed: dyadic(n, 1, 8, 8, seed=seed)),
-        "spiking": (spiking_net, 1, lambda n, seed: spikes(3, n, 1, 6, 6, seed=seed))}  # fmt: skip
+NETS: dict[str, tuple[Callable[[], Any], int, Callable[[int, int], Tensor]]] = {
+    "conv": (conv_net, 0, lambda n, seed: dyadic(n, 1, 8, 8, seed=seed)),
+    "spiking": (spiking_net, 1, lambda n, seed: spikes(3, n, 1, 6, 6, seed=seed)),
+}
 
 
 @pytest.mark.parametrize("name", NETS)

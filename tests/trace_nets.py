@@ -95,9 +95,14 @@ def conv_net() -> Any:
     """1 x 8 x 8 -> 10: an even convolution, a norm, a pool, a linear layer."""
     return make_dyadic(
         nn.Sequential(
-            nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64, 10)
+            nn.Conv2d(1, 4, 3, padding=1),
+            nn.BatchNorm2d(4),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(64, 10),
         )
-    )  # fmt: skip
+    )
 
 
 def spiking_net() -> Any:
@@ -139,9 +144,13 @@ def figures(counts: Counts) -> dict[str, Any]:
     shares = (counts.coverage.parameters_counted, counts.coverage.parameters_total, counts.coverage.complete)
     ledger = [(u.path, u.op, u.parameters) for u in counts.uncounted]
     return {
-        "samples": counts.samples, "time_steps": counts.time_steps, "layers": rows, "coverage": shares,
-        "uncounted": ledger, "inputs": counts.conditions.inputs,
-    }  # fmt: skip
+        "samples": counts.samples,
+        "time_steps": counts.time_steps,
+        "layers": rows,
+        "coverage": shares,
+        "uncounted": ledger,
+        "inputs": counts.conditions.inputs,
+    }
 
 
 def surveyed(counts: Counts) -> tuple[int, int]:

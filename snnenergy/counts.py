@@ -601,14 +601,38 @@ class Counts:
         fields.setdefault("coverage", Coverage(parameters, parameters, calls, calls))
         return cls(model=model, samples=samples, time_steps=time_steps, layers=tuple(rows), **fields)
 
+    def spikes_per_neuron(self, layer: LayerCounts) -> float | None:
+        """Spikes of one neuron in one inference; None where this is no neuron or its spikes were not seen."""
+        if layer.spikes_out is None or not layer.neurons or not self.samples:
+            return None
+        return layer.spikes_out / (layer.neurons * self.samples)
+
+    def spikes_per_synapse(self, layer: LayerCounts) -> float | None:
+        """Spikes that one synapse carries in one inference, over its T steps; None where the input is no spikes.
+
+        driven taps / (samples x synapses), with valid taps = samples x T x synapses.  Published limits below which an
+        SNN may win: 1.72 (doi:10.3389/fnins.2021.651141), 0.15 to 1.38 (doi:10.1109/TETCI.2022.3214509).
+        """
+        if not layer.valid_macs or not layer.streams or not all(s.is_ac for s in layer.streams):
+            return None
+        return layer.driven * (self.time_steps or 1) / layer.valid_macs
+
     def to_dataframe(self) -> pd.DataFrame:
-        """One row per layer, with the derived columns (acs, macs, sparsity, firing_rate, domains)."""
+        """One row per layer, with the derived columns (acs, macs, sparsity, firing_rate, domains ...).
+
+        `spikes_per_neuron` and `spikes_per_synapse` are per inference, all other figures totals over the samples.
+        """
         import pandas as pd
 
         plain = [f.name for f in dataclasses.fields(LayerCounts) if f.name not in ("streams", "per_step", "geometry")]
         derived = "acs macs graded_macs graded_units driven effective elements nonzero sparsity firing_rate".split()
         rows = [
-            {n: getattr(layer, n) for n in (*plain, *derived)} | {"domains": "+".join(layer.domains)}
+            {n: getattr(layer, n) for n in (*plain, *derived)}
+            | {
+                "domains": "+".join(layer.domains),
+                "spikes_per_neuron": self.spikes_per_neuron(layer),
+                "spikes_per_synapse": self.spikes_per_synapse(layer),
+            }
             for layer in self.layers
         ]
         return pd.DataFrame(rows)

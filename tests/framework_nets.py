@@ -8,13 +8,14 @@ from __future__ import annotations
 import importlib
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from snnenergy.trace import region
+from tests.brute_force import Taps, linear
 from tests.trace_nets import spikes
 
 T, N = 6, 2
@@ -28,6 +29,8 @@ class Case:
 
     package: its distribution, whose version the matrix shows; neurons: {path: (model, neurons per sample)}
     source: where T is known from, as `identity.notes` says it; run: calls the net, where that is not `net(x)`
+    heard: where a neuron is no module with an output: its spikes, from the net after the run
+    by_hand: taps of products outside nn.Linear and nn.Conv2d, from (net, input, {neuron: spikes})
     """
 
     package: str
@@ -37,6 +40,8 @@ class Case:
     source: str = "a loop inside forward"
     steps: int = T
     run: Callable[[nn.Module, Tensor], Any] | None = None
+    heard: dict[str, Callable[[Any], Tensor]] = field(default_factory=dict)
+    by_hand: Callable[[Any, Tensor, dict[str, Tensor]], dict[str, Taps]] | None = None
 
     def __str__(self) -> str:
         return f"{self.package}: {self.name}"
@@ -62,7 +67,7 @@ def package(name: str) -> Any:
         if "torchvision::" not in str(error):
             raise
     global _SCHEMAS  # noqa: PLW0603  # a torch.library.Library undoes its definitions when it is collected
-    _SCHEMAS = torch.library.Library("torchvision", "DEF")  # as torchvision names itself
+    _SCHEMAS = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]  # torch has no types here
     _SCHEMAS.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     _SCHEMAS.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     return importlib.import_module(name)
@@ -189,7 +194,7 @@ class _Recurrent(_Explicit):
     """RLeaky hands its spikes to the next step: they are state too."""
 
     def forward(self, x: Tensor) -> Tensor:
-        spk, mem = self.n.init_rleaky()
+        spk, mem = getattr(self.n, self.first)()
         out = []
         for t in range(x.shape[0]):
             spk, mem = self.n(self.fc1(x[t]), spk, mem)
@@ -212,8 +217,8 @@ def _init_hidden() -> tuple[nn.Module, Tensor]:
     )
 
     def rest(net: nn.Module) -> None:
-        for layer in (net[1], net[3]):  # type: ignore[index]  # a Sequential
-            layer.reset_mem()
+        for layer in list(net.children())[1::2]:
+            layer.reset_mem()  # type: ignore[operator]  # a snnTorch neuron
 
     assert utils is not None
     return Loop(weighted(body, 1.0), rest), spikes(T, N, FEATURES)
@@ -292,6 +297,7 @@ def _bindsnet() -> tuple[nn.Module, Tensor]:
     net.add_layer(nodes.LIFNodes(n=HIDDEN), "H")
     w = 20 * torch.rand(FEATURES, HIDDEN) * (torch.rand(FEATURES, HIDDEN) > 0.2)
     net.add_connection(topology.Connection(net.layers["X"], net.layers["H"], w=w), "X", "H")
+    net.add_monitor(package("bindsnet.network.monitors").Monitor(net.layers["H"], ["s"], time=T), "H")
     net.learning = False
     return net, spikes(T, N, FEATURES)
 
@@ -311,8 +317,10 @@ class AdaptiveNet(nn.Module):
         self.rec = nn.Linear(HIDDEN, HIDDEN)
         self.out = nn.Linear(HIDDEN, OUT)
         weighted(self, 0.5)
+        self.fired: list[Tensor] = []
 
     def forward(self, x: Tensor) -> Tensor:
+        self.fired.clear()
         mem = spk = b = x.new_zeros(x.shape[1], HIDDEN)
         total = x.new_zeros(x.shape[1], OUT)
         for t in range(x.shape[0]):
@@ -323,11 +331,27 @@ class AdaptiveNet(nn.Module):
                 mem = 0.8 * mem + current - threshold * spk
                 spk = (mem > threshold).float()
             total = total + self.out(spk)
+            self.fired.append(spk)
         return total
 
 
 def _plain() -> tuple[nn.Module, Tensor]:
     return AdaptiveNet(), spikes(T, N, FEATURES)
+
+
+def one_step_later(fired: Tensor) -> Tensor:
+    """What a recurrent layer reads when [T, ...] fired: nothing at first, then what fired one step before."""
+    return torch.cat([torch.zeros_like(fired[:1]), fired[:-1]])
+
+
+def _norse_taps(net: Any, x: Tensor, fired: dict[str, Tensor]) -> dict[str, Taps]:
+    neuron = net[0]
+    again = linear(one_step_later(fired["0"]), neuron.recurrent_weights)
+    return {"param:0.input_weights": linear(x, neuron.input_weights), "param:0.recurrent_weights": again}
+
+
+def _bindsnet_taps(net: Any, x: Tensor, fired: dict[str, Tensor]) -> dict[str, Taps]:
+    return {"param:X_to_H.w": linear(x, net.connections["X", "H"].w.T)}
 
 
 def _hidden(path: str, model: str) -> dict[str, tuple[str, int]]:
@@ -370,7 +394,14 @@ CASES = (
     Case("snntorch", "RLeaky", _rleaky, _hidden("n", "LIF")),
     Case("norse", "SequentialState of cells", _norse_cells, _hidden("body.1", "LIF")),
     Case("norse", "SequentialState over time", _norse_sequence, _hidden("1", "LIF"), NORSE_T.format("LIF")),
-    Case("norse", "LIFRecurrent", _norse_recurrent, _hidden("0", "LIF"), NORSE_T.format("LIFRecurrent")),
+    Case(
+        "norse",
+        "LIFRecurrent",
+        _norse_recurrent,
+        _hidden("0", "LIF"),
+        NORSE_T.format("LIFRecurrent"),
+        by_hand=_norse_taps,
+    ),
     Case(
         "sinabs",
         "IAFSqueeze",
@@ -379,6 +410,20 @@ CASES = (
         "sinabs squeezed layers (N T, ...)",
     ),
     Case("sinabs", "LIF over (N, T, ...)", _sinabs_steps, _hidden("body.1", "LIF"), "sinabs (N, T, ...)"),
-    Case("bindsnet", "network.run", _bindsnet, _hidden("H", "LIF"), run=run_bindsnet),
-    Case("torch", "functional neuron in a region", _plain, _hidden("alif", "ALIF")),
+    Case(
+        "bindsnet",
+        "network.run",
+        _bindsnet,
+        _hidden("H", "LIF"),
+        run=run_bindsnet,
+        heard={"H": lambda net: net.monitors["H"].get("s")},
+        by_hand=_bindsnet_taps,
+    ),
+    Case(
+        "torch",
+        "functional neuron in a region",
+        _plain,
+        _hidden("alif", "ALIF"),
+        heard={"alif": lambda net: torch.stack(net.fired)},
+    ),
 )

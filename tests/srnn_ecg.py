@@ -82,5 +82,5 @@ class LSTM(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         hidden, _ = self.lstm(x)
-        made: Tensor = self.h2o(hidden)
+        made: Tensor = self.h2o(hidden.contiguous())
         return made

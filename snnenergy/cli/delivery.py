@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,9 +13,12 @@ import typer
 from snnenergy.cli import output
 from snnenergy.cli.options import RESULTS, Json, Markdown
 from snnenergy.errors import UsageError
+from snnenergy.report.escape import plain
 
 if TYPE_CHECKING:
     from snnenergy.cost.records import Comparison
+    from snnenergy.hardware import Profile
+    from snnenergy.trace.witness import WitnessReport
 
 _LOOK = "What the report shows"
 
@@ -88,13 +92,15 @@ def _share(text: str) -> tuple[str, float]:
     raise UsageError(f"--accuracy: expected MODEL=SHARE with a share from 0 to 1, such as snn=0.98; found {text!r}")
 
 
-def formats(look: Look, *, alone: bool = False) -> dict[str, Callable[[Comparison], str]]:
+def formats(
+    look: Look, chips: Sequence[Profile] = (), *, alone: bool = False, witness: WitnessReport | None = None
+) -> dict[str, Callable[[Comparison], str]]:
     """Every format a report can be written in: a record in, text out.  A new format is one row here and in Targets."""
     from snnenergy.report import document, html, markdown, tables
 
     return {
-        "json": _one if alone else document.to_json,
-        "html": lambda comparison: html.render(comparison, accuracy=look.accuracies()),
+        "json": partial(_one, witness=witness) if alone else document.to_json,
+        "html": lambda comparison: html.render(comparison, accuracy=look.accuracies(), profiles=chips),
         "markdown": lambda comparison: markdown.render(comparison, **look.rows),
         "csv": tables.csv,
         "layers_csv": tables.layers_csv,
@@ -102,28 +108,57 @@ def formats(look: Look, *, alone: bool = False) -> dict[str, Callable[[Compariso
     }
 
 
-def _one(comparison: Comparison) -> str:
-    """The JSON of one model: its Counts as they are, and the estimates beside them."""
+def _one(comparison: Comparison, *, witness: WitnessReport | None = None) -> str:
+    """The JSON of one model: its Counts as they are, the estimates and the second witness beside them."""
     from snnenergy.report import document
 
     record = document.record(comparison)
     (counts,) = record["counts"].values()
-    return output.as_json({**counts, "estimates": record["estimates"]})
+    beside = {} if witness is None else {"witness": witness.to_dict()}
+    return output.as_json({**counts, "estimates": record["estimates"], **beside})
 
 
 def deliver(
-    comparison: Comparison, wanted: Mapping[str, str], look: Look, *, alone: bool = False, table: str | None = None
+    comparison: Comparison,
+    wanted: Mapping[str, str],
+    look: Look,
+    chips: Sequence[Profile] = (),
+    *,
+    alone: bool = False,
+    table: str | None = None,
+    witness: WitnessReport | None = None,
 ) -> None:
-    """Renders everything that was asked for, then writes it, then shows the table: the whole report, or the one given."""
+    """Renders everything that was asked for, then writes it, then shows the table: the whole report, or the one given.
+
+    chips: profiles of the chips compared, which give a page its rooflines and its choice of widths and batches
+    """
     unknown = set(look.accuracies()) - set(comparison.models)
     if unknown:
         raise UsageError(f"--accuracy: no model {min(unknown)!r}; there are {', '.join(comparison.models)}")
-    known = formats(look, alone=alone)
+    known = formats(look, chips, alone=alone, witness=witness)
     documents = {form: known[form](comparison) for form in wanted}
     table = _table(comparison, look, alone=alone) if table is None else table
-    for target, content in _figures(comparison, look).items():
+    if witness is not None:
+        table = "\n".join([table.rstrip("\n"), "", *map(plain, witness.lines())]) + "\n"
+    for target, content in _figures(comparison, look, chips).items():
         output.write(target, content)
     output.deliver(documents, wanted, table)
+
+
+def unchanged(comparison: Comparison) -> tuple[Profile, ...]:
+    """The shipped profiles of a stored report's chips, where they still price its models as it says."""
+    from snnenergy.hardware.library import list_hardware
+
+    shipped = {chip.name: chip for chip in list_hardware()}
+    return tuple(shipped[n] for n in comparison.hardware if n in shipped and _prices(shipped[n], comparison))
+
+
+def _prices(chip: Profile, comparison: Comparison) -> bool:
+    from snnenergy.cost import estimate
+
+    rows = [e for e in comparison.estimates if e.hardware == chip.name]
+    anew = [estimate(comparison.counts[e.model], chip) for e in rows]
+    return [(e.energy, e.latency, e.options) for e in anew] == [(e.energy, e.latency, e.options) for e in rows]
 
 
 def brief(comparison: Comparison) -> str:
@@ -150,7 +185,7 @@ def _table(comparison: Comparison, look: Look, *, alone: bool) -> str:
     return terminal.render_counts(counts, **room, **look.rows)
 
 
-def _figures(comparison: Comparison, look: Look) -> dict[str, bytes]:
+def _figures(comparison: Comparison, look: Look, chips: Sequence[Profile]) -> dict[str, bytes]:
     """Path to content of every chart, where charts were asked for."""
     if look.figures is None:
         return {}
@@ -158,5 +193,5 @@ def _figures(comparison: Comparison, look: Look) -> dict[str, bytes]:
 
     if not look.figures.is_dir():
         raise UsageError(f"--figures {look.figures}: no such folder")
-    made = figures.render(comparison, look.figure_format, accuracy=look.accuracies())
+    made = figures.render(comparison, look.figure_format, accuracy=look.accuracies(), profiles=chips)
     return {str(look.figures / name): content for name, content in made.items()}

@@ -12,12 +12,14 @@ import typer
 
 from snnenergy.cli import conventions, output, stored
 from snnenergy.cli import options as o
-from snnenergy.cli.delivery import Look, Targets, brief, deliver
+from snnenergy.cli.delivery import Look, Targets, brief, deliver, unchanged
 from snnenergy.cli.runner import command, say
 from snnenergy.errors import CoverageError, UsageError
 
 if TYPE_CHECKING:
     from snnenergy.counts import Counts
+    from snnenergy.load import Workload
+    from snnenergy.trace.witness import WitnessReport
 
 REPORT = "snnenergy-report"
 
@@ -38,20 +40,26 @@ def profile(
     min_coverage: o.MinCoverage = None,
     convention: conventions.Convention = None,
     rates: conventions.RatesFile = None,
+    witness: o.Witness = False,
 ) -> None:
     """Counts one inference of a model, and prices it on chips.
 
     The JSON holds the Counts (`snnenergy.Counts.load` reads them) with the estimates beside them.
     """
     wanted = targets.checked()
-    counts = _count(model, reading, 0, 1)
+    if witness and convention is not None:
+        raise UsageError("--witness and --convention: give one of them")
+    work = _load(model, reading, 0, 1)
+    counts = _counts(work, reading)
+    seen = _witness(work, counts) if witness else None
     if rates is not None:
         counts = conventions.assumed(counts, rates)
     counted = {counts.model: counts}
     if convention is not None:
         conventions.deliver(counted, convention, wanted, pricing)
     else:
-        deliver(pricing.of(counted), wanted, look, alone=True)
+        chips = pricing.profiles()
+        deliver(pricing.of(counted, chips), wanted, look, chips, alone=True, witness=seen)
     _demand(counted, min_coverage)
 
 
@@ -83,7 +91,8 @@ def compare(
     elif convention is not None:
         conventions.deliver(counted, convention, wanted, pricing)
     else:
-        deliver(pricing.of(counted), wanted, look)
+        chips = pricing.profiles()
+        deliver(pricing.of(counted, chips), wanted, look, chips)
     _demand(counted, min_coverage)
 
 
@@ -111,9 +120,12 @@ def report(
     if convention is not None:
         conventions.deliver(counted, convention, wanted, pricing)
     elif len(named) == 1 and pricing == o.Pricing() and stored.is_report(named[0][1]):
-        deliver(document.read(named[0][1]), wanted, look)
+        stored_one = document.read(named[0][1])
+        drawn = "html" in wanted or look.figures is not None  # nothing else asks for a profile
+        deliver(stored_one, wanted, look, unchanged(stored_one) if drawn else ())
     else:
-        deliver(pricing.of(counted), wanted, look)
+        chips = pricing.profiles()
+        deliver(pricing.of(counted, chips), wanted, look, chips)
     _demand(counted, min_coverage)
     if check_claims is not None:
         conventions.check(check_claims, counted)
@@ -131,8 +143,10 @@ def demo(
     digits = shipped("examples") / "digits"
     reading = o.Reading(input=[str(digits / "digits.npz")])
     counted = {name: _count(str(digits / f"digits_{name}.pt2"), reading, 0, 1) for name in ("ann", "snn")}
-    comparison = o.Pricing(hardware).of(counted)
-    deliver(comparison, wanted, Look(accuracy=_accuracies(digits / "digits.json")), table=brief(comparison))
+    pricing = o.Pricing(hardware)
+    chips = pricing.profiles()
+    comparison = pricing.of(counted, chips)
+    deliver(comparison, wanted, Look(accuracy=_accuracies(digits / "digits.json")), chips, table=brief(comparison))
     if output.STDOUT not in wanted.values():
         output.show(
             f"\nLayers, caveats and sources are in the report, as JSON and as a page:\n  {wanted['json']}\n  {wanted['html']}\n"
@@ -170,16 +184,37 @@ def _unique(found: Sequence[tuple[str, Counts]]) -> dict[str, Counts]:
 
 def _count(source: str, reading: o.Reading, i: int, models: int) -> Counts:
     """Loads the i-th of so many models, and counts it on its input."""
+    return _counts(_load(source, reading, i, models), reading)
+
+
+def _load(source: str, reading: o.Reading, i: int, models: int) -> Workload:
     options: dict[str, Any] = reading.of(i, models)
     output.progress(f"loading {source}")
     from snnenergy.load import load
-    from snnenergy.trace.workload import count_workload
 
     work = load(source, **options)
     for note in work.notes:
         say(f"note: {note}")
+    return work
+
+
+def _counts(work: Workload, reading: o.Reading) -> Counts:
     output.progress(f"counting {work.name}")
-    return count_workload(work, time_axis=reading.time_axis, samples=reading.samples)
+    from snnenergy.trace.workload import STATE_LEFT, count_workload
+
+    counts = count_workload(work, time_axis=reading.time_axis, samples=reading.samples, roles=reading.roles())
+    for note in counts.identity.notes:
+        if note.startswith(STATE_LEFT):
+            say(f"note: {note}")
+    return counts
+
+
+def _witness(work: Workload, counts: Counts) -> WitnessReport:
+    """What fvcore makes of the same forward."""
+    output.progress(f"asking fvcore about {work.name}")
+    from snnenergy.trace.witness import witness
+
+    return witness(work.module, work.inputs, counts, kwargs=work.kwargs)
 
 
 def _demand(counted: Mapping[str, Counts], percent: float | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +13,7 @@ from snnenergy.errors import UsageError
 if TYPE_CHECKING:
     from snnenergy.cost.records import Comparison
     from snnenergy.counts import Counts
+    from snnenergy.hardware import Profile
 
 DEFAULT_CHIPS = ("h100_sxm", "truenorth", "loihi", "tianjic")
 NO_CHIP = "none"
@@ -32,6 +33,9 @@ MinCoverage = Annotated[
     typer.Option(
         "--min-coverage", min=0, max=100, metavar="PERCENT", help="Exit 4 when less of the model was counted."
     ),
+]
+Witness = Annotated[
+    bool, typer.Option("--witness", help="Compare the dense MACs with fvcore's, layer by layer; runs the model again.")
 ]
 Json = Annotated[
     str | None,
@@ -89,6 +93,34 @@ class Reading:
             min=1, metavar="N", help="Samples in one input, where it cannot be known.", rich_help_panel=_MODEL
         ),
     ] = None
+    encode: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CODING",
+            help="Make steps of a static input: direct, rate, latency or delta; with --steps.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="T", help="Time steps that --encode makes.", rich_help_panel=_MODEL),
+    ] = None
+    event_bin: Annotated[
+        float | None,
+        typer.Option(
+            metavar="DURATION",
+            help="The input holds events (x, y, t, p): duration of a frame, in its unit of t.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None
+    neuron: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH=MODEL",
+            help="The module of this path is a neuron of this model, such as LIF.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None
     seed: Annotated[
         int, typer.Option(min=0, metavar="N", help="Seed of synthetic input and random models.", rich_help_panel=_MODEL)
     ] = 0
@@ -105,7 +137,19 @@ class Reading:
             "allow_classes": tuple(self.allow_class or ()),
             "trust": self.trust,
             "seed": self.seed,
+            "encode": self.encode,
+            "steps": self.steps,
+            "time_axis": self.time_axis,
+            "event_bin": self.event_bin,
         }
+
+    def roles(self) -> dict[str, str]:
+        """The neurons named by hand: {path: model}."""
+        pairs = [text.rpartition("=") for text in self.neuron or ()]
+        for text, (path, _, model) in zip(self.neuron or (), pairs, strict=True):
+            if not path or not model:
+                raise UsageError(f"--neuron: expected PATH=MODEL such as features.2=LIF, found {text!r}")
+        return {path: model for path, _, model in pairs}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,18 +166,23 @@ class Pricing:
     pipeline: Annotated[bool, typer.Option("--pipeline", help="Inferences follow each other without a gap.")] = False
     strict_fit: Annotated[bool, typer.Option("--strict-fit", help="Exit 1 when a model does not fit a chip.")] = False
 
-    def of(self, counted: Mapping[str, Counts]) -> Comparison:
-        """The models on the chips; no estimate at all for `--hardware none`."""
+    def of(self, counted: Mapping[str, Counts], loaded: Sequence[Profile]) -> Comparison:
+        """The models on the chips that `profiles` loaded; no estimate at all for `--hardware none`."""
         from snnenergy.cost.records import Comparison
 
-        names = chips(self.hardware)
-        if not names:
+        if not loaded:
             return Comparison(dict(counted), ())
         from snnenergy.cost import compare
 
         return compare(
-            counted, names, batch=self.batch, bits=self.bits, pipeline=self.pipeline, strict_fit=self.strict_fit
+            counted, loaded, batch=self.batch, bits=self.bits, pipeline=self.pipeline, strict_fit=self.strict_fit
         )
+
+    def profiles(self) -> tuple[Profile, ...]:
+        """The chips, read from their files."""
+        from snnenergy.hardware import load_hardware
+
+        return tuple(map(load_hardware, chips(self.hardware)))
 
 
 def chips(hardware: list[str] | None, default: tuple[str, ...] = DEFAULT_CHIPS) -> tuple[str, ...]:

@@ -15,28 +15,6 @@ from snnenergy.frameworks import bindsnet, norse, plain, sinabs, snntorch, spiki
 _ADAPTERS = (spikingjelly, snntorch, norse, sinabs, bindsnet, plain)
 
 
-STATE_WORDS = {
-    "IF": 1,  # v
-    "LIF": 1,  # v
-    "PLIF": 1,  # v
-    "GLIF": 1,
-    "KLIF": 1,
-    "QIF": 1,
-    "EIF": 1,
-    "LI": 1,
-    "LIAF": 1,
-    "ALIF": 2,  # v, threshold adaptation
-    "AdEx": 2,  # v, adaptation current
-    "CUBA": 2,  # synaptic current, v
-    "alpha": 3,  # excitatory and inhibitory current, v
-    "SRM": 2,
-    "SLSTM": 2,  # cell state, hidden state
-    "Izhikevich": 2,  # v, recovery u
-    "Hodgkin-Huxley": 4,  # v, gates m, h, n
-}
-"""State variables that a neuron model keeps from step to step; 0 in Counts where the model is not known."""
-
-
 @dataclass(frozen=True, slots=True)
 class TimeLayout:
     """What a module states about time.
@@ -65,6 +43,26 @@ def emits_spikes(module: Any) -> bool:
     """Whether a framework says that this module's first output is spikes, also where one event carries several."""
     framework = any(a.neuron_model(module) not in (None, "LI") for a in _ADAPTERS if a is not plain)
     return framework and not type(module).__name__.startswith("NonSpiking")
+
+
+def called_past_hooks(module: Any) -> bool:
+    """Whether the framework calls this neuron's `forward` itself, so that no hook sees it."""
+    return bindsnet.called_past_hooks(module)
+
+
+def left_spikes(module: Any) -> Any:
+    """Where `called_past_hooks`: the spikes of the last call, which the module keeps and does not return."""
+    return bindsnet.spikes(module)
+
+
+def state_left(module: Any) -> bool:
+    """Whether this neuron keeps state that is not at rest: a call would start from it."""
+    return any(a.state_left(module) for a in (spikingjelly, snntorch, sinabs, plain))
+
+
+def put_to_rest(module: Any) -> bool:
+    """Resets a neuron the framework's own way; False where it has none (a plain module's state is its author's)."""
+    return any(a.put_to_rest(module) for a in (spikingjelly, snntorch, sinabs))
 
 
 def neuron_model_of_class(qualified: str) -> str | None:

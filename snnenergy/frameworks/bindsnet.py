@@ -1,4 +1,4 @@
-"""BindsNET: node groups by class; connections are never called as modules, `network.run` loops over time."""
+"""BindsNET: node groups by class; `network.run` loops over time and calls `forward` past every hook; spikes stay in `s`."""
 
 from __future__ import annotations
 
@@ -22,3 +22,12 @@ NEURONS = {
 
 def neuron_model(module: Any) -> str | None:
     return lookup(module, "bindsnet", NEURONS)
+
+
+def called_past_hooks(module: Any) -> bool:
+    return neuron_model(module) is not None
+
+
+def spikes(module: Any) -> Any:
+    """What a node group fired in the last step: its forward returns nothing."""
+    return getattr(module, "s", None)

@@ -6,6 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 
+def active(value: Any) -> bool:
+    """Whether a state variable is a tensor that holds something else than zeros."""
+    count = getattr(value, "count_nonzero", None)
+    return callable(count) and bool(count())
+
+
 def lookup(module: Any, package: str, table: Mapping[str, str]) -> str | None:
     """The table's entry for the first class of `module` that `package` defines, or None."""
     for cls in type(module).__mro__:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from snnenergy.frameworks.classes import active
+
 NAMES = {
     "ALIF": "ALIF",
     "PLIF": "PLIF",
@@ -28,6 +30,16 @@ def by_name(name: str) -> str | None:
 
 def neuron_model(module: Any) -> str | None:
     return by_name(type(module).__name__)
+
+
+STATE = ("v", "mem", "u", "syn", "i", "spk")
+
+
+def state_left(module: Any) -> bool:
+    if type(module).__module__.partition(".")[0] in ("spikingjelly", "snntorch", "sinabs", "norse", "bindsnet"):
+        return False
+    state = vars(module) | getattr(module, "_buffers", {})
+    return neuron_model(module) is not None and any(active(state.get(name)) for name in STATE)
 
 
 def input_layout(modules: Iterable[Any], shape: tuple[int, ...] | None) -> Mapping[str, Any] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from snnenergy.frameworks.classes import lookup
+from snnenergy.frameworks.classes import active, lookup
 
 NEURONS = {
     "IAF": "IF",
@@ -34,3 +34,14 @@ def time_layout(module: Any, shape: tuple[int, ...]) -> Mapping[str, Any] | None
     if not steps or steps < 0:
         steps = shape[0] // batch if batch and batch > 0 else None
     return {"steps": steps, "order": "NT", "source": "sinabs squeezed layers (N T, ...)"} if steps else None
+
+
+def state_left(module: Any) -> bool:
+    return neuron_model(module) is not None and any(map(active, module.buffers()))
+
+
+def put_to_rest(module: Any) -> bool:
+    if neuron_model(module) is None:
+        return False
+    module.reset_states()
+    return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from snnenergy.frameworks.classes import lookup
+from snnenergy.frameworks.classes import active, lookup
 
 NEURONS = {
     "IFNode": "IF",
@@ -37,3 +37,22 @@ def time_layout(module: Any, shape: tuple[int, ...]) -> Mapping[str, Any] | None
     if lookup(module, "spikingjelly", NEURONS) is None or getattr(module, "step_mode", "s") != "m" or not shape:
         return None
     return {"steps": shape[0], "order": "TN", "source": 'SpikingJelly step_mode "m"'}
+
+
+def state_left(module: Any) -> bool:
+    if lookup(module, "spikingjelly", {"MemoryModule": ""}) is None:
+        return False
+    rest = module._memories_rv
+    return any(active(v) and not _same(v, rest.get(name)) for name, v in module._memories.items())
+
+
+def _same(value: Any, rest: Any) -> bool:
+    """A state variable that rests at another value than zero (a reset potential) is at rest there."""
+    return rest is not None and bool((value == rest).all())
+
+
+def put_to_rest(module: Any) -> bool:
+    if lookup(module, "spikingjelly", {"MemoryModule": ""}) is None:
+        return False
+    module.reset()
+    return True

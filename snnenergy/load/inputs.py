@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from snnenergy.errors import InputError
 from snnenergy.load.arrays import INPUT_KEYS, Arrays, read_arrays
+from snnenergy.load.encoders import are_events, frames
 
 if TYPE_CHECKING:
     import torch
@@ -58,10 +59,16 @@ class Inputs:
     notes: tuple[str, ...] = ()
 
 
-def load_inputs(path: str | Path, slots: Sequence[Slot] = ()) -> Inputs:
-    """Inputs from a file (`file.npz`, or `file.npz:name`) for a model that takes `slots`; InputError says what was found."""
+def load_inputs(path: str | Path, slots: Sequence[Slot] = (), event_bin: float | None = None) -> Inputs:
+    """Inputs from a file (`file.npz`, or `file.npz:name`) for a model that takes `slots`; InputError says what was found.
+
+    event_bin: duration of a frame where the file holds events (x, y, t, p), in its own unit of t
+    """
     file, key = _split(str(path))
     held = read_arrays(file)
+    columns = dict(held.arrays) | ({} if held.labels is None else {"y": held.labels})
+    if event_bin is not None or (key is None and are_events(columns)):
+        return _events(columns, slots, event_bin, held.where)
     if key is not None and key not in held.arrays:
         raise InputError(f"{held.where}: no array {key!r}; it holds {_shown(held)}")
     names = [key] if key is not None else _choose(held, slots)
@@ -71,6 +78,18 @@ def load_inputs(path: str | Path, slots: Sequence[Slot] = ()) -> Inputs:
         slot = slots[i] if i < len(slots) else Slot(name)
         values.append(_as(held.arrays[name], slot, name, notes))
     return Inputs(tuple(values), held.labels, tuple(notes))
+
+
+def _events(columns: dict[str, Any], slots: Sequence[Slot], event_bin: float | None, where: str) -> Inputs:
+    if event_bin is None:
+        raise InputError(
+            f"{where}: holds events (x, y, t, p); pass --event-bin, the duration of a frame in its unit of t"
+        )
+    if not are_events(columns):
+        raise InputError(f"{where}: --event-bin is for events: arrays x, y, t and p of one length")
+    made, note = frames(columns, event_bin, where)
+    notes = [note]
+    return Inputs((_as(made, slots[0] if slots else Slot("x"), "x", notes),), None, tuple(notes))
 
 
 def _split(text: str) -> tuple[Path, str | None]:

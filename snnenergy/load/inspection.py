@@ -198,7 +198,18 @@ def _pickle(data: bytes, archive: Archive | None, where: str, found: _Found) -> 
 
 
 def _nir(data: bytes, archive: Archive | None, where: str, found: _Found) -> None:
-    raise UnsafeModelError(f"{where}: an HDF5 file such as NIR writes; pass it through --factory, or export a .pt2")
+    from snnenergy.load import nir_file, nir_graph
+
+    graph = nir_file.read(data, where)
+    held = {name: node.values for name, node in graph.nodes.items()}
+    arrays = {name: {k: v for k, v in values.items() if hasattr(v, "nbytes")} for name, values in held.items()}
+    found.declared = sum(v.nbytes for values in arrays.values() for v in values.values())
+    found.modules = tuple(
+        ModuleRow(name, node.kind, {k: tuple(v.shape) for k, v in arrays[name].items()})
+        for name, node in graph.nodes.items()
+    )
+    shape = ",".join(map(str, ("16", "1", *nir_graph.input_shape(graph, where))))
+    found.options = f" --input-shape {shape}"
 
 
 def _other(data: bytes, archive: Archive | None, where: str, found: _Found) -> None:

@@ -69,7 +69,7 @@ def load_model(
     archive = open_archive(data, str(path)) if files.is_zip(data) else None
     kind = archive.kind if archive is not None else files.sniff_flat(data)
     found = _Source(path, data, archive, factory, tuple(allow_classes))
-    if trust and kind is not Kind.SAFETENSORS:
+    if trust and kind not in (Kind.SAFETENSORS, Kind.NIR):
         with here_first():
             return _trusted(found, kind)
     reader = _READERS.get(kind)
@@ -86,8 +86,6 @@ def _refusal(kind: Kind, path: Path, data: bytes) -> str:
         )
     if kind is Kind.PICKLE:
         return f"{path}: a bare pickle, which runs code on load; save the model with torch.save or torch.export.save"
-    if kind is Kind.NIR:
-        return f"{path}: an HDF5 file such as NIR writes; pass it through a factory (--factory pkg.mod:fn) or export a .pt2"
     found = "a zip of no kind known here" if files.is_zip(data) else files.describe_other(data)
     return f"{path}: expected a model file (.pt2, torch.save, safetensors), found {found}"
 
@@ -171,6 +169,20 @@ def _safetensors(source: _Source) -> Model:
     return _with_factory(safetensors.load(source.data, str(source.path)), source, "safetensors", ())
 
 
+def _nir(source: _Source) -> Model:
+    import torch
+
+    from snnenergy.load import nir_file, nir_graph
+
+    where = str(source.path)
+    _no_factory(source, "a NIR graph brings its architecture")
+    graph = nir_file.read(source.data, where)
+    module = nir_graph.build(graph, where).eval()
+    note = f"NIR: input is (T, N, ...); neurons step by forward Euler, dt = {nir_graph.DT:g} s, from rest"
+    shape = (None, None, *nir_graph.input_shape(graph, where))
+    return Model(module, "nir", source.path.stem, (note,), slots=(Slot("x", shape, torch.float32),))
+
+
 def _with_factory(value: Any, source: _Source, kind: str, notes: tuple[str, ...]) -> Model:
     weights, more = _state_dict(value, str(source.path))
     if source.factory is None:
@@ -213,4 +225,5 @@ _READERS: dict[Kind, Callable[[_Source], Model]] = {
     Kind.TORCH: _torch,
     Kind.LEGACY: _torch,
     Kind.SAFETENSORS: _safetensors,
+    Kind.NIR: _nir,
 }

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snnenergy.errors import InputError
+from snnenergy.load.encoders import CODINGS, Encoding
+from snnenergy.load.encoders import encode as encode_steps
 from snnenergy.load.inputs import Inputs, load_inputs, shape_to_try, synthetic
 from snnenergy.load.models import Model, load_model
 
@@ -24,6 +26,7 @@ class Workload:
     synthetic: the inputs were made up from a shape, from `seed`: activity means nothing
     time_axis, samples: where the file says so (a free size, labels beside the inputs); else None
     notes: what the reader must know; labels: class labels, if the input file has them
+    encoding: how a static input became steps, in words; empty where it is as the file has it
     """
 
     name: str
@@ -37,6 +40,7 @@ class Workload:
     samples: int | None = None
     notes: tuple[str, ...] = ()
     labels: Any = None
+    encoding: str = ""
 
 
 def load(
@@ -48,14 +52,25 @@ def load(
     allow_classes: Sequence[str] = (),
     trust: bool = False,
     seed: int = 0,
+    encode: str | None = None,
+    steps: int | None = None,
+    time_axis: int | None = None,
+    event_bin: float | None = None,
 ) -> Workload:
-    """A model file or `pkg.mod:factory`, and inputs from a file, from a shape, or its own; errors say what to pass."""
+    """A model file or `pkg.mod:factory`, and inputs from a file, from a shape, or its own; errors say what to pass.
+
+    encode, steps: the coding that makes T steps of a static input, time on `time_axis` (0 where it is not given)
+    event_bin: duration of a frame, where the input file holds events
+    """
+    coding = _coding(encode, steps, seed, time_axis)
     if input is not None and input_shape is not None:
         raise InputError("--input and --input-shape: give one of them")
+    if event_bin is not None and input is None:
+        raise InputError("--event-bin: goes with --input FILE, a file of events")
     model = load_model(source, factory=factory, allow_classes=allow_classes, trust=trust)
     notes, kwargs = list(model.notes), {}
     if input is not None:
-        inputs = load_inputs(input, model.slots)
+        inputs = load_inputs(input, model.slots, event_bin)
     elif input_shape is not None:
         inputs = synthetic(input_shape, model.slots, seed)
     elif model.example_inputs is not None:
@@ -63,7 +78,12 @@ def load(
         notes.append("no input given: the model's own example inputs")
     else:
         raise InputError(f"{source}: no inputs; pass --input FILE, or try --input-shape {_to_try(model)}")
-    time_axis, samples = axes(model, inputs)
+    found_axis, samples = axes(model, inputs)
+    if coding is not None:
+        inputs, found_axis, samples = _encoded(inputs, coding)
+    elif event_bin is not None:
+        found_axis, samples = 0, 1
+    random = input_shape is not None or (coding is not None and coding.coding == "rate")
     return Workload(
         name=model.name,
         module=model.module,
@@ -71,12 +91,36 @@ def load(
         kwargs=kwargs,
         kind=model.kind,
         synthetic=input_shape is not None,
-        seed=seed if input_shape is not None else None,
-        time_axis=time_axis,
+        seed=seed if random else None,
+        time_axis=found_axis,
         samples=samples,
         notes=(*notes, *inputs.notes),
         labels=inputs.labels,
+        encoding="" if coding is None else str(coding),
     )
+
+
+def _coding(encode: str | None, steps: int | None, seed: int, time_axis: int | None) -> Encoding | None:
+    if encode is None:
+        if steps is not None:
+            raise InputError(f"--steps {steps}: goes with --encode {'|'.join(CODINGS)}")
+        return None
+    if steps is None:
+        raise InputError(f"--encode {encode}: how many steps? pass --steps T")
+    return Encoding(encode, steps, seed, time_axis or 0)
+
+
+def _encoded(inputs: Inputs, coding: Encoding) -> tuple[Inputs, int, int]:
+    """The one static input as steps, its time axis, and its samples."""
+    import torch
+
+    if len(inputs.values) != 1 or not isinstance(inputs.values[0], torch.Tensor) or not inputs.values[0].dim():
+        raise InputError(
+            f"--encode {coding.coding}: encodes one tensor; the model is given {len(inputs.values)} inputs"
+        )
+    x = inputs.values[0]
+    made = Inputs((encode_steps(x, coding),), inputs.labels, (*inputs.notes, str(coding)))
+    return made, coding.axis, int(x.shape[0])
 
 
 def _to_try(model: Model) -> str:

@@ -22,7 +22,7 @@ from snnenergy.counts import (
     Uncounted,
     weighted_by,
 )
-from snnenergy.frameworks import STATE_WORDS
+from snnenergy.frameworks import neurons
 from snnenergy.trace import clock, digest
 from snnenergy.trace.structure import Structure, Work
 
@@ -56,6 +56,7 @@ def assemble(rec: Recorder) -> Counts:
     layers = tuple(layer for layer in layers if not _empty(layer))
     if moved:
         layers += (LayerCounts(COPIES, op="copy", kernels=moved),)
+    layers = tuple(map(_with_model, layers))
     used = set().union(*(p.used for p in plans)) if plans else set()
     return Counts(
         model=rec.name,
@@ -99,7 +100,7 @@ def _layer(rec: Recorder, s: Structure, w: Work, sites: list[Site], steps: int |
         neurons=w.updates // (samples * (steps or 1)) if s.role == "neuron" else 0,
         updates=w.updates,
         spikes_out=sum(t.totals[0] for t in spikes.tallies) if spikes is not None else None,
-        state_words=STATE_WORDS.get(s.neuron_model or "", 0),
+        state_words=neurons.state_words(s.neuron_model),
         adds=w.adds,
         muls=w.muls,
         compares=w.compares,
@@ -118,6 +119,17 @@ def _layer(rec: Recorder, s: Structure, w: Work, sites: list[Site], steps: int |
         per_step=_per_step(inputs, spikes, steps, order),
         calls=w.calls,
         kernels=w.kernels,
+    )
+
+
+def _with_model(layer: LayerCounts) -> LayerCounts:
+    """A neuron whose arithmetic ran out of sight (in a kernel without a rule) costs what its model's update does."""
+    update = neurons.update(layer.neuron_model) if layer.role == "neuron" else None
+    if update is None or layer.adds or layer.muls or layer.compares or layer.specials:
+        return layer
+    n = layer.updates
+    return replace(
+        layer, adds=n * update.adds, muls=n * update.muls, compares=n * update.compares, specials=n * update.specials
     )
 
 

@@ -219,17 +219,20 @@ class Reading:
 
     # ---- where we are
     def _product_path(self, weight: Tensor | None, op: str) -> tuple[str, object]:
-        """(path, key of the stream): the leaf that runs, else the parameter's name, else module::op#site."""
+        """(path, key of the stream): the leaf that runs, else the parameter's name, else module::op#site.
+
+        A neuron's own products are no part of its row; a layer inside a neuron is a leaf like any other.
+        """
         frame = self.survey.frames[-1]
         name = self.lineage.name_of(weight) if weight is not None else None
         if name is not None and weight is not None:
             key: object = (name, weight.storage_offset())
-            if frame.leaf and frame.neuron is None:
+            if frame.leaf and frame.neuron != frame.path:
                 return frame.path, key
             if self.rec.opaque and not name.startswith("_"):
                 return name.rpartition(".")[0] or "(root)", key
             return f"param:{name}", key
-        if frame.leaf and frame.neuron is None:
+        if frame.leaf and frame.neuron != frame.path:
             return frame.path, (op, tuple(weight.shape) if weight is not None else self._call_site())
         index = self.rec.call_sites.setdefault(frame.path, {})
         site = index.setdefault(self._call_site(), len(index))

@@ -153,6 +153,14 @@ def is_exported(module: nn.Module) -> bool:
     return any("nn_module_stack" in n.meta for n in nodes) and next(layers, None) is None
 
 
+def module_paths(module: nn.Module) -> set[str]:
+    """Paths that a role may be given to: of its modules, or of those that an exported program was traced through."""
+    if not isinstance(module, torch.fx.GraphModule) or not is_exported(module):
+        return {plain_name(name) or "(root)" for name, _ in module.named_modules()}
+    rows = (value for n in module.graph.nodes for value in (n.meta.get("nn_module_stack") or {}).values())
+    return {plain_name(str(path)).partition("@")[0] or "(root)" for path, _ in rows}
+
+
 class Exported(torch.fx.Interpreter):
     """Runs a graph node by node, so that each op has the scope of the module it was traced in."""
 

@@ -87,6 +87,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
             self.lineage.look()
         self.lineage.begin(inputs)
         self.inputs = {t.data_ptr(): tuple(t.shape) for t in inputs if t.numel()}
+        self._first = inputs[0].data_ptr() if inputs else 0
         self._input_keys = {t.untyped_storage()._cdata for t in inputs}
         self._memos.clear()
 
@@ -131,7 +132,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
             decompose = True
         elementwise = isinstance(row, formulas.Each) or row is formulas.VIEW or name in ("_to_copy", "clone")
         plain = elementwise and custom is None and not decompose
-        entry = _Entry(name if space == "aten" else qualified, row, decompose, custom, plain, name in _COMPARISONS)
+        entry = _Entry(name if space == "aten" else qualified, row, decompose, custom, plain, name in COMPARISONS)
         self._entries[func] = entry
         return entry
 
@@ -182,7 +183,8 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         if self.watching:
             return
         for value in values:
-            producer = self.lineage.of(value).producer if isinstance(value, Tensor) else None
+            # a scalar made outside every operator may lie where a freed tensor lay: it tells nothing
+            producer = self.lineage.of(value).producer if isinstance(value, Tensor) and value.dim() else None
             if producer is not None and producer != path:
                 self.rec.structure(path).sources.setdefault(producer)
 
@@ -217,7 +219,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         else:
             path = frame.neuron if frame.neuron is not None else frame.path
             self._use(tensors, keys)
-            tag = self._tag(path, frame, compared=entry.name in _COMPARISONS)
+            tag = self._tag(path, frame, compared=entry.name in COMPARISONS)
             if row is not None:
                 self._arithmetic(path, row(args, out))
                 self._note_sources(path, tensors[:1])
@@ -241,7 +243,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
     def _note_special(
         self, name: str, path: str, frame: Frame, args: Sequence[Any], tensors: list[Tensor], outs: list[Tensor]
     ) -> None:
-        if name in _COMPARISONS:
+        if name in COMPARISONS:
             if frame.neuron is not None and frame.module is None and outs:
                 frame.spikes = outs[0]
         elif "batch_norm" in name and self.lineage.of(tensors[0]).linear:
@@ -318,9 +320,9 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
             self.lineage.wrote(keys, outs, self._tag(self.arithmetic_path(), self.frames[-1]))
 
     def _note_time(self, name: str, args: Sequence[Any]) -> None:
-        """Steps that the model itself takes off its input: the axis they are on is time."""
+        """Steps that the model itself takes off its first input: the axis they are on is time."""
         x = args[0]
-        if self.inputs.get(x.data_ptr()) != tuple(x.shape):
+        if x.data_ptr() != self._first or self.inputs.get(x.data_ptr()) != tuple(x.shape):
             return
         axis = args[1] if len(args) > 1 and isinstance(args[1], int) else 0
         axis %= max(1, x.dim())
@@ -419,7 +421,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
 
 _NO_WORK = Work()
 _CONSTANTS: dict[str, Callable[..., Any]] = {"equal": operator.eq, "_local_scalar_dense": float}
-_COMPARISONS = frozenset(("gt", "ge", "lt", "le", "heaviside"))
+COMPARISONS = frozenset(("gt", "ge", "lt", "le", "heaviside"))
 
 
 def _tensors(values: Iterable[Any]) -> list[Tensor]:

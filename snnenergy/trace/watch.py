@@ -23,12 +23,12 @@ from snnenergy.trace.lineage import version
 from snnenergy.trace.padding import unpadded
 from snnenergy.trace.sites import OUTPUT_FANS, Fans, Site, read_product
 from snnenergy.trace.structure import Work
+from snnenergy.trace.survey import COMPARISONS
 
 if TYPE_CHECKING:
     from snnenergy.trace.recorder import Recorder
 
 DIFFERENT = -1
-COMPARISONS = frozenset(("gt", "ge", "lt", "le", "heaviside"))
 
 
 @dataclass(frozen=True, slots=True)

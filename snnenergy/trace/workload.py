@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import torch
 
-from snnenergy.errors import ForwardError, SnnEnergyError
+from snnenergy.errors import ForwardError, SnnEnergyError, UsageError
+from snnenergy.frameworks import put_to_rest, state_left
+from snnenergy.frameworks.neurons import NEURONS
 
 if TYPE_CHECKING:
     from snnenergy.counts import Counts
@@ -14,23 +19,38 @@ if TYPE_CHECKING:
 
 MAX_WORDS = 300
 """Characters of the model's own message that are shown."""
+STATE_LEFT = "state left from a previous call"
+"""How the note on it begins."""
+FEW = 5
+"""Names a note holds."""
 
 
-def count_workload(work: Workload, *, time_axis: int | None = None, samples: int | None = None) -> Counts:
+def count_workload(
+    work: Workload,
+    *,
+    time_axis: int | None = None,
+    samples: int | None = None,
+    roles: Mapping[str, str] | None = None,
+) -> Counts:
     """The Counts of one forward without gradients; `time_axis` and `samples` stand over what the file says.
 
+    roles: {module path: neuron model}, as `count` takes them; UsageError where the model has no such module.
+    State that a previous call left in a neuron is put to rest first, or named, in `identity.notes`.
     Raises ForwardError where the model's forward raises without being counted too; anything else is ours.
     """
     from snnenergy.trace import count
 
+    _check_roles(work, roles or {})
     with torch.no_grad():
+        notes = _rested(work)
         try:
-            return count(
+            counts = count(
                 work.module,
                 *work.inputs,
                 kwargs=work.kwargs,
                 time_axis=work.time_axis if time_axis is None else time_axis,
                 samples=work.samples if samples is None else samples,
+                roles=roles,
                 name=work.name,
                 synthetic=work.synthetic,
                 seed=work.seed,
@@ -40,6 +60,45 @@ def count_workload(work: Workload, *, time_axis: int | None = None, samples: int
         except Exception:
             _forward(work)
             raise
+    return replace(counts, identity=replace(counts.identity, notes=(*counts.identity.notes, *_encoding(work), *notes)))
+
+
+def _check_roles(work: Workload, roles: Mapping[str, str]) -> None:
+    """Every named path is a module of the model, and every neuron model one that is known."""
+    from snnenergy.trace.scopes import module_paths
+
+    known = module_paths(work.module) if roles else set()
+    for path, model in roles.items():
+        if path not in known:
+            near = ", ".join(get_close_matches(path, sorted(known), 3, 0.3)) or "none is near"
+            raise UsageError(f"{work.name}: no module is called {path!r}; the nearest: {near}")
+        if model not in NEURONS:
+            raise UsageError(f"{path}={model}: no such neuron model; use one of {', '.join(NEURONS)}")
+
+
+def _rested(work: Workload) -> list[str]:
+    """Puts to rest what a previous call left in the neurons, by their framework's own reset; says what it did."""
+    left = {name or "(root)": module for name, module in work.module.named_modules() if state_left(module)}
+    reset = [name for name, module in left.items() if put_to_rest(module)]
+    kept = [name for name in left if name not in reset]
+    notes = []
+    if reset:
+        notes.append(f"{STATE_LEFT} was reset: {_few(reset)}")
+    if kept:
+        notes.append(
+            f"{STATE_LEFT}, which the first step may start from: {_few(kept)}; "
+            "reset it in the factory or at the start of forward"
+        )
+    return notes
+
+
+def _encoding(work: Workload) -> tuple[str, ...]:
+    return (work.encoding,) if work.encoding else ()
+
+
+def _few(names: list[str]) -> str:
+    more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
+    return ", ".join(names[:FEW]) + more
 
 
 def _forward(work: Workload) -> None:

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -14,8 +15,10 @@ import pytest
 from snnenergy import Counts, errors
 from snnenergy.cli import output
 from snnenergy.cli.delivery import Look, Targets, formats
+from snnenergy.counts import Conditions
 from snnenergy.report import document
-from tests.conftest import Cli
+from tests import test_report_records as made
+from tests.conftest import ROOT, Cli
 from tests.test_cli import counts
 
 
@@ -97,6 +100,71 @@ def test_one_report_without_options_is_the_stored_one_and_any_option_prices_anew
     out.write_text(json.dumps(stored))
     assert "as it was written" in cli("report", out).out
     assert "as it was written" not in cli("report", out, "--bits", 8).out
+
+
+def _choices(page: Path) -> tuple[list[str], list[int]]:
+    """The rooflines of a page, and how many widths and batches each of its pairs offers."""
+    (text,) = re.findall(r'<script id="drawings"[^>]*>([^<]*)</script>', page.read_text(encoding="utf-8"))
+    drawings = json.loads(text)
+    return [r["name"] for r in drawings["roofs"]], [len(p["even"]["variants"]) for p in drawings["pairs"] if p["even"]]
+
+
+def test_a_page_has_the_rooflines_and_choices_of_its_chips_also_from_a_stored_report(cli: Cli, tmp_path: Path) -> None:
+    stored, again, wide = ROOT / "reports" / "digits.json", tmp_path / "again.html", tmp_path / "wide.html"
+    assert cli("report", stored, "--html", again).code == 0
+    roofs, variants = _choices(again)
+    assert roofs == ["h100_sxm"]
+    assert max(variants) == 5 * 5  # widths as counted, 4, 8, 16, 32; batches 1, 4, 16, 64, 256
+    assert _choices(ROOT / "reports" / "digits.html") == (roofs, variants)
+    assert cli("report", stored, "--hardware", "h100", "--bits", 8, "--html", wide).code == 0
+    assert _choices(wide) == (["h100_sxm"], [0])  # priced at a chosen width: there the choices do not start
+
+
+def test_a_stored_report_that_today_is_priced_otherwise_offers_no_choice(cli: Cli, tmp_path: Path) -> None:
+    old = json.loads((ROOT / "reports" / "digits.json").read_text(encoding="utf-8"))
+    for estimate in old["estimates"]:
+        for end in estimate["energy"] or {}:
+            estimate["energy"][end] *= 2
+    (tmp_path / "old.json").write_text(json.dumps(old), encoding="utf-8")
+    assert cli("report", tmp_path / "old.json", "--html", tmp_path / "old.html").code == 0
+    roofs, variants = _choices(tmp_path / "old.html")
+    assert (roofs, max(variants)) == ([], 0)
+
+
+def test_what_compares_badly_is_said_or_refused(cli: Cli, tmp_path: Path) -> None:
+    """Stored Counts of another schema, of one name, of nothing, of other samples, rules, and names that attack."""
+    nasty = made.nasty()
+    for name, document_ in (
+        ("schema", made.digits_ann().to_dict() | {"schema_version": 99}),
+        ("empty", Counts.build("empty", []).to_dict()),
+        ("fewer", dataclasses.replace(made.digits_snn("fewer"), samples=100).to_dict()),
+        ("ruled", dataclasses.replace(made.digits_ann("ruled"), conditions=Conditions(rules=7)).to_dict()),
+        ("ann", made.digits_ann("ann").to_dict()),
+        ("nasty", next(iter(nasty.counts.values())).to_dict()),
+    ):
+        (tmp_path / name).write_text(json.dumps(document_), encoding="utf-8")
+    ann, priced = tmp_path / "ann", ("--hardware", "h100")
+    assert (
+        "schema_version 99: this version of snnenergy reads 1" in cli("report", ann, tmp_path / "schema", *priced).err
+    )
+    assert "two models are called 'ann'" in cli("report", ann, ann, *priced).err
+    for name, says in (
+        ("fewer", "different samples"),
+        ("ruled", "different counting rules"),
+        ("empty", "no layer was counted"),
+    ):
+        answer = cli("report", ann, tmp_path / name, *priced)
+        assert (answer.code, answer.err) == (0, "")
+        assert says in " ".join(answer.out.split()), name
+    out = {form: tmp_path / f"nasty.{form}" for form in formats(Look())}
+    options = [part for form, path in out.items() for part in (f"--{form.replace('_', '-')}", path)]
+    assert cli("report", tmp_path / "nasty", *priced, *options).code == 0
+    assert "\x1b" not in cli("report", tmp_path / "nasty", *priced).out
+    assert all("\x1b" not in path.read_text(encoding="utf-8") for path in out.values())
+    assert "<img" not in re.sub(r"(?s)<script.*?</script>", "", out["html"].read_text(encoding="utf-8"))
+    for form in ("csv", "layers_csv"):
+        for row in csv.reader(io.StringIO(out[form].read_text(encoding="utf-8"))):
+            assert not any(cell.startswith(tuple("=+@")) for cell in row)
 
 
 class Terminal(io.StringIO):

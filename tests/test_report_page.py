@@ -16,6 +16,7 @@ from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -23,12 +24,14 @@ from snnenergy.cost import compare, estimate
 from snnenergy.cost.records import Comparison, Range
 from snnenergy.errors import CountsError, UsageError
 from snnenergy.hardware import load_hardware
+from snnenergy.hardware.library import list_hardware
 from snnenergy.report import (
     breakeven,
     document,
     figures,
     html,
     page,
+    pair_charts,
     quantities,
     roofline,
     sensitivity,
@@ -84,6 +87,7 @@ def _estimate(**changes: object) -> str:
         ('<script id="snnenergy-record" type="a/b">QUJD</script>', "damaged"),
         ('<script id="snnenergy-record" type="a/b">QUJ</script>', "damaged"),
         (2 * '<script id="snnenergy-record" type="a/b"></script>' + "<", "2 embedded records"),
+        (_broken().replace('"counts": {', '"counts": {"digits_snn": {}, ', 1), "'digits_snn' stands twice"),
     ],
 )
 def test_what_is_no_report_is_refused_in_a_sentence(text: str, says: str, tmp_path: Path) -> None:
@@ -200,6 +204,14 @@ def test_a_page_that_would_be_too_large_leaves_the_layers_out_and_says_so(monkey
     assert document.parse(cut).counts == made.many().counts
 
 
+def test_ten_large_models_on_ten_chips_with_their_profiles_stay_under_the_limit() -> None:
+    chips = list_hardware()[:10]
+    nets = [made.spikformer(14, f"m{i}") if i % 2 else made.digits_ann(f"m{i}") for i in range(10)]
+    text = html.render(compare({net.model: net for net in nets}, chips), profiles=chips)
+    assert len(text.encode()) < 1_500_000
+    assert "in the JSON report only, and the rooflines" in text
+
+
 def test_names_on_the_page_are_text_and_nothing_else() -> None:
     text = html.render(made.nasty())
     parsed = _Page(text)
@@ -214,6 +226,16 @@ def test_a_fragment_for_notebooks_has_the_grid_and_no_script() -> None:
     assert text.count("<tr") == 2
     assert "<script" not in text
     assert "<img" not in text
+
+
+def test_a_notebook_shows_the_fragment_and_gives_a_frame() -> None:
+    comparison = made.digits()
+    assert comparison._repr_html_() == html.fragment(comparison)
+    frame = comparison.to_dataframe()
+    assert list(zip(frame["model"], frame["hardware"], strict=True)) == [
+        (e.model, e.hardware) for e in comparison.estimates
+    ]
+    assert list(frame["energy_nominal_J"].dropna()) == [e.energy.nominal for e in comparison.estimates if e.energy]
 
 
 def test_only_dois_and_https_become_links() -> None:
@@ -304,6 +326,13 @@ def test_figure_names_are_harmless_and_unique() -> None:
     assert list(names) == ["activity-a", "activity-a-2", "activity-a-3"]
 
 
+def test_names_in_a_figure_are_text() -> None:
+    for content in figures.render(made.nasty(), "svg").values():
+        tags = {element.tag.rpartition("}")[2] for element in ElementTree.fromstring(content).iter()}
+        assert tags <= {"svg", "g", "path", "text", "line", "rect", "defs", "clipPath", "title", "desc", "style"}
+        assert b"\x1b" not in content
+
+
 def test_an_unknown_figure_format_is_refused() -> None:
     with pytest.raises(UsageError, match="png, svg, pdf"):
         figures.render(made.single(), "gif")
@@ -371,6 +400,17 @@ def test_at_break_even_both_cost_the_same_and_the_current_point_is_the_estimate(
         assert math.isclose(corner.energy(corner.time_steps(found.rate), found.rate), corner.ann, rel_tol=1e-9)
         if corner.event:
             assert math.isclose(corner.energy(5, corner.rate(5)), corner.ann, rel_tol=1e-9)
+
+
+@pytest.mark.parametrize(("own", "last"), [(1, 4), (8, 32), (16, 64), (40, 64), (64, 64), (65, 260), (1301, 5204)])
+def test_a_break_even_curve_reaches_beyond_the_nets_own_steps(own: int, last: int) -> None:
+    pair, _, snn = _pair("tianjic")
+    found = breakeven.solve(pair, snn)
+    assert found is not None
+    steps = pair_charts.time_steps(own)
+    assert (steps[0], steps[-1]) == (1, last)
+    assert own in steps
+    assert len(steps) <= 65
 
 
 def test_activity_does_not_matter_to_a_chip_that_charges_dense_work() -> None:

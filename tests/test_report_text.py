@@ -15,11 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snnenergy.cost.records import Comparison, Range
+from snnenergy.cost import compare, estimate
+from snnenergy.cost.records import Comparison, Estimate, Range
 from snnenergy.counts import Coverage
 from snnenergy.errors import UsageError
-from snnenergy.report import escape, html, layers, markdown, quantities, summary, tables, terminal
+from snnenergy.hardware.library import list_hardware
+from snnenergy.report import document, escape, html, layers, markdown, page, quantities, summary, tables, terminal
 from tests import test_report_records as made
+from tests.conftest import ROOT
 
 ALL = (made.digits, made.single, made.large, made.nasty, made.empty, made.many)
 
@@ -119,9 +122,9 @@ def test_latex_has_no_live_character(text: str) -> None:
 @pytest.mark.parametrize("comparison", [made.nasty()])
 def test_an_attacking_name_is_harmless_in_every_text(comparison: Comparison) -> None:
     assert "\x1b" not in terminal.render(comparison)
-    page = re.sub(r"(`+).*?\1", "", markdown.render(comparison))
-    assert "<img" not in page
-    assert "@you" not in page
+    prose = re.sub(r"(`+).*?\1", "", markdown.render(comparison))
+    assert "<img" not in prose
+    assert "@you" not in prose
     for row in csv.reader(io.StringIO(tables.layers_csv(comparison))):
         assert not any(cell.startswith(("=", "+", "-", "@")) for cell in row)
     assert "\\x1b" not in tables.latex(comparison).replace(r"\textbackslash{}x1b", "")
@@ -271,6 +274,45 @@ def test_latex_is_booktabs_with_siunitx_quantities_and_even_columns() -> None:
     assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {7}
 
 
+COMMANDS = {"begin": 1, "end": 1, "caption": 1, "num": 1, "qty": 2, "qtyrange": 3, "textsuperscript": 1}
+"""What the table uses that takes arguments, and how many; `begin{tabular}` takes one more, its columns."""
+BARE = {"centering", "toprule", "midrule", "bottomrule", "geq"} | {"textbackslash", "textasciitilde", "textasciicircum"}
+BARE |= {"textless", "textgreater", "textbar", "textquotedbl", "second", "joule"}
+BARE |= {p.removeprefix("\\") for p in tables._TEX_PREFIXES.values() if p}
+
+
+def _tokens(text: str) -> list[str]:
+    """Commands, braces and ampersands of a LaTeX text, without comments and escaped signs."""
+    text = re.sub(r"(?m)^%.*$", "", text)
+    text = re.sub(r"\\\\|\\[{}$&#_%]", "", text)
+    return re.findall(r"\\[A-Za-z]+|[{}]|&", text)
+
+
+@pytest.mark.parametrize("build", ALL)
+def test_the_structure_of_the_latex_table_is_sound(build: type) -> None:
+    """No TeX here: braces and environments close in order, commands are known and have all their arguments."""
+    text = tables.latex(build())
+    open_now: list[str] = []
+    depth = 0
+    for token in _tokens(text):
+        depth += (token == "{") - (token == "}")
+        assert depth >= 0
+        assert not token.startswith("\\") or token[1:] in {*COMMANDS, *BARE}, token
+    assert depth == 0
+    for kind, name in re.findall(r"\\(begin|end)\{(\w+)\}", text):
+        assert kind == "begin" or open_now.pop() == name
+        open_now += [name] if kind == "begin" else []
+    assert open_now == []
+    for command, arguments in COMMANDS.items():
+        group = r"\{(?:[^{}]|\\[{}]|\{[^{}]*\})*\}"
+        assert len(re.findall(rf"\\{command}(?![a-z])", text)) == len(
+            re.findall(rf"\\{command}(?:{group}){{{arguments}}}", text)
+        )
+    (columns,) = re.findall(r"\\begin\{tabular\}\{([lcr]+)\}", text)
+    rows = [line for line in text.splitlines() if line.endswith(r"\\\\")]
+    assert {_tokens(row).count("&") + 1 for row in rows} <= {len(columns)}
+
+
 def test_markdown_tables_are_rectangular() -> None:
     for build in ALL:
         for block in markdown.render(build()).split("\n\n"):
@@ -283,6 +325,52 @@ def test_markdown_names_every_chip_of_a_layer_table() -> None:
     assert "| `lif1` | - | - | - | - | 7.81 % | 0 J | 328 nJ | 328 nJ | 4.1 nJ |" in page
 
 
+# Does it fit
+
+
+def _cells(e: Estimate) -> list[str]:
+    """The cell `fit` of one estimate in the terminal (which may fold it), the Markdown and the page."""
+    comparison = Comparison({e.model: made.digits_snn(e.model)}, (e,))
+    drawn = terminal.render(comparison, width=132)
+    row = next(line for line in drawn.splitlines() if line.startswith(e.hardware))
+    rest = drawn[drawn.index(row) + len(row) :].split("\nin short")[0].split("\n\n")[0]
+    columns = next(line for line in markdown.render(comparison).splitlines() if line.startswith("| `"))
+    place = [cell.strip() for cell in columns.split(" | ")][6]
+    return [f"{row} {' '.join(rest.split())}".strip(), place, str(page.grid_row(e)["fit"])]
+
+
+def test_a_net_whose_weights_alone_are_too_wide_fits_once_quantised() -> None:
+    for chip, says in (("loihi", "3 cores at 9 bits"), ("truenorth", "20 cores at 9 bits")):
+        counts = document.read(ROOT / "reports" / "digits.json").counts["snn"]
+        made_here = replace(estimate(counts, chip), model="snn")
+        drawn, markdown_cell, page_cell = _cells(made_here)
+        assert made_here.fit.fits is False
+        assert made_here.verdict == summary.fit(made_here) == markdown_cell == page_cell == says
+        assert drawn.endswith(says)
+        narrow = estimate(counts, chip, bits=9)
+        assert narrow.fit.fits
+        assert summary.fit(narrow) == says.removesuffix(" at 9 bits")
+
+
+def test_no_chip_says_fit_in_one_cell_and_no_fit_in_another() -> None:
+    nets = [
+        *document.read(ROOT / "reports" / "digits.json").counts.values(),
+        made.spikformer(),
+        made.empty().counts["empty"],
+    ]
+    nets += document.read(ROOT / "reports" / "ecg.json").counts.values()
+    for counts in nets:
+        for chip in list_hardware():
+            e = estimate(counts, chip)
+            cell = summary.fit(e)
+            if e.verdict.startswith("does not fit"):
+                assert cell == "no fit"
+            elif re.search("cores? at|fits|needs", e.verdict):
+                assert cell in e.verdict, (counts.model, chip.name, cell, e.verdict)
+            elif e.verdict == "fit unknown":
+                assert cell == "-"
+
+
 # Verdicts and remarks
 
 
@@ -290,6 +378,26 @@ def test_models_run_on_other_samples_are_named() -> None:
     one, other = made.digits_ann(), replace(made.digits_snn(), samples=100)
     notes = summary.mismatches(Comparison({"a": one, "b": other}, ()))
     assert notes == ["the models ran with different samples (a: 200, b: 100); compare with care"]
+
+
+def test_models_of_other_counting_rules_or_inputs_are_named() -> None:
+    one, other = made.digits_ann(), made.digits_snn()
+    ruled = replace(other, conditions=replace(other.conditions, rules=7))
+    notes = summary.mismatches(Comparison({"a": one, "b": ruled}, ()))
+    assert notes == ["the models ran with different counting rules (a: 1, b: 7); compare with care"]
+    a, b = (replace(c, conditions=replace(c.conditions, inputs=d)) for c, d in ((one, "0" * 32), (other, "f" * 32)))
+    (note,) = summary.mismatches(Comparison({"a": a, "b": b}, ()))
+    assert "different input digests (a: 00000000, b: ffffffff)" in note
+    assert summary.mismatches(Comparison({"a": a, "b": replace(b, conditions=a.conditions)}, ())) == []
+
+
+def test_a_model_in_which_nothing_was_counted_is_no_side_of_a_ratio() -> None:
+    both = compare({"empty": made.empty().counts["empty"], "net": made.digits_snn("net")}, ["loihi", "h100_sxm"])
+    assert both.verdict.startswith("no chip prices both empty and net; not comparable on loihi (empty:")
+    for text in (terminal.render(both), markdown.render(both), html.render(both), tables.csv(both), tables.latex(both)):
+        shown = re.sub(r"(?s)<script.*?</script>", "", text)
+        assert "empty: no layer was counted" in shown or "," in shown.splitlines()[0]
+        assert not re.search(r"\b(inf|nan)x?\b", shown, re.IGNORECASE)
 
 
 def test_one_remark_of_many_estimates_is_one_line() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from snnenergy.cost.charge import PRODUCT, Priced
-from snnenergy.cost.fit import WEIGHTS
+from snnenergy.cost.fit import WEIGHTS, is_width
 from snnenergy.cost.latency import Duration
 from snnenergy.cost.memory import traffic
 from snnenergy.cost.records import Breakdown, Estimate, Fit
@@ -57,16 +57,15 @@ def verdict(told: Told, nothing: bool) -> str:
 
 
 def _fit_verdict(told: Told) -> str:
-    hard = [p for p in told.fit.problems if f": {WEIGHTS} of " not in p]
+    hard = [p for p in told.fit.problems if not is_width(p)]
     cores, chips = told.fit.cores, told.fit.chips or 1
     if hard:
         return f"does not fit: {hard[0].split(': ', 1)[1]}"
     if cores is None:
         return "fit unknown"
     room = f"{cores} core{'s' * (cores > 1)}" if chips == 1 else f"{chips} chips"
-    capacity = told.run.chip.capacity
-    if told.fit.problems and capacity is not None and capacity.weight_bits is not None:
-        return f"{room} at {capacity.weight_bits.value} bits"
+    if told.fit.at_bits is not None:
+        return f"{room} at {told.fit.at_bits} bits"
     return f"fits {room}" if chips == 1 else f"needs {room}"
 
 
@@ -117,7 +116,7 @@ def _missing(told: Told) -> Iterator[str]:
 
 def _misfits(told: Told) -> Iterator[str]:
     problems = [p for p in told.fit.problems if not p.endswith("input is not supported")]  # told already
-    weights = [p for p in problems if f": {WEIGHTS} of " in p]
+    weights = [p for p in problems if is_width(p)]
     for problem in [p for p in problems if p not in weights][:6]:
         yield f"does not fit: {problem}"
     if weights:

@@ -59,14 +59,27 @@ def _ratios(made: Comparison, first: str, other: str) -> str:
     cells, dark = [], []
     for chip in made.hardware:
         ours, base = made.of(other, chip), made.of(first, chip)
-        if ours.energy is None or base.energy is None or ours.partial or base.partial:
-            blocked = base if base.energy is None or base.partial else ours
-            dark.append(f"{chip} ({blocked.model}: {blocked.verdict})")
+        if blocked := next((why for e in (base, ours) if (why := _incomparable(e))), ""):
+            dark.append(f"{chip} ({blocked})")
             continue
+        assert ours.energy is not None and base.energy is not None  # else one of them was blocked
         ratio = ours.energy / base.energy
-        cells.append(f"{chip} {ratio.nominal:.3g}x ({ratio.low:.3g} to {ratio.high:.3g})")
+        cells.append(f"{chip} {_digits(ratio.nominal)}x ({_digits(ratio.low)} to {_digits(ratio.high)})")
     shown = f"energy of {other} / {first}: {', '.join(cells)}" if cells else f"no chip prices both {first} and {other}"
     return f"{shown}; not comparable on {', '.join(dark)}" if dark else shown
+
+
+def _incomparable(e: Estimate) -> str:
+    """Why an energy is no side of a ratio: it is unknown, a lower bound, or of nothing."""
+    if e.energy is None or e.partial:
+        return f"{e.model}: {e.verdict}"
+    return "" if e.energy.nominal else f"{e.model}: no energy was priced"
+
+
+def _digits(value: float) -> str:
+    """Three digits, and no exponent below a million: 3,830 and not 3.83e+03."""
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:,.0f}" if 1000 <= rounded < 1e6 else f"{rounded:.3g}"
 
 
 def _notes(made: Comparison) -> tuple[str, ...]:

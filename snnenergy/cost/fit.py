@@ -146,10 +146,12 @@ def fit(run: Run, mapped: tuple[Population, ...], placement: Placement | None, u
     for population in mapped:
         problems += _problems(run, population, capacity)
     if placement is None or capacity.cores is None:
-        return Fit(fits=not problems, problems=tuple(problems))
+        return Fit(fits=False if problems else None, problems=tuple(problems))
     chips = max(1, math.ceil(placement.total / capacity.cores.value))
     share = placement.total / (chips * capacity.cores.value)
-    return Fit(not problems, placement.total, chips, share, tuple(problems))
+    narrow = problems and all(map(is_width, problems))
+    at_bits = capacity.weight_bits.value if narrow and capacity.weight_bits is not None else None
+    return Fit(not problems, placement.total, chips, share, tuple(problems), at_bits)
 
 
 def _problems(run: Run, population: Population, capacity: Capacity) -> Iterator[str]:
@@ -169,6 +171,10 @@ def _problems(run: Run, population: Population, capacity: Capacity) -> Iterator[
 
 WEIGHTS = "weights"
 """The word by which a problem of weight width is known: it goes away when the net is quantised."""
+
+
+def is_width(problem: str) -> bool:
+    return f": {WEIGHTS} of " in problem
 
 
 def _memory_fit(run: Run) -> Fit:

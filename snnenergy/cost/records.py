@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from snnenergy.counts import Counts
 
 
@@ -90,13 +92,17 @@ class LayerEstimate:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """Whether a network fits a chip: `fits` is None where the profile has no capacity section."""
+    """Whether a network fits a chip: `fits` is None where the profile has no capacity section.
+
+    at_bits: the width of the chip's weights, where nothing but wider weights is in the way
+    """
 
     fits: bool | None = None
     cores: int | None = None
     chips: int | None = None
     utilisation: float | None = None
     problems: tuple[str, ...] = ()
+    at_bits: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,3 +162,14 @@ class Comparison:
             if (estimate.model, estimate.hardware) == (model, hardware):
                 return estimate
         raise KeyError((model, hardware))
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row per model and chip, per inference, SI units in the column names; what is unknown is missing, never 0."""
+        from snnenergy.report import tables
+
+        return tables.frame(self)
+
+    def _repr_html_(self) -> str:
+        from snnenergy.report import html
+
+        return html.fragment(self)

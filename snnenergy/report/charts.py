@@ -195,13 +195,15 @@ def pareto(comparison: Comparison, accuracy: Mapping[str, float], theme: Theme =
         for e in comparison.estimates if e.model in accuracy and e.energy is not None and e.energy.nominal > 0
     ]  # fmt: skip  # one record, read across
     x = alt.X("joules:Q", title="energy per inference", **_decades([r["joules"] for r in rows], "J"))
+    shares = [r["accuracy"] for r in rows]
+    room = 0.1 * (max(shares) - min(shares)) or 0.01
     y = alt.Y(
         "accuracy:Q",
-        scale=alt.Scale(zero=False, padding=20),
+        scale=alt.Scale(domain=[max(min(shares) - room, 0), min(max(shares) + room, 1)], nice=False),
         axis=alt.Axis(format=".3~%", tickCount=5),
         title="accuracy",
     )
-    legend = alt.Legend(orient="top", title=None, columns=2)
+    legend = alt.Legend(orient="top", title=None, columns=2, offset=26)  # room for a name above the highest mark
     shape = alt.Shape("chip:N", legend=legend)
     color = alt.Color("chip:N", scale=alt.Scale(range=list(theme.parts)), legend=legend)
     base = chart(rows, theme, 0, 0).properties(height=260)

@@ -82,10 +82,20 @@ def parse(text: str) -> Comparison:
     if text.lstrip("\ufeff \t\r\n").startswith("<"):
         text = _extract(text)
     try:
-        document = json.loads(text, parse_constant=_no_constant)
+        document = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise CountsError(f"not a report: {str(error)[:200]}") from error
     return _comparison(document)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; JSON lets a name stand twice, and would keep the last: two models of one name."""
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the name {twice!r} stands twice in one object")
+    return made
 
 
 def _no_constant(name: str) -> float:

@@ -12,7 +12,7 @@ import json
 import re
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from snnenergy.report import document, page
 from snnenergy.report.escape import plain
@@ -33,11 +33,11 @@ def render(
 ) -> str:
     """The page; accuracy (model to share, 0 to 1) adds energy against accuracy, profiles of dense chips their rooflines.
 
-    A page that would pass 1.5 MB leaves out the layers of its estimates, and says so.
+    A page that would pass 1.5 MB leaves out the layers of its estimates and the rooflines, and says so.
     """
-    extra = page.Extra(accuracy or {}, tuple(profiles))
-    made = _page(comparison, extra, whole=True)
-    return made if len(made.encode()) <= MAX_BYTES else _page(comparison, extra, whole=False)
+    drawings = page.drawings(comparison, page.Extra(accuracy or {}, tuple(profiles)))
+    made = _page(comparison, drawings, whole=True)
+    return made if len(made.encode()) <= MAX_BYTES else _page(comparison, page.fewer(drawings), whole=False)
 
 
 def fragment(comparison: Comparison) -> str:
@@ -46,10 +46,9 @@ def fragment(comparison: Comparison) -> str:
     return _environment().get_template("fragment.html.j2").render(headline=said["headline"], grid=said["grid"])
 
 
-def _page(comparison: Comparison, extra: page.Extra, *, whole: bool) -> str:
+def _page(comparison: Comparison, drawings: dict[str, Any], *, whole: bool) -> str:
     style, scripts = _shipped("page.css"), [_once(_bundle()), _once(_shipped("page.js"))]
     packed = comparison if whole else _without_layers(comparison)
-    drawings = page.drawings(comparison, extra, whole)
     template = _environment().get_template("report.html.j2")
     return template.render(
         policy=_policy(style, scripts),
@@ -71,7 +70,10 @@ def _policy(style: str, scripts: list[str]) -> str:
     return f"default-src 'none'; script-src {hashes}; style-src {_hash(style)}; base-uri 'none'; form-action 'none'"
 
 
-_CUT = "This page would have been too large: the energies of single layers are in the JSON report only."
+_CUT = (
+    "This page would have been too large: the energies of single layers are in the JSON report only, and the rooflines "
+    "are left out."
+)
 
 
 def _without_layers(comparison: Comparison) -> Comparison:

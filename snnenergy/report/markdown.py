@@ -35,15 +35,15 @@ def render(comparison: Comparison, *, depth: int | None = None, sort: str | None
     return "\n\n".join(blocks) + "\n"
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
-    """A pipe table whose first `left` columns are left-aligned; cells are already harmless."""
-    rules = [":---" if i < left else "---:" for i in range(len(head))]
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1, words: int = 0) -> str:
+    """A pipe table whose first `left` and last `words` columns are left-aligned; cells are already harmless."""
+    rules = [":---" if i < left or i >= len(head) - words else "---:" for i in range(len(head))]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, rules, *rows))
 
 
 def _grid(comparison: Comparison) -> str:
     head = ("model", "chip", "energy", "range", "latency", "EDP", "fit", "in short", "validated")
-    return table(head, (_grid_row(e) for e in comparison.estimates), left=2)
+    return table(head, (_grid_row(e) for e in comparison.estimates), left=2, words=3)
 
 
 def _grid_row(e: Estimate) -> tuple[str, ...]:
@@ -71,7 +71,7 @@ def _activity(comparison: Comparison) -> str:
         shares = (q.percent(total.sparsity if total.elements else None), q.percent(total.firing_rate))
         rows.append((code(name), *numbers, *shares, text(summary.conditions(counts)), summary.coverage(counts)))
     head = ("model, per inference", "ACs", "MACs", "dense MACs", "sparsity", "firing rate", "conditions", "coverage")
-    return table(head, rows)
+    return table(head, rows, words=2)
 
 
 def _ledger(comparison: Comparison) -> list[str]:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from snnenergy.hardware import Profile
 
 MAX_PAIRS = 60
+MAX_CHOICES = 8
+"""Pairs on a page, and those of them whose widths and batches a reader can choose: every choice is priced here."""
 BITS = (4, 8, 16, 32)
 BATCHES = (1, 4, 16, 64, 256)
 """Widths and batches a reader can choose; bits 0 are the model's own."""
@@ -158,7 +160,7 @@ def _even(found: breakeven.BreakEven | None) -> str:
         found.time_steps_at(found.rate),
         f"now T = {found.time_steps} and {q.percent(found.rate)} spikes per synapse and step",
     )
-    limits = f"T = {steps.nominal:.3g} [{steps.low:.3g}, {steps.high:.3g}]"
+    limits = f"T = {q.number(steps.nominal)} [{q.number(steps.low)}, {q.number(steps.high)}]"
     if steps.high < 1:
         limits += ", less than one step: it cannot win so"
     if not found.nominal.event:
@@ -166,6 +168,8 @@ def _even(found: breakeven.BreakEven | None) -> str:
     rate = found.rate_at(found.time_steps)
     if rate.nominal <= 0:
         return f"At T = {found.time_steps} the SNN loses even in silence; at its own activity, break-even at {limits}; {now}."
+    if rate.low > 1:
+        return f"At T = {found.time_steps} the SNN wins even if every synapse were driven in every step; at its own activity, break-even at {limits}; {now}."
     ends = ", ".join(q.percent(max(v, 0.0)) for v in (rate.low, rate.high))
     return f"Break-even at {q.percent(rate.nominal)} [{ends}] spikes per synapse and step for T = {found.time_steps}, or at {limits} for its own activity; {now}."
 
@@ -183,14 +187,20 @@ def sources(comparison: Comparison) -> dict[str, list[str]]:
     return {chip: sources for chip, sources in found.items() if sources}
 
 
-def drawings(comparison: Comparison, extra: Extra, whole: bool) -> dict[str, Any]:
+def fewer(drawings: Mapping[str, Any]) -> dict[str, Any]:
+    """The drawings of a page that would be too large: those that grow with the layers of every model and chip are left out."""
+    specs = {name: spec for name, spec in drawings["specs"].items() if name not in ("layers", "roof")}
+    return {**drawings, "specs": specs, "layers": [], "roofs": []}
+
+
+def drawings(comparison: Comparison, extra: Extra) -> dict[str, Any]:
     priced = [e for e in comparison.estimates if e.energy is not None and e.energy.low > 0]
     pairs = _shown_pairs(comparison)
     specs: dict[str, Any] = {}
     if priced:
         specs["energy"] = _vega(charts.energy(comparison, charts.PAGE))
         specs["parts"] = _vega(charts.parts(comparison, charts.PAGE))
-    layered = [e for e in priced if e.layers] if whole else []
+    layered = [e for e in priced if e.layers]
     if layered:
         specs["layers"] = _vega(charts.layers(comparison.counts[layered[0].model], layered[0], charts.PAGE))
     active = [name for name, counts in comparison.counts.items() if charts.activity_rows(counts)]
@@ -210,7 +220,7 @@ def drawings(comparison: Comparison, extra: Extra, whole: bool) -> dict[str, Any
         "activity": [
             {"name": plain(n), "rows": [_slim(r) for r in charts.activity_rows(comparison.counts[n])]} for n in active
         ],
-        "pairs": [_pair_choice(comparison, p, extra) for p in pairs],
+        "pairs": [_pair_choice(comparison, p, extra if i < MAX_CHOICES else Extra()) for i, p in enumerate(pairs)],
         "roofs": [_roof_choice(chip, found) for chip, found in rooms.items()],
         "thresholds": [*breakeven.THRESHOLDS],
         "rates": [*breakeven.RATE_THRESHOLDS],
@@ -275,7 +285,7 @@ def _pair_choice(comparison: Comparison, pair: summary.Pair, extra: Extra) -> di
     even: dict[str, Any] | None = None
     if found is not None:
         even = {"T": found.time_steps, "rate": found.rate, "corners": _corners(found), "says": _even(found)}
-        chip = next((c for c in extra.profiles if c.name == pair.chip), None)
+        chip = next((c for c in extra.profiles if c.name == pair.chip), None) if _as_is(pair.snn) else None
         even["variants"] = _variants(ann, snn, chip, even["corners"]) if chip is not None else []
     return {
         "name": plain(_called(pair)),
@@ -283,6 +293,11 @@ def _pair_choice(comparison: Comparison, pair: summary.Pair, extra: Extra) -> di
         "fall": [_slim(r) for r in pair_charts.fall_rows(pair, ann, snn)],
         "swing": [_slim(r) for r in pair_charts.swing_rows(pair)],
     }
+
+
+def _as_is(e: Estimate) -> bool:
+    """Whether it was priced at the models' own widths, one inference at a time: where the page's choices start."""
+    return e.options in ({}, {"batch": "1"})
 
 
 def _corners(found: breakeven.BreakEven) -> list[list[float]]:
@@ -308,11 +323,19 @@ def roofs(comparison: Comparison, profiles: Sequence[Profile]) -> dict[str, list
     found: dict[str, list[roofline.Roof]] = {}
     for chip in profiles:
         if chip.name in comparison.hardware:
-            made = [roofline.roof(counts, chip, name) for name, counts in comparison.counts.items()]
+            made = [
+                roofline.roof(comparison.counts[e.model], chip, e.model, _bits(e))
+                for e in summary.on_chip(comparison, chip.name)
+            ]
             known = [r for r in made if r is not None and r.points]
             if known:
                 found[chip.name] = known
     return found
+
+
+def _bits(e: Estimate) -> int | None:
+    """The width that was chosen for it; None for the model's own."""
+    return int(e.options["bits"]) if e.options.get("bits", "").isdecimal() else None
 
 
 def _roof_choice(chip: str, found: list[roofline.Roof]) -> dict[str, Any]:

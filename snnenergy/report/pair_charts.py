@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from snnenergy.report import summary
     from snnenergy.report.charts import Row
 
+MAX_STEPS = 64
+"""Points of a break-even curve."""
+
 
 def fall(pair: summary.Pair, ann: Counts, snn: Counts, theme: charts.Theme = charts.PRINT) -> alt.LayerChart:
     """From the ANN's energy to the SNN's, change by change."""
@@ -71,7 +74,7 @@ def break_even(found: breakeven.BreakEven, theme: charts.Theme = charts.PRINT) -
 
 def break_even_rows(found: breakeven.BreakEven) -> tuple[list[Row], list[Row], list[Row]]:
     """Points of the curve, the current point, the published thresholds; activity from zero to what is worth showing."""
-    steps = sorted({*range(1, min(4 * found.time_steps, 64) + 1), found.time_steps})
+    steps = time_steps(found.time_steps)
     top = min(1.0, max(2.5 * found.rate, 2 * found.rate_at(found.time_steps).nominal, 0.02))
     curve = []
     for t in steps:
@@ -95,6 +98,13 @@ def break_even_rows(found: breakeven.BreakEven) -> tuple[list[Row], list[Row], l
         ends_t = [t for t in (first, last) if t <= steps[-1] and rate <= top]
         published += [{"who": f"{who}: {100 * rate:g} %", "line": who, "T": t, "nominal": rate} for t in ends_t]
     return curve, point, published
+
+
+def time_steps(own: int) -> list[int]:
+    """Time steps to draw: to four times the net's own, all of them up to 64, else 64 of them and its own."""
+    if own <= MAX_STEPS:
+        return list(range(1, min(4 * own, MAX_STEPS) + 1))
+    return sorted({own, *(1 + i * (4 * own - 1) // (MAX_STEPS - 1) for i in range(MAX_STEPS))})
 
 
 def swing(pair: summary.Pair, theme: charts.Theme = charts.PRINT) -> alt.LayerChart:

@@ -87,6 +87,16 @@ def count(value: float | None) -> str:
     )
 
 
+def number(value: float) -> str:
+    """`12.3`, `12,300`: three digits of a pure number, without an exponent where that stays short.
+
+    >>> number(6.333), number(12216.0), number(1.2e9)
+    ('6.33', '12,200', '1.2e+09')
+    """
+    rounded = float(f"{value:.{DIGITS}g}")
+    return f"{rounded:,.0f}" if 1000 <= rounded < 1e6 else _digits(rounded)
+
+
 def percent(share: float | None) -> str:
     """`12.3 %`; neither `0 %` nor `100 %` is shown for a share that is not exactly that."""
     if share is None:

@@ -49,12 +49,12 @@ class Roof:
         return min(self.peak, intensity * self.bandwidth)
 
 
-def roof(counts: Counts, chip: Profile, name: str) -> Roof | None:
+def roof(counts: Counts, chip: Profile, name: str, bits: int | None = None) -> Roof | None:
     """None where the chip is no dense processor, a figure is unpublished, or nothing was counted; one inference at a time."""
     model = chip.latency
     if not isinstance(model, Roofline) or model.launch is None or chip.memory is None or counts.samples < 1:
         return None
-    run = Run(counts, chip)
+    run = Run(counts, chip, bits=bits)
     work = [layer for layer in counts.layers if layer.dense_macs]
     width = chip.memory.levels[-1].bandwidth
     if not work or width is None:

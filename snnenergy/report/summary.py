@@ -104,12 +104,17 @@ def energy(estimate: Estimate, *, micro: str = "u") -> str:
 
 
 def fit(estimate: Estimate) -> str:
-    """`3 cores`, `2 chips`, `no fit`, or a dash where the chip has no capacity to speak of."""
+    """`3 cores`, `3 cores at 9 bits` once quantised, `2 chips`, `no fit`, or a dash where the chip has no capacity to speak of."""
     f = estimate.fit
     if f.fits is None:
         return q.NONE
-    if not f.fits:
-        return "no fit"
+    if f.at_bits is not None:
+        return f"{_room(estimate)} at {f.at_bits} bits"
+    return _room(estimate) if f.fits else "no fit"
+
+
+def _room(estimate: Estimate) -> str:
+    f = estimate.fit
     if f.chips is not None and f.chips > 1:
         return f"{f.chips} chips"
     if f.cores is not None:
@@ -194,10 +199,11 @@ def is_snn(counts: Counts) -> bool:
 
 
 def pairs(comparison: Comparison) -> list[Pair]:
-    """Every SNN with every ANN on every chip that prices both in full."""
+    """Every SNN with every ANN on every chip that prices both in full, and at more than nothing."""
     snns = [n for n, c in comparison.counts.items() if is_snn(c)]
     anns = [n for n in comparison.counts if n not in snns]
-    whole = {(e.model, e.hardware): e for e in comparison.estimates if e.energy is not None and not e.partial}
+    rows = [e for e in comparison.estimates if e.energy is not None and e.energy.low > 0]
+    whole = {(e.model, e.hardware): e for e in rows if not e.partial}
     return [
         Pair(chip, whole[ann, chip], whole[snn, chip])
         for chip in comparison.hardware

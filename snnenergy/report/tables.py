@@ -42,7 +42,19 @@ _HEAD = [
     "hardware",
     *(f"{name}_{end}_{unit}" for name, unit in (("energy", "J"), ("latency", "s"), ("edp", "Js")) for end in _ENDS),
     *(f"{part}_J" for part in PARTS),
-    *("partial", "fits", "cores", "chips", "band", "samples", "time_steps", *_COUNTS, "sparsity", "firing_rate"),
+    *(
+        "partial",
+        "fits",
+        "fits_at_bits",
+        "cores",
+        "chips",
+        "band",
+        "samples",
+        "time_steps",
+        *_COUNTS,
+        "sparsity",
+        "firing_rate",
+    ),
     *("parameters_counted", "calls_counted", "uncounted", "caveats"),
 ]
 
@@ -97,9 +109,9 @@ def _total(name: str, counts: Counts, e: Estimate | None) -> list[object]:
     held = [counts.coverage.parameters, counts.coverage.calls, len(counts.uncounted)]
     run = [counts.samples, counts.time_steps, *events, *rates, *held]
     if e is None:
-        return [name, "", *[None] * (3 * len(_ENDS) + len(PARTS) + 5), *run, ""]
+        return [name, "", *[None] * (3 * len(_ENDS) + len(PARTS) + 6), *run, ""]
     parts = [getattr(e.breakdown, p).nominal if e.energy is not None else None for p in PARTS]
-    fit = [e.partial, e.fit.fits, e.fit.cores, e.fit.chips, e.band]
+    fit = [e.partial, e.fit.fits, e.fit.at_bits, e.fit.cores, e.fit.chips, e.band]
     caveats = "; ".join(dict.fromkeys((*e.fit.problems, *e.caveats)))
     return [name, e.hardware, *_ends(e.energy), *_ends(e.latency), *_ends(e.edp), *parts, *fit, *run, caveats]
 

@@ -137,7 +137,7 @@ def _grid(page: _Page, comparison: Comparison, model: str) -> None:
     page.line()
     page.line(f"{model}: {_activity(counts)} ({summary.conditions(counts)}; {summary.coverage(counts)})", "cyan")
     estimates = summary.of_model(comparison, model)
-    columns = [("chip", None), ("energy", 11), ("range", RANGE), ("latency", 8), ("EDP", 10), ("fit", 9)]
+    columns = [("chip", None), ("energy", 11), ("range", RANGE), ("latency", 8), ("EDP", 10), ("fit", 10)]
     if estimates:
         page.table(columns, (_grid_row(e) for e in estimates))
     short = [f"{e.hardware}: {e.verdict}" for e in estimates if e.verdict]
@@ -149,7 +149,8 @@ def _grid_row(e: Estimate) -> tuple[str, tuple[str, ...]]:
     latency, edp = (None if r is None else r.nominal for r in (e.latency, e.edp))
     numbers = (q.interval(e.energy, "J"), q.quantity(latency, "s"), q.quantity(edp, "J s"))
     cells = (e.hardware, summary.energy(e), *numbers, summary.fit(e))
-    style = "red" if e.energy is None or e.fit.fits is False else "yellow" if e.partial else ""
+    unfit = e.fit.fits is False and e.fit.at_bits is None
+    style = "red" if e.energy is None or unfit else "yellow" if e.partial or e.fit.at_bits else ""
     return style, cells
 
 

@@ -1,7 +1,8 @@
 """Where an SNN wins or loses against its ANN on one chip, step by step from one total to the other.
 
 The arithmetic (compute and synaptic energy) is e N, charged events times the joules of one event on that chip.  With N and e of
-the ANN (A) and the SNN (S), D the dense taps of the SNN in one time step and T its time steps,
+the ANN (A) and the SNN (S), D the dense taps of the SNN in as many time steps as the ANN takes (one, for a net without time),
+and T how many times as many steps the SNN takes,
 
     e_S N_S - e_A N_A  =  (e_S - e_A) N_A          another operation per tap (MAC to AC)
                        +  e_S (D - N_A)            another network, where the two are not of one shape
@@ -65,11 +66,12 @@ def _arithmetic(pair: Pair, ann: Counts, snn: Counts) -> list[tuple[str, float]]
     dense = sum(layer.dense_macs for layer in snn.layers) / max(snn.samples, 1)
     if not events_a or not events_s or not snn.time_steps:
         return [("arithmetic", joules_s - joules_a)]
-    per_event_a, per_event_s, one_step = joules_a / events_a, joules_s / events_s, dense / snn.time_steps
+    per_event_a, per_event_s = joules_a / events_a, joules_s / events_s
+    same_steps = dense * (ann.time_steps or 1) / snn.time_steps
     return [
         ("MAC to AC", (per_event_s - per_event_a) * events_a),
-        ("network shape", per_event_s * (one_step - events_a)),
-        ("extra time steps", per_event_s * (dense - one_step)),
+        ("network shape", per_event_s * (same_steps - events_a)),
+        ("extra time steps", per_event_s * (dense - same_steps)),
         ("sparsity", per_event_s * (events_s - dense)),
     ]
 

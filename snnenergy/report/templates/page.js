@@ -55,6 +55,8 @@
   const spent = ([, a, b], T, r) => T * (a + b * r);
   const level = ([ann, a, b], T) => (ann / T - a) / b;
 
+  const last = (own) => (own > 64 ? 4 * own : Math.min(4 * own, 64));  // time steps worth showing
+
   function published(steps, top) {
     const rows = [];
     for (const [who, , low, high] of D.thresholds) {
@@ -71,8 +73,9 @@
   }
 
   function even(item, corners, T, rate) {
-    const last = Math.max(Math.min(4 * item.T, 64), item.T);
-    const steps = Array.from({ length: last }, (_, i) => i + 1);
+    const end = last(item.T), count = Math.min(end, 64);
+    const spread = Array.from({ length: count }, (_, i) => 1 + Math.floor((i * (end - 1)) / Math.max(count - 1, 1)));
+    const steps = [...new Set([...spread, item.T])].sort((x, y) => x - y);
     const now = level(corners[1], item.T);
     const top = Math.min(1, Math.max(2.5 * item.rate, 2 * now, 0.02));
     const within = (r) => Math.min(Math.max(r, 0), top);
@@ -125,7 +128,7 @@
     $("says-even").textContent = own.says;
     const steps = $("slide-T"), rates = $("slide-rate");
     const bits = scale("bits", own.variants), batch = scale("batch", own.variants);
-    steps.max = String(Math.max(Math.min(4 * own.T, 64), own.T));
+    steps.max = String(last(own.T));
     steps.value = String(own.T);
     const most = Math.min(1, Math.max(2.5 * own.rate, 0.02));
     rates.value = String(Math.round((1000 * own.rate) / most));

@@ -53,10 +53,10 @@ def test_pilotnet_drives_the_taps_its_recorded_spikes_say() -> None:
         events = torch.from_numpy(spikes[source].astype(np.float32))
         rows = events.reshape(-1, events.shape[-1]).t()
         weight = torch.from_numpy(weights[f"{name}_weight"].astype(np.float32)).reshape(-1, rows.shape[1])
-        layer = nn.Linear(rows.shape[1], weight.shape[0], bias=False)
-        layer.weight = nn.Parameter(weight)
-        with counting(layer) as rec, torch.no_grad():
-            layer(rows)
+        linear = nn.Linear(rows.shape[1], weight.shape[0], bias=False)
+        linear.weight = nn.Parameter(weight)
+        with counting(linear) as rec, torch.no_grad():
+            linear(rows)
         (found,) = rec.counts().layers
         assert found.driven == driven, name
         total, dense = total + found.driven, dense + found.dense_macs

@@ -521,3 +521,10 @@ def test_every_axis_of_shape_is_independent() -> None:
     # 7 x 4 neurons of a layer read 20 steps of 10 inputs and 20 of their own state
     for t, n, i, h in itertools.product((1, 3), (1, 2), (4, 10), (5,)):
         assert dense(nn.LSTM(i, h), analog(t, n, i)) == 4 * h * (i + h) * t * n
+
+
+def test_a_bias_that_is_added_on_its_own_is_a_bias() -> None:
+    x = analog(3, 2, 4).transpose(0, 1)
+    assert not x.is_contiguous()
+    one, other = (count(nn.Linear(4, 5), t)["(root)"] for t in (x, x.contiguous()))
+    assert (one.bias, one.adds) == (other.bias, other.adds) == (5, 30)

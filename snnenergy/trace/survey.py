@@ -170,6 +170,13 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         self.lineage.tags[key] = tag  # type: ignore[assignment]  # set together with frame.work
         return True
 
+    def _note_bias(self, path: str, frame: Frame, keys: list[int]) -> None:
+        """A leaf's bias that is added on its own, as for inputs that are not contiguous."""
+        own = frame.module._parameters.get("bias") if frame.leaf and frame.module is not None else None
+        layer = self.rec.structures.get(path)
+        if own is not None and layer is not None and layer.role == "synaptic" and own.untyped_storage()._cdata in keys:
+            layer.biases[self.lineage.name_of(own) or "bias"] = own.numel()
+
     def _first_work(self, frame: Frame, args: Sequence[Any]) -> Work:
         """The first elementwise call of a frame: where its arithmetic goes, and who produced what it computes on."""
         path = frame.neuron if frame.neuron is not None else frame.path
@@ -223,6 +230,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
             if row is not None:
                 self._arithmetic(path, row(args, out))
                 self._note_sources(path, tensors[:1])
+                self._note_bias(path, frame, keys)
                 if len(tensors) == 1 and outs and self.lineage.labelled:
                     tag = self.lineage.kept_shape(tensors[0], outs[0], tag)
                 self._note_special(entry.name, path, frame, args, tensors, outs)

@@ -322,3 +322,21 @@ def test_inspect_shows_layers_and_runs_nothing(cli: Cli, tmp_path: Path) -> None
     assert found["parameters"] == 12 * 9 + 16 * 12 * 9 + 2560
     assert cli("inspect", text(tmp_path / "x.pt")).code == 3
     assert cli("inspect", tmp_path / "absent.pt").code == 2
+
+
+def test_a_chip_at_an_operating_point_and_a_folder_of_profiles(cli: Cli, tmp_path: Path) -> None:
+    """59.6 mW for eight ticks of 1 ms and two more until the last layer has seen the last spikes."""
+    files = (DIGITS / "digits_snn.pt2", "--input", DIGITS / "digits.npz")
+    answer = cli("profile", *files, "--hardware", "truenorth@0.75 V", "--json", "-")
+    (estimate,) = json.loads(answer.out)["estimates"]
+    assert estimate["breakdown"]["static"]["nominal"] == pytest.approx(59.6e-3 * 10e-3)
+    answer = cli("profile", *files, "--hardware", "truenorth@2 V")
+    assert (answer.code, answer.out) == (2, "")
+    assert "has no operating point '2 V'" in answer.err
+    answer = cli("profile", *files, "--hardware", "truenorth,truenorth@0.75 V")
+    assert answer.code == 2
+    assert "named twice" in answer.err
+    own = (ROOT / "hardware_profiles" / "loihi.yaml").read_text().replace("name: loihi\n", "name: mine\n", 1)
+    (tmp_path / "mine.yaml").write_text(own.replace("aliases: [loihi1, loihi_davies]", "aliases: []"))
+    answer = cli("profile", *files, "--hardware", "mine", "--profile-path", tmp_path, "--json", "-")
+    assert [e["hardware"] for e in json.loads(answer.out)["estimates"]] == ["mine"]

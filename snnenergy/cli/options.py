@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -165,6 +166,9 @@ class Pricing:
     ] = None
     pipeline: Annotated[bool, typer.Option("--pipeline", help="Inferences follow each other without a gap.")] = False
     strict_fit: Annotated[bool, typer.Option("--strict-fit", help="Exit 1 when a model does not fit a chip.")] = False
+    profile_path: Annotated[
+        list[Path] | None, typer.Option(metavar="FOLDER", help="More hardware profiles, found by name before ours.")
+    ] = None
 
     def of(self, counted: Mapping[str, Counts], loaded: Sequence[Profile]) -> Comparison:
         """The models on the chips that `profiles` loaded; no estimate at all for `--hardware none`."""
@@ -180,9 +184,12 @@ class Pricing:
 
     def profiles(self) -> tuple[Profile, ...]:
         """The chips, read from their files."""
-        from snnenergy.hardware import load_hardware
-
-        return tuple(map(load_hardware, chips(self.hardware)))
+        loaded = tuple(_chip(text, tuple(self.profile_path or ())) for text in chips(self.hardware))
+        names = [chip.name for chip in loaded]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise UsageError(f"--hardware: {twice} is named twice; give each operating point a run of its own")
+        return loaded
 
 
 def chips(hardware: list[str] | None, default: tuple[str, ...] = DEFAULT_CHIPS) -> tuple[str, ...]:
@@ -193,6 +200,21 @@ def chips(hardware: list[str] | None, default: tuple[str, ...] = DEFAULT_CHIPS) 
     if not named or (NO_CHIP in named and len(named) > 1):
         raise UsageError(f"--hardware: expected chips, or {NO_CHIP!r} alone; found {', '.join(hardware)!r}")
     return () if named == (NO_CHIP,) else named
+
+
+def _chip(text: str, search: tuple[Path, ...]) -> Profile:
+    """`truenorth`, a file, or `truenorth@0.75 V`: a chip at one of its operating points."""
+    from snnenergy.hardware import load_hardware
+
+    name, at, point = text.rpartition("@")
+    if not at or Path(text).exists():
+        return load_hardware(text, search=search)
+    chip = load_hardware(name, search=search)
+    try:
+        return chip.at(point)
+    except KeyError as error:
+        known = ", ".join((chip.operating_point, *chip.operating_points))
+        raise UsageError(f"--hardware {text}: {name} has no operating point {point!r}; it has {known}") from error
 
 
 def _nth(option: str, values: list[str] | None, i: int, models: int) -> str | None:

@@ -102,6 +102,12 @@ def _normalise(args: Sequence[Any], out: Any) -> Arithmetic:
     return Arithmetic(adds=4 * n, muls=3 * n, specials=groups)
 
 
+def _root_mean_square(args: Sequence[Any], out: Any) -> Arithmetic:
+    # square (1 mul), sum (1 add), x times the root's inverse times the weight (2 muls); a root per normalised group
+    n, width = _size(args), math.prod(args[1]) if len(args) > 1 and isinstance(args[1], list | tuple) else 1
+    return Arithmetic(adds=n, muls=3 * n, specials=n // max(1, width))
+
+
 def _window(kernel_at: int) -> Callable[[Sequence[Any], Any], int]:
     def taps(args: Sequence[Any], out: Any) -> int:
         kernel = list(args[kernel_at])
@@ -225,14 +231,14 @@ _GROUPS: dict[str, Row] = {
     "requires_grad_ _version retain_grad _backward": GRADIENT,
     "add sub rsub": each(adds=1),
     "mul square": each(muls=1),
-    "div true_divide divide reciprocal": _divide,
+    "div true_divide divide": _divide,
     "neg abs sign sgn relu trunc positive": each(compares=1),
     "eq ne gt ge lt le maximum minimum clamp_min clamp_max isnan isinf isfinite signbit fmax fmin threshold heaviside": each(
         compares=1
     ),
     "clamp hardtanh relu6 isneginf isposinf isin": each(compares=2),
     "floor ceil round frac": each(compares=1),
-    "remainder fmod floor_divide": each(specials=1),
+    "remainder fmod floor_divide reciprocal": each(specials=1),
     """exp exp2 expm1 log log2 log10 log1p sqrt rsqrt sin cos tan asin acos atan atan2 sinh cosh tanh sigmoid erf erfc erfinv
     lgamma digamma polygamma logit xlogy hypot logaddexp logaddexp2 asinh acosh atanh nan_to_num copysign sinc
     special_erfcx special_ndtri i0 special_i1""": each(specials=1),
@@ -264,7 +270,7 @@ _GROUPS: dict[str, Row] = {
     "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training cudnn_batch_norm batch_norm _batch_norm_with_update "
     "_batch_norm_no_update miopen_batch_norm _batch_norm_impl_index": _batch_norm,
     "native_layer_norm native_group_norm layer_norm group_norm instance_norm": _normalise,
-    "rms_norm _fused_rms_norm": over(adds=1, muls=3, per_output=Arithmetic()),
+    "rms_norm _fused_rms_norm": _root_mean_square,
     "renorm _weight_norm _weight_norm_interface": over(adds=1, muls=2),
     "avg_pool1d avg_pool2d avg_pool3d": _avg_pool,
     "_adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d": _adaptive_avg,
@@ -292,12 +298,12 @@ _GROUPS: dict[str, Row] = {
     "affine_grid_generator": each(adds=2, muls=3),
     "_thnn_fused_lstm_cell": each(adds=2, muls=3, specials=5),
     "_thnn_fused_gru_cell": each(adds=5, muls=3, specials=3),
-    "linalg_vecdot": over(adds=1, muls=1),
     "_euclidean_dist": _distance,
     "trace": over(adds=1),
     "diff": each(adds=1),
     "_fused_moving_avg_obs_fq_helper fake_quantize_per_tensor_affine_cachemask": each(adds=1, muls=2, compares=2),
-    "complex polar": each(muls=0),
+    "complex": COPY,
+    "polar": each(muls=2, specials=2),  # r cos, r sin
     "angle": each(specials=1),
 }
 

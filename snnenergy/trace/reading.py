@@ -246,7 +246,7 @@ class Reading:
         frame = sys._getframe(2)
         while frame.f_back is not None:
             file = frame.f_code.co_filename
-            if not file.startswith(_HERE) and not file.startswith(_TORCH) and not file.startswith("<"):
+            if not file.startswith(_HERE) and not file.startswith(_TORCH) and not file.startswith("<frozen"):
                 break
             frame = frame.f_back
         return (frame.f_code, frame.f_lasti)

@@ -389,7 +389,9 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         if dense and tensors:
             structure = self.rec.structure(path)
             structure.role, structure.op = "synaptic", entry.name
-            site = self.rec.site((path, entry.name), path, "output", entry.name)
+            origin = self.lineage.of(tensors[0])
+            site = self.rec.site((path, entry.name), path, "output", origin.producer)
+            site.neuron &= origin.neuron
             site.take_whole(tensors[0], dense)
 
     # ---- neurons

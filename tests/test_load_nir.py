@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from snnenergy.errors import UnsafeModelError, UsageError
-from snnenergy.load import inspect, load_model, nir_graph
+from snnenergy.load import inspect, load_model, nir_file, nir_graph
 from snnenergy.load.workload import load
 from snnenergy.trace.workload import count_workload
 from tests.brute_force import linear
@@ -253,10 +253,28 @@ def test_graphs_that_cannot_be_built(graph: Nodes, edges: Any, words: str, tmp_p
         load_model(write(tmp_path / "net.nir", graph, edges))
 
 
-def test_mutated_files_raise_our_own_error_or_load(tmp_path: Path) -> None:
+def test_a_file_that_keeps_the_library_busy_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nir_file, "SECONDS", 0.01)
+    with pytest.raises(UnsafeModelError, match=r"took more than 0\.01 s"):
+        load_model(write(tmp_path / "net.nir", nodes()))
+
+
+def test_a_graph_survives_the_way_back_from_the_child(tmp_path: Path) -> None:
+    data = write(tmp_path / "net.nir", nodes(fc1={"type": "Linear", "weight": W1, "note": "same"})).read_bytes()
+    here, there = nir_file.parse(data, "net.nir"), nir_file.read(data, "net.nir")
+    assert here.edges == there.edges
+    assert [(n.name, n.kind, list(n.values)) for n in here.nodes.values()] == [
+        (n.name, n.kind, sorted(n.values, key=list(here.nodes[n.name].values).index)) for n in there.nodes.values()
+    ]
+    assert there.nodes["fc1"].values["note"] == "same"
+    assert np.array_equal(there.nodes["fc1"].values["weight"], W1)
+
+
+def test_mutated_files_raise_our_own_error_or_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = write(tmp_path / "net.nir", nodes()).read_bytes()
+    monkeypatch.setattr(nir_file, "SECONDS", 3)
     generator = np.random.default_rng(1)
-    for i in range(150):
+    for i in range(12):
         data = bytearray(whole)
         for place in generator.integers(0, len(data), 6):
             data[place] ^= 1 << int(generator.integers(0, 8))

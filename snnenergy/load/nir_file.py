@@ -2,13 +2,22 @@
 
 Refused: links out of the file, data kept elsewhere, virtual data, filters that would load a plug-in, types other than
 numbers and strings, and more than the caps below.  The layout is that of `nir.write`: node/nodes/NAME/FIELD, node/edges.
+
+The HDF5 library itself is no safe parser (a damaged string heap keeps it busy for ever), so it runs in a child process
+with a limit of time and memory, which hands back an .npz that is read without pickle.
 """
 
 from __future__ import annotations
 
 import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from snnenergy.errors import UnsafeModelError
@@ -20,6 +29,11 @@ MAX_FIELDS = 64
 MAX_BYTES = 1024**3
 """Declared bytes of all arrays of one graph together."""
 MAX_NAME = 256
+GIVEN, MADE, REFUSED = "graph.nir", "graph.npz", "refused.txt"
+SECONDS = 60
+"""Time the child may take."""
+MEMORY = 6 * MAX_BYTES
+"""Address space of the child, bytes."""
 _FILTERS = frozenset((1, 2, 3, 32000))  # deflate, shuffle, checksum, lzf: what nir.write makes, all built in
 _UNUSED = ("metadata", "input_type", "output_type")
 
@@ -42,7 +56,67 @@ class NirGraph:
 
 
 def read(data: bytes, where: str) -> NirGraph:
-    """The graph of a NIR file; UnsafeModelError where it is not one, or holds what a graph does not need."""
+    """The graph of a NIR file, parsed in a child process; UnsafeModelError where it is none, or holds what none needs."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / GIVEN).write_bytes(data)
+        left = _run_child(folder, where)
+        if (folder / REFUSED).is_file():
+            raise UnsafeModelError((folder / REFUSED).read_text(encoding="utf-8"))
+        if left or not (folder / MADE).is_file():
+            raise UnsafeModelError(f"{where}: NIR: the HDF5 library broke down on it ({left})")
+        return _unpacked((folder / MADE).read_bytes())
+
+
+def _run_child(folder: Path, where: str) -> int:
+    """The child's exit status."""
+    search = os.pathsep.join(p for p in sys.path if p)
+    try:
+        return subprocess.run(
+            [sys.executable, "-P", "-m", "snnenergy.load.nir_file", str(folder), where],
+            capture_output=True,
+            timeout=SECONDS,
+            check=False,
+            env={**os.environ, "PYTHONPATH": search},
+        ).returncode
+    except subprocess.TimeoutExpired as error:
+        raise UnsafeModelError(f"{where}: NIR: reading it took more than {SECONDS:g} s; stopped") from error
+
+
+def packed(graph: NirGraph) -> bytes:
+    """The graph as an .npz: arrays by number, and which is which as JSON."""
+    import numpy as np
+
+    arrays: list[Any] = []
+    rows = []
+    for node in graph.nodes.values():
+        texts = {key: value for key, value in node.values.items() if isinstance(value, str)}
+        places = {}
+        for key, value in node.values.items():
+            if key not in texts:
+                places[key] = len(arrays)
+                arrays.append(value)
+        rows.append([node.name, node.kind, texts, places])
+    index = np.frombuffer(json.dumps([rows, graph.edges]).encode(), dtype=np.uint8)
+    out = io.BytesIO()
+    np.savez(out, index, *arrays)
+    return out.getvalue()
+
+
+def _unpacked(content: bytes) -> NirGraph:
+    import numpy as np
+
+    with np.load(io.BytesIO(content), allow_pickle=False) as held:
+        rows, edges = json.loads(held["arr_0"].tobytes())
+        nodes = {
+            name: NirNode(name, kind, texts | {key: held[f"arr_{place + 1}"] for key, place in places.items()})
+            for name, kind, texts, places in rows
+        }
+    return NirGraph(nodes, tuple((start, end) for start, end in edges))
+
+
+def parse(data: bytes, where: str) -> NirGraph:
+    """The same in this process: a damaged file may keep it busy for ever, or end it."""
     try:
         import h5py
     except ImportError as error:
@@ -148,3 +222,21 @@ class _Reader:
         self.left -= held.size * held.dtype.itemsize
         if self.left < 0:
             raise self.refused(f"declares more than {MAX_BYTES // 1024**2} MiB")
+
+
+def _child(folder: Path, where: str) -> None:
+    """From the file given in a folder to an .npz there, or to a refusal in words."""
+    try:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    except (ImportError, ValueError, OSError):  # no such limit on this system: the time limit is left
+        pass
+    try:
+        (folder / MADE).write_bytes(packed(parse((folder / GIVEN).read_bytes(), where)))
+    except UnsafeModelError as error:
+        (folder / REFUSED).write_text(str(error), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    _child(Path(sys.argv[1]), sys.argv[2])

@@ -532,13 +532,15 @@ def test_a_bias_that_is_added_on_its_own_is_a_bias() -> None:
 
 def test_a_ruled_operator_reads_its_input_as_any_layer_does() -> None:
     """A constant 0.5 is analog, also before an operator whose rule the user gave."""
-    library = torch.library.Library("ruled", "FRAGMENT")
-    library.define("half(Tensor x) -> Tensor")
-    library.impl("half", lambda x: x / 2, "CompositeExplicitAutograd")
+
+    @torch.library.custom_op("ruled::half", mutates_args=())
+    def half(x: Tensor) -> Tensor:
+        return x / 2
 
     class Net(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            return torch.ops.ruled.half(x)
+            made: Tensor = half(x)
+            return made
 
     total = count(Net(), torch.full((3, 4), 0.5), rules={"ruled::half": lambda x: 5 * x.numel()}).total()
     assert (total.acs, total.macs) == (0, 60)

@@ -57,7 +57,7 @@ class Forward:
     lost: dict[tuple[str, str], Lost] = field(default_factory=dict)
     arithmetic_calls: int = 0
     used: set[str] = field(default_factory=set)
-    calls_of: dict[str, int] = field(default_factory=dict)
+    products: dict[str, int] = field(default_factory=dict)  # of fused attention, per path
     input_selects: dict[int, int] = field(default_factory=dict)
     unbatched: bool = False
     stated: TimeLayout | None = None

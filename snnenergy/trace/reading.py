@@ -60,7 +60,7 @@ class Reading:
         work.valid_macs += rows * k * n
         seen = self.rec.weights.of(w)
         structure.weights[key] = (w.numel(), seen.nonzero)
-        site = self._site((path, key), path, "linear", key, x, 1)
+        site = self._site((path, key), path, "linear", x, 1)
         self.read(site, x, self._fans(site, w, None, seen), w, self.lineage.sources_of(w))
 
     def conv(self, x: Tensor, w: Tensor, shape: ConvShape, bias: Tensor | None) -> None:
@@ -77,7 +77,7 @@ class Reading:
         work.valid_macs += n * valid
         seen = self.rec.weights.of(w)
         structure.weights[key] = (w.numel(), seen.nonzero)
-        site = self._site((path, key), path, "conv", key, x, 1)
+        site = self._site((path, key), path, "conv", x, 1)
         self.read(site, x, self._fans(site, w, shape, seen), w, self.lineage.sources_of(w))
 
     def _fans(self, site: Site, w: Tensor, shape: ConvShape | None, seen: Seen) -> Fans:
@@ -106,9 +106,9 @@ class Reading:
         batch, m, k = a.shape
         n = b.shape[2]
         path, key = self._product_path(None, op)
-        order = self.survey.forward.calls_of.get(f"{path}/{op}", 0) if op in ("sdpa", "bilinear") else 0
         if op == "sdpa":
-            self.survey.forward.calls_of[f"{path}/{op}"] = order + 1
+            order = self.survey.forward.products.get(path, 0)  # its two products share a call site
+            self.survey.forward.products[path] = order + 1
             key = (key, order % 2)
         structure, work = self._synaptic(path, op, None, None, batch * m * n)
         structure.fan_in = max(structure.fan_in, k)
@@ -162,7 +162,7 @@ class Reading:
             if own is not None and t is not None and own.numel() == t.numel():
                 self.survey.forward.used.add(name if frame.path == "(root)" else f"{frame.path}.{name}")
 
-    def _site(self, key: object, path: str, kind: str, label: object, x: Tensor, axis: int) -> Site:
+    def _site(self, key: object, path: str, kind: str, x: Tensor, axis: int) -> Site:
         """The site of a weighted operand; created with its segments the first time."""
         site = self.rec.sites.get(key)
         tag = self.lineage.of(x)

@@ -101,7 +101,6 @@ class Recorder:
         self.lost_forwards: dict[str, int] = {}
         self.samples = self.forwards = self.surveyed = self.reads = 0
         self.input_digest = 0
-        self.dtype = ""
         self.survey = Survey(self)
         self.surveying: Survey | None = None
         self.watched: Plan | None = None
@@ -326,16 +325,7 @@ class Recorder:
         self.input_digest += self._digest
 
     def _finish_survey(self) -> Plan:
-        survey, forward = self.survey, self.survey.forward
-        if (
-            len(survey.frames) == 1
-            and survey.frames[0].module is not None
-            and survey.frames[0].leaf
-            and not self.builder.trail
-        ):
-            survey.paused = True
-            self.builder.leaf_done(survey.frames[0], survey.frames[0].module)
-            survey.paused = False
+        forward = self.survey.forward
         try:
             when = clock.read(
                 self._shape,

@@ -68,10 +68,15 @@ class Breakdown:
         return sum((getattr(self, p) for p in PARTS if p not in ("static", "host")), ZERO)
 
     def __add__(self, other: Breakdown) -> Breakdown:
-        return Breakdown(**{p: getattr(self, p) + getattr(other, p) for p in PARTS})
+        return Breakdown(*(_sum(getattr(self, p), getattr(other, p)) for p in PARTS))
 
     def nonzero(self) -> dict[str, Range]:
         return {p: getattr(self, p) for p in PARTS if getattr(self, p)}
+
+
+def _sum(a: Range, b: Range) -> Range:
+    """Most parts of most layers are nothing, and an estimate adds tens of thousands of them."""
+    return a if b is ZERO else b if a is ZERO else a + b
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -217,6 +217,7 @@ def _predicted(made: Estimate, name: str, load: Workload, counts: Counts) -> Ran
     return _PREDICTIONS[name](made, (load.steps or counted) / counted)
 
 
+@lru_cache(maxsize=64)
 def band(chip: Profile) -> str:
     """How far this profile can be trusted, from its rows on silicon; `unvalidated` where there is none.
 

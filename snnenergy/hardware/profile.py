@@ -252,6 +252,10 @@ class Profile(Strict):
     assumptions: tuple[str, ...] = Field(default=(), strict=False)
     unknown: dict[str, Text] = Field(default_factory=dict)
 
+    def __hash__(self) -> int:
+        """Equal profiles have equal names; the fields themselves hold dictionaries, which have no hash."""
+        return hash((self.name, self.operating_point))
+
     def at(self, name: str | None) -> Self:
         """The chip at another of its operating points; KeyError when it has none of that name."""
         if name is None or name == self.operating_point:

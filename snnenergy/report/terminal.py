@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from snnenergy.cost.records import Comparison
@@ -27,11 +27,17 @@ BAR = 8
 RANGE = 18
 
 
+def _padded(text: str, width: int, side: str) -> str:
+    space = " " * (width - cell_len(text))
+    return text + space if side == "left" else space + text
+
+
 class _Page:
     """Lines of one report: a console that writes into memory, and the one place where text is made harmless."""
 
     def __init__(self, width: int | None, color: bool) -> None:
         self.width = max(width or WIDTH, MIN_WIDTH)
+        self.color = color
         self.safe = plain if color else ascii_only
         self.bar = "█" if color else "#"
         self._file = io.StringIO()
@@ -57,17 +63,32 @@ class _Page:
     def table(
         self, columns: Sequence[tuple[str, int | None]], rows: Iterable[tuple[str, Sequence[str]]], *, left: int = 1
     ) -> None:
-        """rows: (style, cells).  A column of width None takes what is left; the first `left` columns are left-aligned."""
-        table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="dim", expand=False)
+        """rows: (style, cells).  The column of width None takes what is left; the first `left` columns are left-aligned."""
         taken = sum(width + 1 for _, width in columns if width)
-        flexible = sum(width is None for _, width in columns)
-        for i, (title, width) in enumerate(columns):
-            room = width or max((self.width - taken) // max(flexible, 1) - 1, 8)
-            aligned: Literal["left", "right"] = "left" if i < left or not title else "right"
-            table.add_column(title, width=room, justify=aligned, overflow="fold")
+        spare = max(self.width - taken, 8)
+        widths = [width or spare for _, width in columns]
+        while sum(widths) + len(widths) - 1 > self.width:  # a narrow screen takes from the widest
+            widths[widths.index(max(widths))] -= 1
+        sides = ["left" if i < left or not title else "right" for i, (title, _) in enumerate(columns)]
+        self._row("dim", [title for title, _ in columns], widths, sides)
         for style, cells in rows:
-            table.add_row(*(Text(self.safe(c)) for c in cells), style=style)
-        self._console.print(table)
+            self._row(style, cells, widths, sides)
+
+    def _row(self, style: str, cells: Sequence[str], widths: Sequence[int], sides: Sequence[str]) -> None:
+        """One row, of as many lines as its longest cell needs.  Written by hand: rich takes 1 ms a row."""
+        folded = [self._folded(self.safe(cell), width) for cell, width in zip(cells, widths, strict=True)]
+        for i in range(max(map(len, folded))):
+            parts = (lines[i] if i < len(lines) else "" for lines in folded)
+            line = " ".join(map(_padded, parts, widths, sides)).rstrip()
+            if self.color and style:
+                self._console.print(Text(line, style=style), soft_wrap=True)
+            else:
+                self._file.write(f"{line}\n")
+
+    def _folded(self, cell: str, width: int) -> list[str]:
+        if cell_len(cell) <= width:
+            return [cell]
+        return [part.plain.rstrip() for part in Text(cell, overflow="fold").wrap(self._console, width)]
 
     def text(self) -> str:
         return "\n".join(line.rstrip() for line in self._file.getvalue().splitlines()).strip("\n") + "\n"

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snnenergy.cost import compare
-from snnenergy.hardware import load_hardware
 from snnenergy.report import document, html, markdown
 from snnenergy.whole import write
 
@@ -90,16 +89,15 @@ REPORTS = {
 
 
 def priced(name: str, counts: Mapping[str, Counts]) -> Comparison:
-    made = compare(counts, REPORTS[name].hardware)
+    made = compare(counts, REPORTS[name].hardware, accuracy=REPORTS[name].accuracy)
     return replace(made, notes=(*REPORTS[name].notes, *made.notes))
 
 
 def rendered(name: str, comparison: Comparison) -> dict[str, str]:
     """File name to content: the record, the page, the Markdown."""
-    profiles = [load_hardware(chip) for chip in REPORTS[name].hardware]
     return {
         f"{name}.json": document.to_json(comparison),
-        f"{name}.html": html.render(comparison, accuracy=REPORTS[name].accuracy, profiles=profiles),
+        f"{name}.html": html.render(comparison),
         f"{name}.md": markdown.render(comparison),
     }
 

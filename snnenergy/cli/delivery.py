@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +17,6 @@ from snnenergy.report.escape import plain
 
 if TYPE_CHECKING:
     from snnenergy.cost.records import Comparison
-    from snnenergy.hardware import Profile
     from snnenergy.trace.witness import WitnessReport
 
 _LOOK = "What the report shows"
@@ -93,14 +92,14 @@ def _share(text: str) -> tuple[str, float]:
 
 
 def formats(
-    look: Look, chips: Sequence[Profile] = (), *, alone: bool = False, witness: WitnessReport | None = None
+    look: Look, *, alone: bool = False, witness: WitnessReport | None = None
 ) -> dict[str, Callable[[Comparison], str]]:
     """Every format a report can be written in: a record in, text out.  A new format is one row here and in Targets."""
     from snnenergy.report import document, html, markdown, tables
 
     return {
         "json": partial(_one, witness=witness) if alone else document.to_json,
-        "html": lambda comparison: html.render(comparison, accuracy=look.accuracies(), profiles=chips),
+        "html": html.render,
         "markdown": lambda comparison: markdown.render(comparison, **look.rows),
         "csv": tables.csv,
         "layers_csv": tables.layers_csv,
@@ -122,43 +121,24 @@ def deliver(
     comparison: Comparison,
     wanted: Mapping[str, str],
     look: Look,
-    chips: Sequence[Profile] = (),
     *,
     alone: bool = False,
     table: str | None = None,
     witness: WitnessReport | None = None,
 ) -> None:
-    """Renders everything that was asked for, then writes it, then shows the table: the whole report, or the one given.
-
-    chips: profiles of the chips compared, which give a page its rooflines and its choice of widths and batches
-    """
-    unknown = set(look.accuracies()) - set(comparison.models)
-    if unknown:
+    """Renders everything that was asked for, then writes it, then shows the table: the whole report, or the one given."""
+    shares = look.accuracies()
+    if unknown := set(shares) - set(comparison.models):
         raise UsageError(f"--accuracy: no model {min(unknown)!r}; there are {', '.join(comparison.models)}")
-    known = formats(look, chips, alone=alone, witness=witness)
+    comparison = replace(comparison, accuracy={**comparison.accuracy, **shares})
+    known = formats(look, alone=alone, witness=witness)
     documents = {form: known[form](comparison) for form in wanted}
     table = _table(comparison, look, alone=alone) if table is None else table
     if witness is not None:
         table = "\n".join([table.rstrip("\n"), "", *map(plain, witness.lines())]) + "\n"
-    for target, content in _figures(comparison, look, chips).items():
+    for target, content in _figures(comparison, look).items():
         output.write(target, content)
     output.deliver(documents, wanted, table)
-
-
-def unchanged(comparison: Comparison) -> tuple[Profile, ...]:
-    """The shipped profiles of a stored report's chips, where they still price its models as it says."""
-    from snnenergy.hardware.library import list_hardware
-
-    shipped = {chip.name: chip for chip in list_hardware()}
-    return tuple(shipped[n] for n in comparison.hardware if n in shipped and _prices(shipped[n], comparison))
-
-
-def _prices(chip: Profile, comparison: Comparison) -> bool:
-    from snnenergy.cost import estimate
-
-    rows = [e for e in comparison.estimates if e.hardware == chip.name]
-    anew = [estimate(comparison.counts[e.model], chip) for e in rows]
-    return [(e.energy, e.latency, e.options) for e in anew] == [(e.energy, e.latency, e.options) for e in rows]
 
 
 def brief(comparison: Comparison) -> str:
@@ -185,7 +165,7 @@ def _table(comparison: Comparison, look: Look, *, alone: bool) -> str:
     return terminal.render_counts(counts, **room, **look.rows)
 
 
-def _figures(comparison: Comparison, look: Look, chips: Sequence[Profile]) -> dict[str, bytes]:
+def _figures(comparison: Comparison, look: Look) -> dict[str, bytes]:
     """Path to content of every chart, where charts were asked for."""
     if look.figures is None:
         return {}
@@ -193,5 +173,5 @@ def _figures(comparison: Comparison, look: Look, chips: Sequence[Profile]) -> di
 
     if not look.figures.is_dir():
         raise UsageError(f"--figures {look.figures}: no such folder")
-    made = figures.render(comparison, look.figure_format, accuracy=look.accuracies(), profiles=chips)
+    made = figures.render(comparison, look.figure_format)
     return {str(look.figures / name): content for name, content in made.items()}

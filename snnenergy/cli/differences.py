@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +13,7 @@ import typer
 from snnenergy.cli import options as o
 from snnenergy.cli import output, stored
 from snnenergy.cli.runner import command
-from snnenergy.errors import NotComparableError
+from snnenergy.errors import CountsError, NotComparableError
 
 if TYPE_CHECKING:
     from snnenergy.cost.records import Estimate
@@ -29,10 +29,15 @@ def register(app: typer.Typer) -> None:
 
 @dataclass(frozen=True)
 class _Stored:
-    """Counts of a file by model, and what they cost when the file was written: joules by (model, chip)."""
+    """Counts of a file by model, and what they cost when the file was written: estimates by (model, chip), on which profiles."""
 
     counts: dict[str, Counts]
-    priced: dict[tuple[str, str], float]
+    priced: dict[tuple[str, str], Estimate]
+    profiles: dict[str, Profile] = field(default_factory=dict)
+
+    def options(self) -> dict[str, dict[str, str]]:
+        """How inferences ran, by chip: one comparison runs all its models alike."""
+        return {chip: row.options for (_, chip), row in self.priced.items()}
 
 
 def diff(
@@ -45,19 +50,23 @@ def diff(
     ] = None,
     json: o.Json = None,
 ) -> None:
-    """What changed from one Counts file to another, per inference; priced on both sides with --hardware."""
+    """What changed from one Counts file or report to another, per inference.
+
+    Two reports, JSON or page, are priced with the profiles that HEAD holds; --hardware takes today's.
+    """
     targets = output.check({"json": json})
     before, after = _paired(_read(base), _read(head))
-    profiles = _profiles(hardware)
+    profiles = _profiles(hardware, before, after)
     reports = [_compared(name, before, after, profiles) for name in after.counts if name in before.counts]
+    moved = {name: row for name, chip in profiles.items() if (row := _moved(before.profiles.get(name), chip))}
     verdict = None if budgets is None else _held(budgets, before, after)
     lonely = {
         "removed": [m for m in before.counts if m not in after.counts],
         "added": [m for m in after.counts if m not in before.counts],
     }
-    documents = {"json": output.as_json(_record(reports, lonely, verdict))} if json else {}
+    documents = {"json": output.as_json(_record(reports, moved, lonely, verdict))} if json else {}
     shown = json != output.STDOUT
-    output.deliver(documents, targets, _text(reports, lonely, verdict) if shown else "")
+    output.deliver(documents, targets, _text(reports, moved, lonely, verdict) if shown else "")
     if verdict is not None and not verdict.passed:
         raise typer.Exit(verdict.exit_code)
 
@@ -82,18 +91,10 @@ def _read(text: str) -> _Stored:
 def _from(path: Path, shown: str) -> _Stored:
     if not path.exists():
         raise NotComparableError(f"{shown}: no such file; there is nothing to compare with")
-    if stored.is_stored(path) and stored.is_report(path):
-        from snnenergy.report import document
-
-        comparison = document.read(path)
-        counts = {name: replace(found, model=name) for name, found in comparison.counts.items()}
-        return _Stored(counts, _energies(comparison.estimates))
-    counts = {found.model: found for found in stored.read(path)}
-    return _Stored(counts, _energies(_beside(path)))
-
-
-def _energies(estimates: Iterable[Estimate]) -> dict[tuple[str, str], float]:
-    return {(row.model, row.hardware): row.energy.nominal for row in estimates if row.energy is not None}
+    side = stored.whole(path)
+    estimates = side.estimates if stored.is_report(path) else _beside(path)
+    priced = {(row.model, row.hardware): row for row in estimates if row.energy is not None}
+    return _Stored(side.counts, priced, {chip.name: chip for chip in side.profiles})
 
 
 def _beside(path: Path) -> Iterator[Estimate]:
@@ -101,8 +102,11 @@ def _beside(path: Path) -> Iterator[Estimate]:
     from snnenergy import counts_json
     from snnenergy.cost.records import Estimate
 
-    beside: Any = counts_json.read(path)
-    for i, row in enumerate(beside.get("estimates", ()) if isinstance(beside, dict) else ()):
+    document: Any = counts_json.read(path)
+    beside = document.get("estimates", [])
+    if not isinstance(beside, list):
+        raise CountsError(f"{path}: estimates: expected a list, found {type(beside).__name__}")
+    for i, row in enumerate(beside):
         yield counts_json.plain_record(Estimate, row, f"{path}: estimates[{i}]")
 
 
@@ -111,30 +115,45 @@ def _paired(before: _Stored, after: _Stored) -> tuple[_Stored, _Stored]:
     if len(before.counts) == len(after.counts) == 1:
         ((old, counts),) = before.counts.items()
         (name,) = after.counts
-        before = _Stored({name: counts}, {(name, chip): joules for (_, chip), joules in before.priced.items()})
         if old != name:
-            before = replace(before, counts={name: counts})
+            priced = {(name, chip): row for (_, chip), row in before.priced.items()}
+            before = replace(before, counts={name: counts}, priced=priced)
     return before, after
 
 
-def _profiles(hardware: list[str] | None) -> dict[str, Profile]:
-    names = o.chips(hardware, default=())
-    if not names:
+def _profiles(hardware: list[str] | None, before: _Stored, after: _Stored) -> dict[str, Profile]:
+    """Those of the head; the base's own where only it was priced; none for two files of bare Counts."""
+    kept = after.profiles or before.profiles
+    if hardware is None and not kept:
         return {}
-    from snnenergy.hardware import load_hardware
+    return {chip.name: chip for chip in o.Pricing(hardware).profiles(kept.values())}
 
-    return {chip.name: chip for chip in map(load_hardware, names)}
+
+def _moved(base: Profile | None, head: Profile) -> list[Change]:
+    """The figures of a chip that are not what they were."""
+    from snnenergy.gate.difference import figures
+
+    return [] if base is None else list(figures(base, head))
 
 
 def _compared(name: str, before: _Stored, after: _Stored, profiles: Mapping[str, Profile]) -> ModelReport:
     from snnenergy.gate.chips import Prices
     from snnenergy.gate.compare import compare
 
-    then = {chip: joules for (model, chip), joules in before.priced.items() if model == name}
-    made = compare(name, after.counts[name], before.counts[name], profiles, Prices(), then=then)
+    then = {chip: row.energy.nominal for (model, chip), row in before.priced.items() if model == name and row.energy}
+    prices = Prices(after.options())
+    why = {chip: cause for chip in profiles if (cause := _cause(chip, before, after, profiles))}
+    made = compare(name, after.counts[name], before.counts[name], profiles, prices, then=then, why=why)
     for problem in made.problems:
         raise problem.error(f"{name}: {problem.words}")
     return made
+
+
+def _cause(chip: str, before: _Stored, after: _Stored, profiles: Mapping[str, Profile]) -> str:
+    """What a price that moved under the same counts comes from, where both sides say how they were priced."""
+    if before.profiles.get(chip) != profiles[chip]:
+        return ""  # the profile, as far as anybody knows
+    return "snnenergy" if before.options().get(chip) == after.options().get(chip) else "pricing options"
 
 
 def _held(budgets: Path, before: _Stored, after: _Stored) -> Verdict:
@@ -143,7 +162,12 @@ def _held(budgets: Path, before: _Stored, after: _Stored) -> Verdict:
     return check(after.counts, budgets, before.counts)
 
 
-def _record(reports: list[ModelReport], lonely: Mapping[str, list[str]], verdict: Verdict | None) -> dict[str, Any]:
+def _record(
+    reports: list[ModelReport],
+    moved: Mapping[str, list[Change]],
+    lonely: Mapping[str, list[str]],
+    verdict: Verdict | None,
+) -> dict[str, Any]:
     from snnenergy.gate.formats import record
 
     models = {
@@ -154,14 +178,23 @@ def _record(reports: list[ModelReport], lonely: Mapping[str, list[str]], verdict
         }
         for r in reports
     }
-    return {"models": models, **lonely, "verdict": None if verdict is None else record(verdict)}
+    profiles = {chip: [asdict(row) for row in rows] for chip, rows in moved.items()}
+    return {"models": models, "profiles": profiles, **lonely, "verdict": None if verdict is None else record(verdict)}
 
 
-def _text(reports: list[ModelReport], lonely: Mapping[str, list[str]], verdict: Verdict | None) -> str:
-    from snnenergy.gate.formats import text
+def _text(
+    reports: list[ModelReport],
+    moved: Mapping[str, list[Change]],
+    lonely: Mapping[str, list[str]],
+    verdict: Verdict | None,
+) -> str:
+    from snnenergy.gate.formats import aligned, text
 
     blocks = [] if verdict is None else [text(verdict)]
     blocks += [_model(report) for report in reports]
+    for chip, rows in moved.items():
+        head = (f"figures of {chip}", "base", "head", "change")
+        blocks.append("\n".join(aligned([head, *(_row(row.name, row) for row in rows)])) + "\n")
     blocks += [f"{side}: {', '.join(names)}\n" for side, names in lonely.items() if names]
     return "\n".join(blocks)
 
@@ -175,7 +208,8 @@ def _model(report: ModelReport) -> str:
     identity = "; ".join(changes.identity) or "same weights, structure, time steps and dtype"
     head = ("per inference", "base", "head", "change")
     layers = [(f"{path}: {row.name}", row) for path, rows in changes.layers.items() for row in rows]
-    totals = [head, *(_row(row.name, row) for row in (*report.priced, *report.causes, *changes.totals))]
+    priced = [row for row in report.priced if not row.base is row.head is None]
+    totals = [head, *(_row(row.name, row) for row in (*priced, *report.causes, *changes.totals))]
     changed = aligned([head, *(_row(*pair) for pair in layers)]) if layers else ["No layer changed."]
     start = [f"{changes.base} -> {changes.head}: {identity}", f"cause: {changes.origin}", ""]
     return "\n".join([*start, *aligned(totals), "", *changed]) + "\n"

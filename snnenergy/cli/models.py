@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as json_text
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,11 +13,12 @@ import typer
 
 from snnenergy.cli import conventions, output, stored
 from snnenergy.cli import options as o
-from snnenergy.cli.delivery import Look, Targets, brief, deliver, unchanged
+from snnenergy.cli.delivery import Look, Targets, brief, deliver
 from snnenergy.cli.runner import command, say
 from snnenergy.errors import CoverageError, UsageError
 
 if TYPE_CHECKING:
+    from snnenergy.cost.records import Comparison
     from snnenergy.counts import Counts
     from snnenergy.load import Workload
     from snnenergy.trace.witness import WitnessReport
@@ -58,8 +60,7 @@ def profile(
     if convention is not None:
         conventions.deliver(counted, convention, wanted, pricing)
     else:
-        chips = pricing.profiles()
-        deliver(pricing.of(counted, chips), wanted, look, chips, alone=True, witness=seen)
+        deliver(pricing.of(counted, pricing.profiles()), wanted, look, alone=True, witness=seen)
     _demand(counted, min_coverage)
 
 
@@ -79,11 +80,12 @@ def compare(
     wanted = targets.checked()
     named = [_named(text) for text in models]
     fresh = [i for i, (_, target) in enumerate(named) if not stored.is_stored(Path(target))]
-    found: list[tuple[str, Counts]] = []
+    sides = []
     for i, (name, target) in enumerate(named):
-        made = [_count(target, reading, fresh.index(i), len(fresh))] if i in fresh else stored.read(Path(target))
-        found += _called(name, made)
-    counted = _unique(found)
+        made = _alone(_count(target, reading, fresh.index(i), len(fresh))) if i in fresh else stored.whole(Path(target))
+        sides.append(_called(name, made))
+    side = _together(sides)
+    counted = side.counts
     if convention is not None and all_conventions:
         raise UsageError("--convention and --all-conventions: give one of them")
     if all_conventions:
@@ -91,8 +93,7 @@ def compare(
     elif convention is not None:
         conventions.deliver(counted, convention, wanted, pricing)
     else:
-        chips = pricing.profiles()
-        deliver(pricing.of(counted, chips), wanted, look, chips)
+        deliver(_priced(side, pricing), wanted, look)
     _demand(counted, min_coverage)
 
 
@@ -109,23 +110,20 @@ def report(
 ) -> None:
     """Prices stored Counts on chips; torch is never imported.
 
-    One report alone, with no pricing option, is shown as it was priced then.
+    One report alone, JSON or page, is shown as it was priced then; with a pricing option its chips are those it holds, and
+    --hardware takes today's profiles.
     """
-    from snnenergy.report import document
-
     wanted = targets.checked()
     named = [(name, Path(target)) for name, target in map(_named, files)]
-    read = [pair for name, path in named for pair in _called(name, stored.read(path))]
-    counted = _unique(read)
+    sides = [_called(name, stored.whole(path)) for name, path in named]
+    side = _together(sides)
+    counted = side.counts
     if convention is not None:
         conventions.deliver(counted, convention, wanted, pricing)
-    elif len(named) == 1 and pricing == o.Pricing() and stored.is_report(named[0][1]):
-        stored_one = document.read(named[0][1])
-        drawn = "html" in wanted or look.figures is not None  # nothing else asks for a profile
-        deliver(stored_one, wanted, look, unchanged(stored_one) if drawn else ())
+    elif len(sides) == 1 and pricing == o.Pricing() and stored.is_report(named[0][1]):
+        deliver(sides[0], wanted, look)
     else:
-        chips = pricing.profiles()
-        deliver(pricing.of(counted, chips), wanted, look, chips)
+        deliver(_priced(side, pricing), wanted, look)
     _demand(counted, min_coverage)
     if check_claims is not None:
         conventions.check(check_claims, counted)
@@ -144,9 +142,8 @@ def demo(
     reading = o.Reading(input=[str(digits / "digits.npz")])
     counted = {name: _count(str(digits / f"digits_{name}.pt2"), reading, 0, 1) for name in ("ann", "snn")}
     pricing = o.Pricing(hardware)
-    chips = pricing.profiles()
-    comparison = pricing.of(counted, chips)
-    deliver(comparison, wanted, Look(accuracy=_accuracies(digits / "digits.json")), chips, table=brief(comparison))
+    comparison = pricing.of(counted, pricing.profiles())
+    deliver(comparison, wanted, Look(accuracy=_accuracies(digits / "digits.json")), table=brief(comparison))
     if output.STDOUT not in wanted.values():
         output.show(
             f"\nLayers, caveats and sources are in the report, as JSON and as a page:\n  {wanted['json']}\n  {wanted['html']}\n"
@@ -166,20 +163,43 @@ def _named(text: str) -> tuple[str | None, str]:
     return (name, target) if name and target and not Path(text).exists() else (None, text)
 
 
-def _called(name: str | None, counted: Sequence[Counts]) -> list[tuple[str, Counts]]:
-    """The models of one file: by the name the user gave it, which then holds one, or by their own."""
-    if name and len(counted) > 1:
-        models = ", ".join(counts.model for counts in counted)
-        raise UsageError(f"{name}=: the file holds {len(counted)} models ({models}), so it cannot be named as one")
-    return [(name or counts.model, counts) for counts in counted]
+def _alone(counts: Counts) -> Comparison:
+    from snnenergy.cost.records import Comparison
+
+    return Comparison({counts.model: counts}, ())
 
 
-def _unique(found: Sequence[tuple[str, Counts]]) -> dict[str, Counts]:
-    counted = dict(found)
-    for name in counted:
-        if sum(other == name for other, _ in found) > 1:
-            raise UsageError(f"two models are called {name!r}; name them apart, as in `before=FILE after=FILE`")
-    return counted
+def _called(name: str | None, side: Comparison) -> Comparison:
+    """What one file holds: by the name the user gave it, which is then one model's, or by its own names."""
+    if name is None or list(side.counts) == [name]:
+        return side
+    if len(side.counts) > 1:
+        models = ", ".join(side.counts)
+        raise UsageError(f"{name}=: the file holds {len(side.counts)} models ({models}), so it cannot be named as one")
+    estimates = tuple(replace(row, model=name) for row in side.estimates)
+    counts = dict.fromkeys([name], *side.counts.values())
+    shares = dict.fromkeys([name], *side.accuracy.values()) if side.accuracy else {}
+    return replace(side, counts=counts, estimates=estimates, verdict="", accuracy=shares)
+
+
+def _together(sides: Sequence[Comparison]) -> Comparison:
+    """The models of several files with their accuracies, and all the profiles they hold; nothing priced."""
+    from snnenergy.cost.records import Comparison
+
+    names = [name for side in sides for name in side.counts]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UsageError(f"two models are called {twice!r}; name them apart, as in `before=FILE after=FILE`")
+    return Comparison(
+        {name: counts for side in sides for name, counts in side.counts.items()},
+        (),
+        profiles=tuple(chip for side in sides for chip in side.profiles),
+        accuracy={name: share for side in sides for name, share in side.accuracy.items()},
+    )
+
+
+def _priced(side: Comparison, pricing: o.Pricing) -> Comparison:
+    made = pricing.of(side.counts, pricing.profiles(side.profiles))
+    return replace(made, accuracy=side.accuracy)
 
 
 def _count(source: str, reading: o.Reading, i: int, models: int) -> Counts:

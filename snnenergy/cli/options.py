@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from snnenergy.errors import UsageError
+from snnenergy.errors import UnknownHardwareError, UsageError
 
 if TYPE_CHECKING:
     from snnenergy.cost.records import Comparison
@@ -26,7 +26,7 @@ Hardware = Annotated[
     typer.Option(
         "--hardware",
         metavar="CHIP[,CHIP...]",
-        help=f"Chips by name, alias or YAML path; `{NO_CHIP}` counts only. Default: {', '.join(DEFAULT_CHIPS)}.",
+        help=f"Chips by name, alias or YAML path; `{NO_CHIP}` counts only. Default: those of the reports given, else {', '.join(DEFAULT_CHIPS)}.",
     ),
 ]
 MinCoverage = Annotated[
@@ -182,14 +182,17 @@ class Pricing:
             counted, loaded, batch=self.batch, bits=self.bits, pipeline=self.pipeline, strict_fit=self.strict_fit
         )
 
-    def profiles(self) -> tuple[Profile, ...]:
-        """The chips, read from their files."""
-        loaded = tuple(_chip(text, tuple(self.profile_path or ())) for text in chips(self.hardware))
-        names = [chip.name for chip in loaded]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise UsageError(f"--hardware: {twice} is named twice; give each operating point a run of its own")
-        return loaded
+    def profiles(self, kept: Iterable[Profile] = ()) -> tuple[Profile, ...]:
+        """The chips, read from their files.
+
+        kept: profiles that the reports given hold; without --hardware they are the chips, and a name that no file has is looked
+        up among them
+        """
+        kept = tuple(dict.fromkeys(kept))
+        if self.hardware is None and kept:
+            return _once(kept, "the reports hold two profiles of that name; choose the chips with --hardware")
+        loaded = tuple(_chip(text, tuple(self.profile_path or ()), kept) for text in chips(self.hardware))
+        return _once(loaded, "--hardware names it twice; give each operating point a run of its own")
 
 
 def chips(hardware: list[str] | None, default: tuple[str, ...] = DEFAULT_CHIPS) -> tuple[str, ...]:
@@ -202,19 +205,36 @@ def chips(hardware: list[str] | None, default: tuple[str, ...] = DEFAULT_CHIPS) 
     return () if named == (NO_CHIP,) else named
 
 
-def _chip(text: str, search: tuple[Path, ...]) -> Profile:
-    """`truenorth`, a file, or `truenorth@0.75 V`: a chip at one of its operating points."""
-    from snnenergy.hardware import load_hardware
+def _once(loaded: tuple[Profile, ...], otherwise: str) -> tuple[Profile, ...]:
+    names = [chip.name for chip in loaded]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UsageError(f"{twice}: {otherwise}")
+    return loaded
 
+
+def _chip(text: str, search: tuple[Path, ...], kept: tuple[Profile, ...]) -> Profile:
+    """`truenorth`, a file, or `truenorth@0.75 V`: a chip at one of its operating points."""
     name, at, point = text.rpartition("@")
     if not at or Path(text).exists():
-        return load_hardware(text, search=search)
-    chip = load_hardware(name, search=search)
+        return _named(text, search, kept)
+    chip = _named(name, search, kept)
     try:
         return chip.at(point)
     except KeyError as error:
         known = ", ".join((chip.operating_point, *chip.operating_points))
         raise UsageError(f"--hardware {text}: {name} has no operating point {point!r}; it has {known}") from error
+
+
+def _named(name: str, search: tuple[Path, ...], kept: tuple[Profile, ...]) -> Profile:
+    from snnenergy.hardware import load_hardware
+
+    try:
+        return load_hardware(name, search=search)
+    except UnknownHardwareError:
+        found = [chip for chip in kept if name in (chip.name, *chip.aliases)]
+        if not found:
+            raise
+        return found[0]
 
 
 def _nth(option: str, values: list[str] | None, i: int, models: int) -> str | None:

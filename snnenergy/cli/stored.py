@@ -1,4 +1,4 @@
-"""Commands that read stored Counts and nothing else: merge; and the reading that other commands share."""
+"""What is read from stored Counts, reports and pages, for every command that takes them; and merge, which needs nothing else."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from snnenergy.cli.runner import command
 from snnenergy.errors import CountsError, UsageError
 
 if TYPE_CHECKING:
+    from snnenergy.cost.records import Comparison
     from snnenergy.counts import Counts
 
 SNIFFED = 256
@@ -34,6 +35,12 @@ def is_stored(path: Path) -> bool:
 
 def read(path: Path) -> list[Counts]:
     """The Counts in a file: of a Counts file one, of a report all its models', named as the report names them."""
+    return list(whole(path).counts.values())
+
+
+def whole(path: Path) -> Comparison:
+    """A report as it was priced, with its profiles; or Counts, as a comparison of one model that nothing has priced."""
+    from snnenergy.cost.records import Comparison
     from snnenergy.counts import Counts
     from snnenergy.report import document
 
@@ -42,8 +49,11 @@ def read(path: Path) -> list[Counts]:
     if not is_stored(path):
         raise CountsError(f"{path}: neither Counts nor a report; expected what `snnenergy profile --json` writes")
     if is_report(path):
-        return [dataclasses.replace(counts, model=name) for name, counts in document.read(path).counts.items()]
-    return [Counts.load(path)]
+        report = document.read(path)
+        named = {name: dataclasses.replace(counts, model=name) for name, counts in report.counts.items()}
+        return dataclasses.replace(report, counts=named)
+    counts = Counts.load(path)
+    return Comparison({counts.model: counts}, ())
 
 
 def is_report(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 
@@ -20,10 +21,12 @@ def compare(
     bits: int | None = None,
     pipeline: bool = False,
     strict_fit: bool = False,
+    accuracy: Mapping[str, float] | None = None,
 ) -> Comparison:
     """Every model on every chip; the first model is the one others are compared with.
 
-    bits: both sides at that width, a comparison at matched precision.
+    bits: both sides at that width, a comparison at matched precision
+    accuracy: share of right answers (0 to 1) of models where it is known; reports set it against the energy
     """
     if not models or not hardware:
         raise UsageError("a comparison needs at least one model and one chip")
@@ -34,13 +37,20 @@ def compare(
         for name, counts in models.items()
         for chip in chips
     )
-    made = Comparison(dict(models), rows)
-    return Comparison(made.counts, rows, _verdict(made), _notes(made))
+    made = Comparison(dict(models), rows, profiles=tuple(chips), accuracy=_shares(accuracy or {}, models))
+    return dataclasses.replace(made, verdict=_verdict(made), notes=_notes(made))
+
+
+def _shares(accuracy: Mapping[str, float], models: Mapping[str, Counts]) -> dict[str, float]:
+    for name, share in accuracy.items():
+        if name not in models:
+            raise UsageError(f"accuracy: no model {name!r}; there are {', '.join(models)}")
+        if not 0 <= share <= 1:
+            raise UsageError(f"accuracy of {name}: expected a share from 0 to 1, found {share!r}")
+    return dict(accuracy)
 
 
 def _named(name: str, row: Estimate) -> Estimate:
-    import dataclasses
-
     return dataclasses.replace(row, model=name)
 
 

@@ -52,9 +52,17 @@ def estimate(
     return made
 
 
-def dynamic_only(counts: Counts, chip: Profile, operating_point: str | None = None) -> Estimate:
+def dynamic_only(
+    counts: Counts,
+    chip: Profile,
+    operating_point: str | None = None,
+    *,
+    batch: int = 1,
+    bits: int | None = None,
+    pipeline: bool = False,
+) -> Estimate:
     """An estimate without its validated band, which is made of such estimates."""
-    return _estimate(Run(_usable(counts), _at(chip, operating_point)), "")
+    return _estimate(Run(_usable(counts), _at(chip, operating_point), batch, _width(bits), pipeline), "")
 
 
 def _usable(counts: Counts) -> Counts:

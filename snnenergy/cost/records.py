@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
 
     from snnenergy.counts import Counts
+    from snnenergy.hardware import Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +150,17 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Models x chips.  `estimates` in row order: model by model, chip by chip; `verdict` is the first line of a report."""
+    """Models x chips.  `estimates` in row order: model by model, chip by chip; `verdict` is the first line of a report.
+
+    profiles: of the chips, as they priced the estimates; accuracy: share of right answers (0 to 1) of models where known
+    """
 
     counts: dict[str, Counts]
     estimates: tuple[Estimate, ...]
     verdict: str = ""
     notes: tuple[str, ...] = ()
+    profiles: tuple[Profile, ...] = ()
+    accuracy: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -57,15 +57,24 @@ def matching(placed: Placed, chips: Chips) -> list[Profile | None]:
 
 
 class Prices:
-    """Estimates of counts on chips; asked twice, worked out once."""
+    """Estimates of counts on chips; asked twice, worked out once.
 
-    def __init__(self) -> None:
+    options: how inferences run, by chip, as the options of an estimate say it
+    """
+
+    def __init__(self, options: Mapping[str, Mapping[str, str]] | None = None) -> None:
+        self._options = options or {}
         self._made: dict[tuple[int, int], tuple[Counts, Profile, Estimate]] = {}
 
     def of(self, counts: Counts, chip: Profile) -> Estimate:
-        from snnenergy.cost.price import dynamic_only  # an estimate without its validated band, which no budget reads
-
         key = (id(counts), id(chip))
         if key not in self._made:
-            self._made[key] = (counts, chip, dynamic_only(counts, chip))  # held, so that no id is used again
+            self._made[key] = (counts, chip, self._priced(counts, chip))  # held, so that no id is used again
         return self._made[key][2]
+
+    def _priced(self, counts: Counts, chip: Profile) -> Estimate:
+        from snnenergy.cost.price import dynamic_only  # an estimate without its validated band, which no budget reads
+
+        said = self._options.get(chip.name, {})
+        batch, bits = (int(said[name]) if said.get(name, "").isdecimal() else None for name in ("batch", "bits"))
+        return dynamic_only(counts, chip, batch=batch or 1, bits=bits, pipeline="pipeline" in said)

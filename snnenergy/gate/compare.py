@@ -28,9 +28,13 @@ def compare(
     prices: Prices,
     *,
     then: Mapping[str, float] | None = None,
+    why: Mapping[str, str] | None = None,
     problems: tuple[Problem, ...] = (),
 ) -> ModelReport:
-    """chips: by their own names; then: joules of the baseline as it was priced when it was made, by chip."""
+    """chips: by their own names; then: joules of the baseline as it was priced when it was made, by chip.
+
+    why: what made those differ from today's, by chip, where it is known not to be the profile
+    """
     difference = None
     if base is not None:
         try:
@@ -44,7 +48,8 @@ def compare(
         before = prices.of(base, chip) if base is not None else None
         priced += _priced(chip.name, before, now)
         if difference is not None and before is not None:
-            causes += _causes(chip.name, difference, (then or {}).get(chip.name), before, now)
+            source = (why or {}).get(chip.name, PROFILE)
+            causes += _causes(chip.name, difference, (then or {}).get(chip.name), source, before, now)
     first = next(iter(chips.values()), None)
     return ModelReport(
         name,
@@ -68,11 +73,13 @@ def _nominal(estimate: Estimate | None, what: str) -> float | None:
     return None if found is None else found.nominal
 
 
-def _causes(chip: str, difference: Difference, then: float | None, before: Estimate, now: Estimate) -> Iterator[Change]:
+def _causes(
+    chip: str, difference: Difference, then: float | None, source: str, before: Estimate, now: Estimate
+) -> Iterator[Change]:
     """The way from then to now in two steps: the profile under the same counts, the counts under the same profile."""
     base, head = (_nominal(side, "energy") for side in (before, now))
     if then is not None and then != base:
-        yield Change(f"{PROFILE} {chip}", then, base, "J")
+        yield Change(f"{source} {chip}", then, base, "J")
     if base != head:
         yield Change(f"{difference.cause} on {chip}", base, head, "J")
 

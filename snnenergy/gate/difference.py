@@ -10,6 +10,7 @@ from snnenergy.errors import NotComparableError
 
 if TYPE_CHECKING:
     from snnenergy.counts import Counts
+    from snnenergy.hardware import Profile
 
 METRICS = "acs macs dense_macs updates spikes_out adds muls compares specials".split()
 """Totals over samples, shown per inference."""
@@ -126,6 +127,23 @@ def _of(layer: tuple[Any, int] | None, name: str) -> float | None:
     counted, samples = layer
     value = getattr(counted, name)
     return None if value is None else value / samples
+
+
+def figures(base: Profile, head: Profile) -> Iterator[Change]:
+    """The figures of one chip that differ, end by end."""
+    sides = [dict(_ends(chip)) for chip in (base, head)]
+    for name in dict.fromkeys((*sides[0], *sides[1])):
+        (before, unit), (after, other) = (side.get(name, (None, "")) for side in sides)
+        if before != after:
+            yield Change(name, before, after, unit or other)
+
+
+def _ends(chip: Profile) -> Iterator[tuple[str, tuple[float, str]]]:
+    for place, figure in chip.figures().items():
+        yield place, (figure.value, getattr(figure, "dimension", ""))
+        for end in ("low", "high"):
+            if hasattr(figure, end):
+                yield f"{place} ({end})", (getattr(figure, end), getattr(figure, "dimension", ""))
 
 
 def _identity(base: Counts, head: Counts) -> Iterator[str]:

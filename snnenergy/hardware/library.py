@@ -84,11 +84,11 @@ def _checked(path: Path) -> tuple[Profile | None, list[Finding]]:
     document = read(path)
     chip, found = check(document, Profile)
     if chip is not None:
-        found = list(_contradictions(document, chip, path.stem))
+        found = list(contradictions(document, chip, path.stem))
     return chip, found
 
 
-def _contradictions(document: Document, chip: Profile, stem: str) -> Iterator[Finding]:
+def contradictions(document: Document, chip: Profile, stem: str) -> Iterator[Finding]:
     """What no single value shows: names, sources and unknowns that do not fit together."""
     if chip.name != stem:
         yield document.finding(("name",), f"expected {stem!r}, the name of the file, found {chip.name!r}")

@@ -17,7 +17,7 @@ from snnenergy.report import summary
 from snnenergy.report.escape import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import altair as alt
 
@@ -185,10 +185,11 @@ def activity_rows(counts: Counts) -> list[Row]:
     return rows
 
 
-def pareto(comparison: Comparison, accuracy: Mapping[str, float], theme: Theme = PRINT) -> alt.LayerChart:
+def pareto(comparison: Comparison, theme: Theme = PRINT) -> alt.LayerChart:
     """Energy against accuracy of every model whose accuracy is known; best is up and to the left."""
     import altair as alt
 
+    accuracy = comparison.accuracy
     rows: list[Row] = [
         {"who": plain(e.model), "chip": plain(e.hardware), "accuracy": accuracy[e.model], "joules": e.energy.nominal,
          "says": plain(f"{e.model} on {e.hardware}: {q.percent(accuracy[e.model])}, {summary.energy(e, micro='µ')}")}

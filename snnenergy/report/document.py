@@ -19,11 +19,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from snnenergy import counts_json
 from snnenergy.cost.records import PARTS, Comparison, Estimate, Range
 from snnenergy.counts import Counts
-from snnenergy.errors import CountsError
+from snnenergy.errors import CountsError, ProfileError
+from snnenergy.hardware import stored as profiles
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
+
+    from snnenergy.hardware import Profile
 
 SCHEMA = "snnenergy.report"
 SCHEMA_VERSION = 1
@@ -36,7 +39,7 @@ T = TypeVar("T")
 
 
 def record(comparison: Comparison) -> dict[str, Any]:
-    """Plain JSON values: the Counts whole, every estimate with its layers; SI units, per inference."""
+    """Plain JSON values: the Counts and profiles whole, every estimate with its layers; SI units, per inference."""
     return {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
@@ -45,6 +48,8 @@ def record(comparison: Comparison) -> dict[str, Any]:
         "notes": list(comparison.notes),
         "counts": {name: counts.to_dict() for name, counts in comparison.counts.items()},
         "estimates": [counts_json.encode(e) for e in comparison.estimates],
+        "profiles": [profiles.to_dict(chip) for chip in comparison.profiles],
+        "accuracy": dict(comparison.accuracy),
     }
 
 
@@ -119,7 +124,7 @@ def _extract(page: str) -> str:
         raise CountsError(f"the embedded record is damaged: {error}") from error
 
 
-_FIELDS = ("schema", "schema_version", "units", "verdict", "notes", "counts", "estimates")
+_FIELDS = ("schema", "schema_version", "units", "verdict", "notes", "counts", "estimates", "profiles", "accuracy")
 
 
 def _comparison(document: object) -> Comparison:
@@ -137,7 +142,29 @@ def _comparison(document: object) -> Comparison:
     notes = _typed(document, "notes", list)
     if not all(isinstance(note, str) for note in notes):
         raise CountsError("report.notes: expected a list of strings")
-    return Comparison(counts, estimates, _typed(document, "verdict", str), tuple(notes))
+    verdict, chips, shares = _typed(document, "verdict", str), _profiles(document), _accuracy(document, counts)
+    return Comparison(counts, estimates, verdict, tuple(notes), chips, shares)
+
+
+def _profiles(document: Mapping[str, object]) -> tuple[Profile, ...]:
+    """Of the chips that priced it; a report written before they were kept has none."""
+    rows = _typed(document, "profiles", list) if "profiles" in document else []
+    try:
+        chips = tuple(profiles.from_dict(row, f"report.profiles[{i}]") for i, row in enumerate(rows))
+    except ProfileError as error:
+        raise CountsError(str(error)) from error
+    names = [chip.name for chip in chips]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise CountsError(f"report.profiles: {twice!r} stands there twice")
+    return chips
+
+
+def _accuracy(document: Mapping[str, object], counts: Mapping[str, Counts]) -> dict[str, float]:
+    shares = _typed(document, "accuracy", dict) if "accuracy" in document else {}
+    for model, share in shares.items():
+        if model not in counts or isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+            raise CountsError(f"report.accuracy[{model!r}]: expected a share from 0 to 1 of a model of this report")
+    return {model: float(share) for model, share in shares.items()}
 
 
 def _typed(document: Mapping[str, object], name: str, kind: type[T]) -> T:

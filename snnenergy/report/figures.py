@@ -9,12 +9,11 @@ from snnenergy.errors import UsageError
 from snnenergy.report import breakeven, charts, page, pair_charts, summary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
 
     import altair as alt
 
     from snnenergy.cost.records import Comparison
-    from snnenergy.hardware import Profile
 
 FORMATS = ("png", "svg", "pdf")
 PNG_SCALE = 2.0
@@ -23,20 +22,15 @@ PNG_SCALE = 2.0
 def render(
     comparison: Comparison,
     format: str,  # noqa: A002  # the caller's word
-    *,
-    accuracy: Mapping[str, float] | None = None,
-    profiles: Sequence[Profile] = (),
 ) -> dict[str, bytes]:
     """File name to content, one file per chart; UsageError for a format that is none of FORMATS."""
     if format not in FORMATS:
         raise UsageError(f"no figures as {format!r}; expected one of {', '.join(FORMATS)}")
-    made = drawn(comparison, accuracy=accuracy, profiles=profiles)
+    made = drawn(comparison)
     return {f"{name}.{format}": _converted(chart, format) for name, chart in made.items()}
 
 
-def drawn(
-    comparison: Comparison, *, accuracy: Mapping[str, float] | None = None, profiles: Sequence[Profile] = ()
-) -> dict[str, alt.LayerChart]:
+def drawn(comparison: Comparison) -> dict[str, alt.LayerChart]:
     """The charts themselves, by name: Altair objects, to restyle before saving."""
     name = _names()
     made: dict[str, alt.LayerChart] = {}
@@ -44,9 +38,9 @@ def drawn(
     if priced:
         made[name("energy")] = charts.energy(comparison)
         made[name("parts")] = charts.parts(comparison)
-        if accuracy:
-            made[name("pareto")] = charts.pareto(comparison, accuracy)
-    for chip, roofs in page.roofs(comparison, profiles).items():
+        if any(e.model in comparison.accuracy for e in priced):
+            made[name("pareto")] = charts.pareto(comparison)
+    for chip, roofs in page.roofs(comparison).items():
         made[name("roofline", chip)] = charts.roofline(roofs)
     for model, counts in comparison.counts.items():
         if charts.activity_rows(counts):

@@ -18,24 +18,19 @@ from snnenergy.report import document, page
 from snnenergy.report.escape import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     import jinja2
 
     from snnenergy.cost.records import Comparison
-    from snnenergy.hardware import Profile
 
 MAX_BYTES = 1_500_000
 
 
-def render(
-    comparison: Comparison, *, accuracy: Mapping[str, float] | None = None, profiles: Sequence[Profile] = ()
-) -> str:
-    """The page; accuracy (model to share, 0 to 1) adds energy against accuracy, profiles of dense chips their rooflines.
+def render(comparison: Comparison) -> str:
+    """The page: accuracies of the comparison add energy against accuracy, its profiles rooflines and choices.
 
     A page that would pass 1.5 MB leaves out the layers of its estimates and the rooflines, and says so.
     """
-    drawings = page.drawings(comparison, page.Extra(accuracy or {}, tuple(profiles)))
+    drawings = page.drawings(comparison)
     made = _page(comparison, drawings, whole=True)
     return made if len(made.encode()) <= MAX_BYTES else _page(comparison, page.fewer(drawings), whole=False)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from snnenergy.cost import estimate
@@ -13,7 +12,7 @@ from snnenergy.report import quantities as q
 from snnenergy.report.escape import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     import altair as alt
 
@@ -28,14 +27,6 @@ BITS = (4, 8, 16, 32)
 BATCHES = (1, 4, 16, 64, 256)
 """Widths and batches a reader can choose; bits 0 are the model's own."""
 MU = "µ"
-
-
-@dataclass(frozen=True, slots=True)
-class Extra:
-    """What a record does not hold: accuracies (model to share, 0 to 1), and profiles, for the roofs of dense chips."""
-
-    accuracy: Mapping[str, float] = field(default_factory=dict)
-    profiles: tuple[Profile, ...] = ()
 
 
 def told(comparison: Comparison, whole: bool) -> dict[str, Any]:
@@ -193,7 +184,7 @@ def fewer(drawings: Mapping[str, Any]) -> dict[str, Any]:
     return {**drawings, "specs": specs, "layers": [], "roofs": []}
 
 
-def drawings(comparison: Comparison, extra: Extra) -> dict[str, Any]:
+def drawings(comparison: Comparison) -> dict[str, Any]:
     priced = [e for e in comparison.estimates if e.energy is not None and e.energy.low > 0]
     pairs = _shown_pairs(comparison)
     specs: dict[str, Any] = {}
@@ -206,9 +197,9 @@ def drawings(comparison: Comparison, extra: Extra) -> dict[str, Any]:
     active = [name for name, counts in comparison.counts.items() if charts.activity_rows(counts)]
     if active:
         specs["activity"] = _vega(charts.activity(comparison.counts[active[0]], charts.PAGE))
-    if any(e.model in extra.accuracy for e in priced):
-        specs["pareto"] = _vega(charts.pareto(comparison, extra.accuracy, charts.PAGE))
-    rooms = roofs(comparison, extra.profiles)
+    if any(e.model in comparison.accuracy for e in priced):
+        specs["pareto"] = _vega(charts.pareto(comparison, charts.PAGE))
+    rooms = roofs(comparison)
     if rooms:
         first, *others = rooms.values()
         specs["roof"] = _vega(charts.roofline(first, charts.PAGE, others))
@@ -220,7 +211,7 @@ def drawings(comparison: Comparison, extra: Extra) -> dict[str, Any]:
         "activity": [
             {"name": plain(n), "rows": [_slim(r) for r in charts.activity_rows(comparison.counts[n])]} for n in active
         ],
-        "pairs": [_pair_choice(comparison, p, extra if i < MAX_CHOICES else Extra()) for i, p in enumerate(pairs)],
+        "pairs": [_pair_choice(comparison, p, i < MAX_CHOICES) for i, p in enumerate(pairs)],
         "roofs": [_roof_choice(chip, found) for chip, found in rooms.items()],
         "thresholds": [*breakeven.THRESHOLDS],
         "rates": [*breakeven.RATE_THRESHOLDS],
@@ -279,14 +270,14 @@ def _layer_choice(counts: Counts, e: Estimate) -> dict[str, Any]:
     return {"name": plain(f"{e.model} on {e.hardware}"), "paths": paths, "rows": slim, "says": says}
 
 
-def _pair_choice(comparison: Comparison, pair: summary.Pair, extra: Extra) -> dict[str, Any]:
+def _pair_choice(comparison: Comparison, pair: summary.Pair, choices: bool) -> dict[str, Any]:
     ann, snn = comparison.counts[pair.ann.model], comparison.counts[pair.snn.model]
     found = breakeven.solve(pair, snn)
     even: dict[str, Any] | None = None
     if found is not None:
         even = {"T": found.time_steps, "rate": found.rate, "corners": _corners(found), "says": _even(found)}
-        chip = next((c for c in extra.profiles if c.name == pair.chip), None) if _as_is(pair.snn) else None
-        even["variants"] = _variants(ann, snn, chip, even["corners"]) if chip is not None else []
+        chips = [c for c in comparison.profiles if c.name == pair.chip and choices and _as_is(pair.snn)]
+        even["variants"] = _variants(ann, snn, chips[0], even["corners"]) if chips else []
     return {
         "name": plain(_called(pair)),
         "even": even,
@@ -315,13 +306,17 @@ def _variants(ann: Counts, snn: Counts, chip: Profile, own: list[list[float]]) -
             found = breakeven.solve(summary.Pair(chip.name, *ends), snn)
             if found is not None:
                 made.append({"bits": bits or 0, "batch": batch, "corners": _corners(found)})
+    if (
+        not made or made[0]["corners"] != own
+    ):  # another version priced this report: no choice would start where it stands
+        return []
     return made if any(m["corners"] != own for m in made) else []
 
 
-def roofs(comparison: Comparison, profiles: Sequence[Profile]) -> dict[str, list[roofline.Roof]]:
+def roofs(comparison: Comparison) -> dict[str, list[roofline.Roof]]:
     """Chip to the roofs of its models, of the chips compared here."""
     found: dict[str, list[roofline.Roof]] = {}
-    for chip in profiles:
+    for chip in comparison.profiles:
         if chip.name in comparison.hardware:
             made = [
                 roofline.roof(comparison.counts[e.model], chip, e.model, _bits(e))

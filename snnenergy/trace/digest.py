@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -58,19 +59,14 @@ def architecture(layers: Iterable[tuple[Any, ...]]) -> str:
     return hashlib.sha256(repr(sorted(map(repr, layers))).encode()).hexdigest()[:32]
 
 
-def inputs(tensors: Iterable[Tensor], axis: int, others: Mapping[str, Any]) -> int:
+def inputs(tensors: Sequence[Tensor], axis: int, others: Mapping[str, Any]) -> int:
     """Sum over samples of each one's digest, modulo 2^128: independent of order, batch size and sharding."""
-    total = 0
-    tensors = list(tensors)
     if not tensors:
         return int.from_bytes(hashlib.sha256(repr(sorted(others.items())).encode()).digest()[:16], "big")
-    first = tensors[0].shape
-    batch = first[axis] if len(first) > axis else None
-    split = [batch is not None and len(t.shape) > axis and t.shape[axis] == batch for t in tensors]
+    batch, split, head = _layout(axis, tuple((t.shape, t.dtype) for t in tensors))
     rows = [_rows(t, axis if s else None) for t, s in zip(tensors, split, strict=True)]
-    shapes = [t.shape[:axis] + t.shape[axis + 1 :] if s else t.shape for t, s in zip(tensors, split, strict=True)]
-    head = repr([(str(t.dtype), tuple(shape)) for t, shape in zip(tensors, shapes, strict=True)]).encode()
-    for i in range(batch if batch is not None else 1):
+    total = 0
+    for i in range(batch):
         sample = hashlib.sha256(head)
         for row, s in zip(rows, split, strict=True):
             sample.update(row[i if s else 0])
@@ -78,14 +74,27 @@ def inputs(tensors: Iterable[Tensor], axis: int, others: Mapping[str, Any]) -> i
     return total % (1 << 128)
 
 
+@lru_cache(maxsize=256)
+def _layout(axis: int, tensors: tuple[tuple[tuple[int, ...], torch.dtype], ...]) -> tuple[int, tuple[bool, ...], bytes]:
+    """Samples, which tensors hold one row per sample along `axis`, and what every sample's digest begins with."""
+    first = tensors[0][0]
+    batch = first[axis] if len(first) > axis else None
+    split = tuple(batch is not None and len(shape) > axis and shape[axis] == batch for shape, _ in tensors)
+    alone = [
+        (str(dtype), shape[:axis] + shape[axis + 1 :] if s else shape)
+        for (shape, dtype), s in zip(tensors, split, strict=True)
+    ]
+    return 1 if batch is None else batch, split, repr([(d, tuple(shape)) for d, shape in alone]).encode()
+
+
 def _rows(t: Tensor, axis: int | None) -> Any:
     """The bytes of each sample along `axis`, or of the whole tensor, as rows [samples, bytes]."""
+    t = t.detach().cpu()
     if t.dtype == torch.bfloat16:
         t = t.view(torch.int16)
-    values = t.detach().cpu().resolve_conj().numpy() if t.is_complex() else t.detach().cpu().numpy()
     if axis:
-        values = np.moveaxis(values, axis, 0)
-    values = np.ascontiguousarray(values)
+        t = t.movedim(axis, 0)
+    values = t.contiguous().resolve_conj().resolve_neg().numpy()
     rows = values.shape[0] if axis is not None else 1
     if not values.size:
         return np.empty((rows, 0), dtype=np.uint8)

@@ -263,9 +263,8 @@ class Recorder:
             self._begin_watch(plan)
 
     def _hash_inputs(self) -> None:
-        with torch.no_grad():
-            batch = 0 if self._axis is None or self._axis % max(1, len(self._shape or ())) != 0 else 1
-            self._digest = digest.inputs([t.detach() for t in self._inputs], batch, dict(self._plain))
+        batch = 0 if self._axis is None or self._axis % max(1, len(self._shape or ())) != 0 else 1
+        self._digest = digest.inputs(self._inputs, batch, dict(self._plain))
 
     def _begin_survey(self, module: nn.Module | None, args: tuple[Any, ...], plan: Plan | None) -> None:
         survey = self.survey

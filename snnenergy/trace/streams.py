@@ -10,7 +10,7 @@ below 2^24, so they are exact in any order.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -25,9 +25,19 @@ from snnenergy.trace.fanout import EXACT_FLOAT32
 CHUNK = 1 << 18
 """Elements read at a time: 1 MiB of float32, which stays in a core's cache."""
 SAMPLE = 1024
+WIDE = 128
+"""Positions from which on events are summed over channels before they meet the map of taps."""
+BYTE = 255
+LATE = 64
+"""Reads that wait at most until they are added up."""
 
 Rows = NDArray[np.float64]
 Array = NDArray[Any]
+Found = tuple[Any, Any, Any]
+"""Nonzero, driven and effective of each line, or as numbers where there is one."""
+Reading = tuple[int, list[int], Found]
+"""Rows per call, which call of its forward each one is, and what was found in their lines."""
+NOTHING: Found = (0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +73,7 @@ NO_FAN = Fan(0, 0)
 class Magnitudes:
     """Evidence in the making: the distinct non-zero magnitudes and signs seen so far."""
 
-    seen: list[float] = field(default_factory=list)
+    seen: tuple[float, ...] = ()
     many: bool = False
     positive: bool = False
     negative: bool = False
@@ -94,8 +104,8 @@ class Magnitudes:
             self._add([largest])
             return
         flat = x.reshape(-1)
-        sample = np.unique(np.abs(flat[:: max(1, flat.size // SAMPLE)]))
-        if sample.size > MAX_MAGNITUDES + 1:  # zero is no magnitude
+        sample = flat[:: flat.size // SAMPLE | 1]  # odd: a batch of equal images is no short period
+        if len(set(np.abs(sample).tolist())) > MAX_MAGNITUDES + 1:  # zero is no magnitude
             self._too_many()
             return
         size = np.abs(flat).astype(np.float64)
@@ -110,12 +120,12 @@ class Magnitudes:
             self.negative |= bool(x.min() < 0)
 
     def _add(self, found: list[float]) -> None:
-        self.seen = sorted({*self.seen, *found})
+        self.seen = tuple(sorted({*self.seen, *found}))
         if len(self.seen) > MAX_MAGNITUDES:
             self._too_many()
 
     def _too_many(self) -> None:
-        self.many, self.seen = True, []
+        self.many, self.seen = True, ()
 
     def _known(self, size: Rows) -> bool:
         """Whether every value is zero or a magnitude seen before."""
@@ -152,52 +162,55 @@ class Tally:
         self.nonzero_only = 0  # events of an operand whose taps stand on its partner
         self.magnitudes = Magnitudes()
         self.value_taps = 0.0  # sum of |value| x driven taps, once there are several magnitudes
-        self.rows: dict[int, Rows] = {}  # rows per call -> [3, slots, rows]: nonzero, driven, effective
+        self._rows: dict[int, Rows] = {}
+        self._readings: list[Reading] = []  # not added up yet
         self._forward = 0
+        self._over = 0  # readings of forwards that have ended
         self._before: tuple[Any, ...] = ()
-        self._journal: list[tuple[int, list[int], Rows]] = []
 
     def read(self, x: Array | Tensor, slots: list[int], rows: int, fan: Fan) -> None:
         """x [calls * rows, channels, positions]; slots[i]: which call of its forward the i-th one is."""
-        alone = self.magnitudes.seen[0] if len(self.magnitudes.seen) == 1 else 0.0
-        found = np.zeros((3, x.shape[0]))
+        seen = self.magnitudes.seen
+        alone = seen[0] if len(seen) == 1 else 0.0
         if isinstance(x, Tensor):
             self.elements += fan.elements(x.numel(), x.shape[2])
-            self._read_device(x, found, fan)
+            found = self._read_device(x, fan)
         else:
             self.elements += fan.elements(x.size, x.shape[2])
-            self._read_host(x, found, fan)
+            found = self._read_part(x, fan, 0) if x.size <= CHUNK else self._read_parts(x, fan)
         if len(self.magnitudes.seen) > 1:
             self._weigh(host(x) if isinstance(x, Tensor) else x, alone, fan)
-        self._add(found, slots, rows)
+        self._readings.append((rows, slots, found))
 
-    def _read_host(self, lines: Array, found: Rows, fan: Fan) -> None:
+    def _read_parts(self, lines: Array, fan: Fan) -> Found:
         n, channels, places = lines.shape
-        if lines.size <= CHUNK:
-            if lines.size:
-                self._read_part(lines, found, fan, 0)
-            return
+        found = np.zeros((3, n))
         step = max(1, CHUNK // (channels * places))
         width = channels if channels * places <= CHUNK else max(1, CHUNK // places)
         for start in range(0, n, step):
             for first in range(0, channels, width):
-                part = lines[start : start + step, first : first + width]
-                self._read_part(part, found[:, start : start + step], fan, first)
+                part = self._read_part(lines[start : start + step, first : first + width], fan, first)
+                for row, more in zip(found, part, strict=True):
+                    row[start : start + step] += more
+        return found[0], found[1], found[2]
 
-    def _read_part(self, x: Array, found: Rows, fan: Fan, first: int) -> None:
-        """Adds the counts of x [n, channels, positions], whose first channel is `first`, to found [3, n]."""
+    def _read_part(self, x: Array, fan: Fan, first: int) -> Found:
+        """What is found in x [n, channels, positions], whose first channel is `first`."""
         n, channels, places = x.shape
+        if not x.size:
+            return NOTHING
         mask = _reuse("flags", _BOOL, x.shape)
         np.not_equal(x, 0, out=mask)
+        if places >= WIDE and channels <= BYTE and fan.effective is None and fan.copies is None and fan.reached:
+            return self._read_wide(x, mask, fan)
         total = int(np.count_nonzero(mask))
         if not total:
-            return
+            return NOTHING
         if fan.reached:
             self.magnitudes.see(x, total)
         elif n == 1:
-            found[0] += total
-            return
-        if self.magnitudes.usual == 1.0 and x.dtype == np.float32:
+            return total, 0, 0
+        if self.magnitudes.usual == 1.0 and x.dtype == _FLOAT32:
             lines = x  # the values are their own mask
         else:
             lines = _reuse("floats", _FLOAT32, x.shape)
@@ -206,15 +219,25 @@ class Tally:
         if fan.copies is not None:
             nonzero = _driven(lines, fan.copies)
         elif n > 1:
-            nonzero = lines.reshape(n, -1).dot(_ones(channels * places))
+            nonzero = lines.reshape(n, -1).dot(_ones(channels * places)).astype(np.float64)
         if isinstance(fan.taps, int):
-            driven = nonzero * (float(fan.reached) * fan.taps)
+            driven = nonzero * (fan.reached * fan.taps)
         else:
             driven = _driven(lines, fan.taps) * fan.reached
         met = driven if fan.effective is None else _effective(lines, fan.effective[first : first + channels])
-        found[0] += nonzero
-        found[1] += driven
-        found[2] += met
+        return nonzero, driven, met
+
+    def _read_wide(self, x: Array, mask: Array, fan: Fan) -> Found:
+        """The same where positions are many: events of each position first, bytes that 255 channels cannot overflow."""
+        events = np.add.reduce(mask.view(np.uint8), axis=1, dtype=np.uint8).astype(np.float64)
+        nonzero = events.sum(1)
+        total = int(nonzero.sum())
+        if not total:
+            return NOTHING
+        self.magnitudes.see(x, total)
+        taps = fan.taps
+        driven = (nonzero * taps if isinstance(taps, int) else events.dot(taps)) * fan.reached
+        return nonzero, driven, driven
 
     def _weigh(self, x: Array, alone: float, fan: Fan) -> None:
         """Sum of |value| x driven taps, in float64.  While one magnitude was alone it was that times the taps, and not kept."""
@@ -224,7 +247,7 @@ class Tally:
             part = np.abs(x[start : start + max(1, CHUNK // max(1, x[0].size))]).astype(np.float64)
             self.value_taps += float((part * fan.taps).sum()) * fan.reached
 
-    def _read_device(self, x: Tensor, found: Rows, fan: Fan) -> None:
+    def _read_device(self, x: Tensor, fan: Fan) -> Found:
         """The same on an accelerator: masks and sums stay there, and come over together."""
         n, channels, places = x.shape
         mask = x != 0
@@ -245,39 +268,23 @@ class Tally:
         usually = (x == usual).sum(dtype=torch.float64) if usual is not None else torch.zeros((), device=x.device)
         flat = torch.cat([*rows, usually.to(torch.float64).reshape(1)]).cpu().numpy()
         counts = flat[:-1].reshape(3, n)
-        found += counts
         total = int(counts[0].sum())
         if total and fan.reached and not self.magnitudes.many and flat[-1] != total:
             self.magnitudes.see(host(x), total)
-
-    def _add(self, found: Rows, slots: list[int], rows: int) -> None:
-        need = max(slots) + 1
-        kept = self.rows.get(rows)
-        if kept is None or kept.shape[1] < need:
-            grown = np.zeros((3, need, rows))
-            if kept is not None:
-                grown[:, : kept.shape[1]] = kept
-            self.rows[rows] = kept = grown
-        _at(kept, slots, found.reshape(3, len(slots), rows))
-        if self._forward:
-            self._journal.append((rows, slots, found))
-
-    def add_events(self, x: Array, slot: int) -> None:
-        """Events of one row whose taps nobody asks for: a neuron's output."""
-        self.elements += x.size
-        events = np.count_nonzero(np.not_equal(x, 0, out=_reuse("flags", _BOOL, x.shape)))
-        found = np.zeros((3, 1))
-        found[0, 0] = events
-        self._add(found, [slot], 1)
+        return counts[0], counts[1], counts[2]
 
     def add_taps(self, taps: Rows, nonzero: int, elements: int, slot: int) -> None:
         """Counts found elsewhere (products of activations): taps [rows] of one call; driven equals effective."""
         self.elements += elements
-        rows = taps.shape[0]
-        found = np.zeros((3, 1, rows))
-        found[0, 0, :1] = nonzero
-        found[1:, 0] = taps
-        self._add(found, [slot], rows)
+        first = np.zeros(taps.shape)
+        first[:1] = nonzero
+        self._readings.append((taps.shape[0], [slot], (first, taps, taps)))
+
+    @property
+    def rows(self) -> dict[int, Rows]:
+        """Rows per call -> [3, slots, rows]: nonzero, driven, effective of all that was read."""
+        self._over = self._sum_up(self._over)
+        return _added(self._rows, self._readings)
 
     @property
     def weighed(self) -> float:
@@ -301,7 +308,7 @@ class Tally:
     def evidence(self, *, neuron: bool) -> Evidence:
         m = self.magnitudes
         return Evidence(
-            magnitudes=tuple(m.seen),
+            magnitudes=m.seen,
             many=m.many,
             positive=m.positive,
             negative=m.negative,
@@ -309,44 +316,55 @@ class Tally:
             neuron=neuron,
         )
 
-    # A forward that turns out different midway must leave no trace: from its first read on, changes are written down.
+    # A forward that turns out different midway must leave no trace: what it brings waits until it has ended.
     def save(self, forward: int) -> None:
+        """What is read next belongs to `forward`, until it ends."""
         if self._forward != forward:
+            self.settle()
             m = self.magnitudes
-            self._forward, self._journal = forward, []
-            self._before = (
-                self.elements,
-                self.nonzero_only,
-                self.value_taps,
-                m.seen[:],
-                m.many,
-                m.positive,
-                m.negative,
-            )
+            self._forward = forward
+            self._before = (self.elements, self.nonzero_only, self.value_taps, m.seen, m.many, m.positive, m.negative)
 
     def settle(self) -> None:
-        """What is read next belongs to forwards that are over."""
-        self._forward, self._journal = 0, []
+        """What was read so far belongs to forwards that are over, and so does what is read next."""
+        self._forward, self._over = 0, len(self._readings)
+        if self._over >= LATE:
+            self._over = self._sum_up(self._over)
+
+    def _sum_up(self, over: int) -> int:
+        self._rows = _added(self._rows, self._readings[:over])
+        del self._readings[:over]
+        return 0
 
     def restore(self, forward: int) -> None:
         if self._forward != forward:
             return
         m = self.magnitudes
         self.elements, self.nonzero_only, self.value_taps, m.seen, m.many, m.positive, m.negative = self._before
-        for rows, slots, found in self._journal:
-            _at(self.rows[rows], slots, -found.reshape(3, len(slots), rows))
-        self.settle()
+        del self._readings[self._over :]
+        self._forward = 0
 
 
-def _at(kept: Rows, slots: list[int], found: Rows) -> None:
-    """kept[:, slots] += found, also when a slot occurs twice."""
-    if len(slots) == 1:
-        kept[:, slots[0]] += found[:, 0]
-    elif slots[-1] - slots[0] == len(slots) - 1 and len(set(slots)) == len(slots):
-        kept[:, slots[0] : slots[-1] + 1] += found
-    else:
-        for i, slot in enumerate(slots):
-            kept[:, slot] += found[:, i]
+def _added(kept: dict[int, Rows], readings: list[Reading]) -> dict[int, Rows]:
+    """{rows per call: [3, slots, rows]} with `readings` added."""
+    total = dict(kept)
+    for rows in {r[0] for r in readings}:
+        parts = [(slots, found) for n, slots, found in readings if n == rows]
+        slots = np.array([slot for slots, _ in parts for slot in slots])
+        need = int(slots.max(initial=-1)) + 1
+        lines = (slots[:, None] * rows + np.arange(rows)).reshape(-1)
+        sums = np.zeros((3, need * rows))
+        for i, row in enumerate(sums):
+            brought = [np.broadcast_to(found[i], len(calls) * rows) for calls, found in parts]
+            row += np.bincount(lines, np.concatenate(brought), need * rows)
+        sums = sums.reshape(3, need, rows)
+        before = total.get(rows)
+        if before is not None:
+            small, large = sorted((before, sums), key=lambda r: r.shape[1])
+            sums = large.copy()
+            sums[:, : small.shape[1]] += small
+        total[rows] = sums
+    return total
 
 
 # Scratch that is written before it is read; fresh pages cost more than the arithmetic on them.

@@ -318,8 +318,6 @@ def glance_hook(rec: Recorder, module: nn.Module) -> Callable[[nn.Module, tuple[
             return
         rec.trail.append(glance.index)
         rec.skip = key in plan.skips
-        if x.requires_grad:
-            x = x.detach()
         glance.site.take(x, glance.fans)
 
     return hook

@@ -353,11 +353,12 @@ def _added(kept: dict[int, Rows], readings: list[Reading]) -> dict[int, Rows]:
         slots = np.array([slot for slots, _ in parts for slot in slots])
         need = int(slots.max(initial=-1)) + 1
         lines = (slots[:, None] * rows + np.arange(rows)).reshape(-1)
-        sums = np.zeros((3, need * rows))
-        for i, row in enumerate(sums):
-            brought = [np.broadcast_to(found[i], len(calls) * rows) for calls, found in parts]
-            row += np.bincount(lines, np.concatenate(brought), need * rows)
-        sums = sums.reshape(3, need, rows)
+        brought = [
+            np.concatenate([np.broadcast_to(found[i], len(calls) * rows) for calls, found in parts]) for i in range(3)
+        ]
+        sums: Rows = np.array([np.bincount(lines, row, need * rows) for row in brought], np.float64).reshape(
+            3, need, rows
+        )
         before = total.get(rows)
         if before is not None:
             small, large = sorted((before, sums), key=lambda r: r.shape[1])

@@ -11,6 +11,7 @@ import dataclasses
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -417,6 +418,9 @@ class Coverage:
         )
 
 
+_SHARD = re.compile(r"[1-9]\d{0,6}/[1-9]\d{0,6}")
+
+
 @dataclass(frozen=True, slots=True)
 class Conditions:
     """What decides whether two Counts may be compared.
@@ -424,6 +428,9 @@ class Conditions:
     inputs: order-independent digest of the samples (hex; digests of shards add modulo 2^128)
     seed: of synthetic inputs or encoders; rules: version of the counting rules
     synthetic: the inputs were made up, so activity means nothing
+    partial: the run stopped before its data ended
+    nonfinite: samples that held NaN or infinity; those values were counted as the non-zero values they are
+    shards: which shards of the data set these are, such as `2/4`; empty: all of it
     """
 
     inputs: str = ""
@@ -431,14 +438,56 @@ class Conditions:
     rules: int = 1
     synthetic: bool = False
     partial: bool = False
+    nonfinite: int = 0
+    shards: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for shard in self.shards:
+            if not _SHARD.fullmatch(shard):
+                raise CountsError(f"conditions.shards: expected I/N such as 2/8, found {shard!r:.40}")
 
     def __add__(self, other: Conditions) -> Conditions:
-        if (self.rules, self.seed, self.synthetic) != (other.rules, other.seed, other.synthetic):
-            raise CountsError("counts made with different counting rules, seeds or kinds of input cannot be merged")
+        for name, words in (("rules", "counting rules"), ("seed", "seed"), ("synthetic", "synthetic input")):
+            a, b = getattr(self, name), getattr(other, name)
+            if a != b:
+                raise CountsError(f"cannot merge: {words} of one side {a!r}, of the other {b!r}; count both alike")
         total = (int(self.inputs or "0", 16) + int(other.inputs or "0", 16)) % (1 << 128)
         return dataclasses.replace(
-            self, inputs=f"{total:032x}" if self.inputs or other.inputs else "", partial=self.partial or other.partial
+            self,
+            inputs=f"{total:032x}" if self.inputs or other.inputs else "",
+            partial=self.partial or other.partial,
+            nonfinite=self.nonfinite + other.nonfinite,
+            shards=_merge_shards(self.shards, other.shards),
         )
+
+
+def _merge_shards(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
+    """Both; empty once all are there.  A shard that is there twice would be counted twice."""
+    if twice := sorted({*one} & {*other}):
+        raise CountsError(f"cannot merge: shard {twice[0]} is on both sides; each may be there once")
+    both = {*one, *other}
+    totals = {shard.partition("/")[2] for shard in both}
+    if len(totals) > 1:
+        raise CountsError(f"cannot merge: shards of {' and of '.join(sorted(totals))} parts; cut the data set one way")
+    if both and len(both) == int(totals.pop()):
+        return ()
+    return tuple(sorted(both, key=lambda shard: int(shard.partition("/")[0])))
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the model answered in the same forwards: samples that had a label, and those it answered right."""
+
+    labelled: int = 0
+    correct: int = 0
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of right answers, 0 to 1; None where no sample had a label."""
+        return self.correct / self.labelled if self.labelled else None
+
+    def __add__(self, other: Answers) -> Answers:
+        return Answers(self.labelled + other.labelled, self.correct + other.correct)
 
 
 @dataclass(frozen=True, slots=True)
@@ -506,6 +555,7 @@ class Counts:
     coverage: Coverage = Coverage()
     conditions: Conditions = Conditions()
     identity: Identity = Identity()
+    answers: Answers = Answers()
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
@@ -514,6 +564,11 @@ class Counts:
             if layer.path in seen:
                 raise CountsError(f"two layers have the path {layer.path!r}; paths are unique within a Counts")
             seen.add(layer.path)
+
+    @property
+    def empty(self) -> bool:
+        """Nothing was counted: a shard that no sample fell to."""
+        return not self.samples and not self.layers
 
     def __getitem__(self, path: str) -> LayerCounts:
         for layer in self.layers:
@@ -649,14 +704,18 @@ def _dense_analog(layer: LayerCounts) -> int:
 
 
 def _merge(one: Counts, other: Counts) -> Counts:
+    if one.empty and not other.empty:
+        one, other = other, one
     for name in ("weights", "architecture", "time_steps", "dtype"):
         a, b = getattr(one.identity, name), getattr(other.identity, name)
-        if a != b:
+        if a != b and not (other.empty and name in ("architecture", "time_steps")):
             raise CountsError(f"cannot merge {one.model!r} with {other.model!r}: {name} is {a!r} and {b!r}")
-    if one.time_steps != other.time_steps:
+    if one.time_steps != other.time_steps and not other.empty:
         raise CountsError(f"cannot merge counts of {one.time_steps} and of {other.time_steps} time steps")
     if one.model != other.model:
         raise CountsError(f"cannot merge counts of two models, {one.model!r} and {other.model!r}")
+    if other.empty:
+        return dataclasses.replace(one, conditions=one.conditions + other.conditions)
     theirs = {layer.path: layer for layer in other.layers}
     layers = [layer + theirs.pop(layer.path) if layer.path in theirs else layer for layer in one.layers]
     odd = {layer.path for layer in one.layers}.symmetric_difference(layer.path for layer in other.layers) - {COPIES}
@@ -671,7 +730,31 @@ def _merge(one: Counts, other: Counts) -> Counts:
         uncounted=_merge_uncounted(one.uncounted, other.uncounted),
         coverage=one.coverage + other.coverage,
         conditions=one.conditions + other.conditions,
+        identity=dataclasses.replace(one.identity, notes=_merge_notes(one.identity.notes, other.identity.notes)),
+        answers=one.answers + other.answers,
     )
+
+
+_NUMBERED = (
+    re.compile(r"(surveyed )(\d+)( of )(\d+)( forwards)"),
+    re.compile(r"(T = \d+ steps, )(\d+)( samples \(.*\))"),
+)
+"""Notes that count; the numbers of shards add like everything else."""
+
+
+def _merge_notes(one: Iterable[str], other: Iterable[str]) -> tuple[str, ...]:
+    """Each note once, whoever was first; those that count are added."""
+    kept: dict[tuple[str, ...], list[int]] = {}
+    for note in (*one, *dict.fromkeys(other)):
+        parts = next((m.groups() for m in (p.fullmatch(note) for p in _NUMBERED) if m), (note,))
+        numbers = kept.setdefault(parts[::2], [0] * (len(parts) // 2))
+        for i, number in enumerate(parts[1::2]):
+            numbers[i] += int(number)
+    return tuple(sorted(_woven(words, numbers) for words, numbers in kept.items()))
+
+
+def _woven(words: Sequence[str], numbers: Sequence[int]) -> str:
+    return words[0] + "".join(f"{n}{w}" for n, w in zip(numbers, words[1:], strict=True))
 
 
 def _merge_uncounted(*ledgers: Iterable[Uncounted]) -> tuple[Uncounted, ...]:

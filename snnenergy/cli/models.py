@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from snnenergy.cli import conventions, output, stored
+from snnenergy.cli import conventions, dataset, output, stored
 from snnenergy.cli import options as o
 from snnenergy.cli.delivery import Look, Targets, brief, deliver
 from snnenergy.cli.runner import command, say
@@ -39,28 +39,41 @@ def profile(
     pricing: o.Pricing,
     targets: Targets,
     look: Look,
+    data: dataset.Data,
     min_coverage: o.MinCoverage = None,
     convention: conventions.Convention = None,
     rates: conventions.RatesFile = None,
     witness: o.Witness = False,
 ) -> None:
-    """Counts one inference of a model, and prices it on chips.
+    """Counts one inference of a model, and prices it on chips; with --data the mean inference of a data set.
 
     The JSON holds the Counts (`snnenergy.Counts.load` reads them) with the estimates beside them.
     """
     wanted = targets.checked()
     if witness and convention is not None:
         raise UsageError("--witness and --convention: give one of them")
-    work = _load(model, reading, 0, 1)
-    counts = _counts(work, reading)
-    seen = _witness(work, counts) if witness else None
+    data.checked(reading, wanted.get("json"))
+    chips = () if convention is not None else pricing.profiles()  # a chip that is not there is told before the run
+    failure: BaseException | None = None
+    seen: WitnessReport | None = None
+    if data.data is not None:
+        if witness:
+            raise UsageError("--witness and --data: give one of them; a second witness sees one input")
+        outcome = dataset.run(model, reading, data, wanted.get("json"))
+        counts, failure = outcome.counts, outcome.failure
+    else:
+        work = _load(model, reading, 0, 1)
+        counts = _counts(work, reading)
+        seen = _witness(work, counts) if witness else None
     if rates is not None:
         counts = conventions.assumed(counts, rates)
     counted = {counts.model: counts}
     if convention is not None:
         conventions.deliver(counted, convention, wanted, pricing)
     else:
-        deliver(pricing.of(counted, pricing.profiles()), wanted, look, alone=True, witness=seen)
+        deliver(pricing.of(counted, () if counts.empty else chips), wanted, look, alone=True, witness=seen)
+    if failure is not None:
+        raise failure
     _demand(counted, min_coverage)
 
 

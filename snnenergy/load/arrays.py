@@ -49,7 +49,7 @@ def read_arrays(path: Path) -> Arrays:
         with path.open("rb") as file:
             head = file.read(8)
         if head.startswith(_NPY_MAGIC):
-            return Arrays(where, {"x": _mapped(path)})
+            return Arrays(where, {"x": mapped(path)})
         content = path.read_bytes() if head.startswith(b"PK") else b""
     except (OSError, ValueError) as error:
         raise InputError(f"{where}: cannot be read: {said(error)}") from error
@@ -60,14 +60,14 @@ def read_arrays(path: Path) -> Arrays:
     return Arrays(where, {k: v for k, v in named.items() if k not in LABEL_KEYS or len(named) == 1}, labels)
 
 
-def _mapped(path: Path) -> torch.Tensor:
+def mapped(path: Path) -> torch.Tensor:
     import numpy as np
     import torch
 
     with path.open("rb") as file:
-        shape, dtype, offset = _header(file.read(70_000), str(path))
-    _check_size(shape, dtype, path.stat().st_size - offset, str(path))
-    return torch.from_numpy(_native(np.load(path, mmap_mode="c", allow_pickle=False), str(path)))
+        shape, dtype, offset = header(file.read(70_000), str(path))
+    check_size(shape, dtype, path.stat().st_size - offset, str(path))
+    return torch.from_numpy(native(np.load(path, mmap_mode="c", allow_pickle=False), str(path)))
 
 
 def _holds_npy(content: bytes) -> bool:
@@ -97,13 +97,13 @@ def _member(file: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> torch.T
 
     inside = f"{where}: array {info.filename!r:.80}"
     with file.open(info) as stream:
-        shape, dtype, offset = _header(stream.read(70_000), inside)
-    _check_size(shape, dtype, info.file_size - offset, inside)
+        shape, dtype, offset = header(stream.read(70_000), inside)
+    check_size(shape, dtype, info.file_size - offset, inside)
     with file.open(info) as stream:
-        return torch.from_numpy(_native(np.lib.format.read_array(stream, allow_pickle=False), inside))
+        return torch.from_numpy(native(np.lib.format.read_array(stream, allow_pickle=False), inside))
 
 
-def _header(head: bytes, where: str) -> tuple[tuple[int, ...], str, int]:
+def header(head: bytes, where: str) -> tuple[tuple[int, ...], str, int]:
     """Shape, dtype and data offset of an .npy header, read before NumPy reserves memory for what it declares."""
     try:
         if not head.startswith(_NPY_MAGIC):
@@ -126,14 +126,14 @@ def _header(head: bytes, where: str) -> tuple[tuple[int, ...], str, int]:
     return shape, dtype, start + length
 
 
-def _check_size(shape: tuple[int, ...], dtype: str, held: int, where: str) -> None:
+def check_size(shape: tuple[int, ...], dtype: str, held: int, where: str) -> None:
     digits = re.sub(r"\D", "", dtype) or "1"
     declared = math.prod(shape) * int(digits)
     if declared != held:
         raise InputError(f"{where}: its header declares {declared} bytes of shape {shape}, the file holds {held}")
 
 
-def _native(array: Any, where: str) -> Any:
+def native(array: Any, where: str) -> Any:
     """The array in this machine's byte order, of a dtype torch knows."""
     native = array.astype(array.dtype.newbyteorder("="), copy=False)
     if (

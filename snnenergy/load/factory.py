@@ -35,19 +35,24 @@ def here_first() -> Iterator[None]:
         sys.path.remove(here)
 
 
+def imported(spec: str) -> Any:
+    """What `pkg.mod:name` names; raises whatever its module raises."""
+    module_name, _, path = spec.partition(":")
+    found: Any = importlib.import_module(module_name)
+    for part in path.split("."):
+        found = getattr(found, part)
+    return found
+
+
 def call_factory(spec: str) -> tuple[torch.nn.Module, tuple[Any, ...] | None]:
     """The module (in eval mode) a factory makes, and the inputs it brings, if it returns (module, inputs)."""
     import torch
 
     if not _SPEC.fullmatch(spec):
         raise UsageError(f"factory {spec!r}: expected pkg.mod:function, such as examples.digits.train:make_snn")
-    module_name, _, path = spec.partition(":")
     with here_first():
         try:
-            found: Any = importlib.import_module(module_name)
-            for part in path.split("."):
-                found = getattr(found, part)
-            made = found()
+            made = imported(spec)()
         except Exception as error:
             raise UsageError(f"factory {spec}: {type(error).__name__}: {said(error)}") from error
     model, inputs = made if isinstance(made, tuple) and len(made) == 2 else (made, None)

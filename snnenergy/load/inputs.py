@@ -64,19 +64,19 @@ def load_inputs(path: str | Path, slots: Sequence[Slot] = (), event_bin: float |
 
     event_bin: duration of a frame where the file holds events (x, y, t, p), in its own unit of t
     """
-    file, key = _split(str(path))
+    file, key = split_key(str(path))
     held = read_arrays(file)
     columns = dict(held.arrays) | ({} if held.labels is None else {"y": held.labels})
     if event_bin is not None or (key is None and are_events(columns)):
         return _events(columns, slots, event_bin, held.where)
     if key is not None and key not in held.arrays:
         raise InputError(f"{held.where}: no array {key!r}; it holds {_shown(held)}")
-    names = [key] if key is not None else _choose(held, slots)
+    names = [key] if key is not None else choose(held, slots)
     notes: list[str] = []
     values = []
     for i, name in enumerate(names):
         slot = slots[i] if i < len(slots) else Slot(name)
-        values.append(_as(held.arrays[name], slot, name, notes))
+        values.append(as_slot(held.arrays[name], slot, name, notes))
     return Inputs(tuple(values), held.labels, tuple(notes))
 
 
@@ -89,10 +89,10 @@ def _events(columns: dict[str, Any], slots: Sequence[Slot], event_bin: float | N
         raise InputError(f"{where}: --event-bin is for events: arrays x, y, t and p of one length")
     made, note = frames(columns, event_bin, where)
     notes = [note]
-    return Inputs((_as(made, slots[0] if slots else Slot("x"), "x", notes),), None, tuple(notes))
+    return Inputs((as_slot(made, slots[0] if slots else Slot("x"), "x", notes),), None, tuple(notes))
 
 
-def _split(text: str) -> tuple[Path, str | None]:
+def split_key(text: str) -> tuple[Path, str | None]:
     stem, colon, key = text.rpartition(":")
     if colon and key.isidentifier() and not Path(text).exists():
         return Path(stem), key
@@ -103,7 +103,7 @@ def _shown(held: Arrays) -> str:
     return ", ".join(f"{name!r:.40} {tuple(a.shape)}" for name, a in list(held.arrays.items())[:8]) or "nothing"
 
 
-def _choose(held: Arrays, slots: Sequence[Slot]) -> list[str]:
+def choose(held: Arrays, slots: Sequence[Slot]) -> list[str]:
     names = list(held.arrays)
     if len(slots) > 1:
         wanted = [s.name for s in slots]
@@ -132,7 +132,7 @@ def _takes(slots: Sequence[Slot]) -> str:
     return ", ".join(map(str, slots)) or "(unknown)"
 
 
-def _as(value: torch.Tensor, slot: Slot, name: str, notes: list[str]) -> torch.Tensor:
+def as_slot(value: torch.Tensor, slot: Slot, name: str, notes: list[str]) -> torch.Tensor:
     import torch
 
     wanted = slot.dtype

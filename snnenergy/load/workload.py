@@ -62,7 +62,7 @@ def load(
     encode, steps: the coding that makes T steps of a static input, time on `time_axis` (0 where it is not given)
     event_bin: duration of a frame, where the input file holds events
     """
-    coding = _coding(encode, steps, seed, time_axis)
+    coding = coding_of(encode, steps, seed, time_axis)
     if input is not None and input_shape is not None:
         raise InputError("--input and --input-shape: give one of them")
     if event_bin is not None and input is None:
@@ -100,7 +100,7 @@ def load(
     )
 
 
-def _coding(encode: str | None, steps: int | None, seed: int, time_axis: int | None) -> Encoding | None:
+def coding_of(encode: str | None, steps: int | None, seed: int, time_axis: int | None) -> Encoding | None:
     if encode is None:
         if steps is not None:
             raise InputError(f"--steps {steps}: goes with --encode {'|'.join(CODINGS)}")
@@ -128,19 +128,25 @@ def _to_try(model: Model) -> str:
 
 
 def axes(model: Model, inputs: Inputs) -> tuple[int | None, int | None]:
-    """(time axis, samples) as far as the files prove them.
+    """(time axis, samples) as far as the files prove them."""
+    shape = getattr(inputs.values[0], "shape", None) if inputs.values else None
+    time, sample = layout(model, shape, None if inputs.labels is None else len(inputs.labels))
+    return time, None if sample is None or shape is None else int(shape[sample])
+
+
+def layout(model: Model, shape: Sequence[int] | None, labels: int | None) -> tuple[int | None, int | None]:
+    """(time axis, sample axis) of a first input of that shape beside so many labels, as far as they prove them.
 
     The sample axis is the only free size of an exported input, or the only axis as long as the labels.  Axis 0 before it
     is time where an exported program calls its layers exactly that often, or where the labels put the samples second.
     """
-    shape = getattr(inputs.values[0], "shape", None) if inputs.values else None
     if shape is None:
         return None, None
     free = model.slots[0].free_axes if model.slots and model.kind == "pt2" else ()
-    labelled = tuple(i for i, n in enumerate(shape) if inputs.labels is not None and n == len(inputs.labels))
+    labelled = tuple(i for i, n in enumerate(shape) if n == labels)
     sample_axis = free[0] if len(free) == 1 else labelled[0] if len(labelled) == 1 else None
     if sample_axis is None or sample_axis >= len(shape):
         return None, None
     repeated = model.calls == shape[0] and model.calls > 1
     timed = sample_axis == 1 and (repeated or (model.kind != "pt2" and labelled == (1,)))
-    return (0 if timed else None), int(shape[sample_axis])
+    return (0 if timed else None), sample_axis

@@ -207,6 +207,16 @@ class Recorder:
     def here(self) -> bool:
         return threading.get_ident() == self._thread
 
+    def layout(self, *, samples: int | None, time_axis: int | None) -> None:
+        """Samples and time axis of the forwards from here on, where a data set tells them batch by batch."""
+        self._samples = samples
+        self._time_axis = time_axis
+
+    @property
+    def steps(self) -> set[int | None]:
+        """Time steps of the forwards so far: one number, unless inferences differ in length."""
+        return {plan.clock.steps for plan in (*self.plans.values(), *self.retired) if plan.forwards}
+
     # ---- one forward
     def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """The outermost module was called: survey or watch until it returns."""

@@ -40,9 +40,9 @@ def count_workload(
     """
     from snnenergy.trace import count
 
-    _check_roles(work, roles or {})
+    check_roles(work, roles or {})
     with torch.no_grad():
-        notes = _rested(work)
+        notes = rested(work.module)
         try:
             counts = count(
                 work.module,
@@ -63,7 +63,7 @@ def count_workload(
     return replace(counts, identity=replace(counts.identity, notes=(*counts.identity.notes, *_encoding(work), *notes)))
 
 
-def _check_roles(work: Workload, roles: Mapping[str, str]) -> None:
+def check_roles(work: Workload, roles: Mapping[str, str]) -> None:
     """Every named path is a module of the model, and every neuron model one that is known."""
     from snnenergy.trace.scopes import module_paths
 
@@ -76,9 +76,9 @@ def _check_roles(work: Workload, roles: Mapping[str, str]) -> None:
             raise UsageError(f"{path}={model}: no such neuron model; use one of {', '.join(NEURONS)}")
 
 
-def _rested(work: Workload) -> list[str]:
+def rested(model: torch.nn.Module) -> list[str]:
     """Puts to rest what a previous call left in the neurons, by their framework's own reset; says what it did."""
-    left = {name or "(root)": module for name, module in work.module.named_modules() if state_left(module)}
+    left = {name or "(root)": module for name, module in model.named_modules() if state_left(module)}
     reset = [name for name, module in left.items() if put_to_rest(module)]
     kept = [name for name in left if name not in reset]
     notes = []

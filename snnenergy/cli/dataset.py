@@ -1,0 +1,232 @@
+"""`profile --data`: a whole data set batch by batch, with a progress bar, stopped at any time and taken up again."""
+
+from __future__ import annotations
+
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from snnenergy.cli import options as o
+from snnenergy.cli import output, stored
+from snnenergy.cli.runner import say
+from snnenergy.errors import InputError, SnnEnergyError, UsageError
+
+if TYPE_CHECKING:
+    from snnenergy.counts import Counts
+
+_DATA = "Data sets"
+_SHARD = re.compile(r"([1-9]\d{0,6})/([1-9]\d{0,6})")
+REFRESH_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """A data set instead of one input."""
+
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="pkg.mod:loader (batches as tensors, (x, labels) or dicts), an .npz or .npy file, or a folder of them.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None
+    batch_size: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Samples of one forward, for files; default 64.", rich_help_panel=_DATA),
+    ] = None
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Only the first N samples.", rich_help_panel=_DATA)
+    ] = None
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N", help="Only the I-th of N shards; `merge` adds their counts.", rich_help_panel=_DATA
+        ),
+    ] = None
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on where the partial result in --json FILE ends.", rich_help_panel=_DATA),
+    ] = False
+    device: Annotated[
+        str | None,
+        typer.Option(metavar="DEVICE", help="Where the model runs: cpu, cuda, cuda:1.", rich_help_panel=_DATA),
+    ] = None
+
+    def checked(self, reading: o.Reading, json: str | None) -> None:
+        """UsageError before any work where the options do not go together."""
+        given = [name for name in self.__dataclass_fields__ if getattr(self, name) not in (None, False)]
+        if self.data is None and given:
+            raise UsageError(f"--{given[0].replace('_', '-')}: goes with --data SOURCE")
+        if self.data is not None and (reading.input or reading.input_shape):
+            raise UsageError("--data and --input or --input-shape: give one of them")
+        if self.resume and json in (None, output.STDOUT):
+            raise UsageError("--resume: goes with --json FILE, which holds the partial result")
+        self.part()
+
+    def part(self) -> tuple[int, int]:
+        """(shard from 0, shards)."""
+        if self.shard is None:
+            return 0, 1
+        found = _SHARD.fullmatch(self.shard)
+        if not found or int(found[1]) > int(found[2]):
+            raise UsageError(f"--shard: expected I/N with I from 1 to N, such as 2/8; found {self.shard!r}")
+        return int(found[1]) - 1, int(found[2])
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Counts of a data set; failure: what ended the run before its data did, for the caller to raise after delivery."""
+
+    counts: Counts
+    failure: BaseException | None = None
+
+
+def run(model: str, reading: o.Reading, data: Data, json: str | None) -> Outcome:
+    """Counts `model` over the data set; raises only where nothing was counted."""
+    before = _stored(data, json)
+    if before is not None and not before.conditions.partial:
+        say(f"{json}: is complete: nothing to resume")
+        return Outcome(before)
+    output.progress(f"loading {model}")
+    from snnenergy.load import Cut, DataOptions, load_dataset
+    from snnenergy.trace.dataset import Pass
+
+    told = reading.of(0, 1)
+    shard, shards = data.part()
+    cut = Cut(data.limit, shard, shards, 0 if before is None else before.samples)
+    assert data.data is not None  # the caller's check
+    options: dict[str, Any] = {k: v for k, v in told.items() if k not in ("input", "input_shape")}
+    work, batches = load_dataset(model, DataOptions(data.data, data.batch_size, cut), **options)
+    for note in work.notes:
+        say(f"note: {note}")
+    one = Pass(work, time_axis=reading.time_axis, samples=reading.samples, roles=reading.roles(), device=data.device)
+    failure: BaseException | None = None
+    with _Stop() as stop, one, _bar(work.name, batches.total) as advance:
+        try:
+            for batch in batches:
+                with stop.deferred():
+                    one.take(batch)
+                advance(one.samples)
+                if before is not None and one.batches == 1:
+                    before.merge(one.counts())  # raises now, and not after an hour, where this is another model
+        except (SnnEnergyError, KeyboardInterrupt) as error:
+            if stop.torn:
+                raise
+            failure = error
+    for note in batches.notes:
+        say(f"note: {note}")
+    counts = one.counts()
+    return _outcome(counts, before, failure, data, json)
+
+
+def _outcome(
+    counts: Counts, before: Counts | None, failure: BaseException | None, data: Data, json: str | None
+) -> Outcome:
+    if not counts.samples and before is None:
+        if failure is not None:
+            raise failure
+        if data.shard is None:
+            raise InputError(f"--data {data.data}: yielded no batch")
+        say(f"note: shard {data.shard} holds no batch of this data set")
+    if before is not None:
+        counts = before.merge(counts)
+    shards = () if data.shard in (None, "1/1") else (str(data.shard),)
+    conditions = replace(counts.conditions, partial=failure is not None, shards=shards)
+    if counts.conditions.nonfinite:
+        n = counts.conditions.nonfinite
+        say(
+            f"note: {n} sample{'s hold' if n > 1 else ' holds'} NaN or infinity, counted as the non-zero values they are"
+        )
+    if failure is not None:
+        where = f", and written to {json}: --resume goes on" if json not in (None, output.STDOUT) else ""
+        say(f"partial: {counts.samples} samples were counted{where}")
+    return Outcome(replace(counts, conditions=conditions), failure)
+
+
+def _stored(data: Data, json: str | None) -> Counts | None:
+    """The partial result to go on from; None where there is none yet."""
+    if not data.resume or json is None or not Path(json).exists():
+        return None
+    counts = stored.read_one(Path(json))
+    shards = () if data.shard in (None, "1/1") else (str(data.shard),)
+    if counts.conditions.shards != shards:
+        raise UsageError(
+            f"{json}: holds shard {', '.join(counts.conditions.shards) or '1/1'}, not {data.shard or '1/1'}"
+        )
+    return replace(counts, conditions=replace(counts.conditions, shards=())) if counts.conditions.partial else counts
+
+
+class _Stop:
+    """Ctrl-C within a batch stops after it, so that what was counted is whole; a second one stops at once."""
+
+    def __init__(self) -> None:
+        self.torn = False  # stopped within a batch: the counters are not to be trusted
+        self._busy = self._asked = False
+
+    def __enter__(self) -> _Stop:
+        self._former = signal.signal(signal.SIGINT, self._hear)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        signal.signal(signal.SIGINT, self._former)
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        if self._busy and not self._asked:
+            self._asked = True
+            say("stopping after this batch; Ctrl-C again stops at once, and nothing is written")
+            return
+        self.torn = self._busy
+        raise KeyboardInterrupt
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._busy = False
+        if self._asked:
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def _bar(name: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Samples counted, their rate and the time left, on stderr; nothing where nobody watches."""
+    if not sys.stderr.isatty():
+        yield lambda done: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:,.1f} samples/s" if task.speed else "")
+
+    console = Console(stderr=True, width=min(output.width(), 80))
+    of = f"/{total:,}" if total is not None else ""
+    columns = (
+        TextColumn("{task.description}", markup=False), BarColumn(bar_width=None), TextColumn("{task.completed:,}" + of),
+        Rate(), TimeRemainingColumn(),
+    )  # fmt: skip  # left to right, as they stand on the screen
+    with Progress(*columns, console=console, transient=True, auto_refresh=False) as progress:
+        task = progress.add_task(name[:20], total=total)
+        shown = 0.0
+
+        def advance(done: int) -> None:
+            nonlocal shown
+            now = time.monotonic()
+            progress.update(task, completed=done, refresh=now - shown >= REFRESH_SECONDS)
+            shown = now if now - shown >= REFRESH_SECONDS else shown
+
+        yield advance

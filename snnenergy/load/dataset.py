@@ -1,0 +1,210 @@
+"""`--data`: a model, and a data set to count it on: `pkg.mod:loader`, an .npz or .npy file, or a folder of them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from snnenergy.errors import InputError, UsageError
+from snnenergy.load.arrays import Arrays
+from snnenergy.load.batches import (
+    BATCH,
+    WHOLE,
+    Batch,
+    Batches,
+    Cut,
+    Dealer,
+    Reading,
+    from_iterable,
+    seed_everything,
+    total_of,
+)
+from snnenergy.load.encoders import Encoding, are_events, encode
+from snnenergy.load.factory import here_first, imported, is_factory
+from snnenergy.load.files import said
+from snnenergy.load.inputs import choose, load_inputs, split_key
+from snnenergy.load.mapped import map_arrays
+from snnenergy.load.models import Model, load_model
+from snnenergy.load.workload import Workload, coding_of, layout
+
+if TYPE_CHECKING:
+    import torch
+
+SUFFIXES = (".npy", ".npz")
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """What `--data` is told: the source, samples per forward of files, and which samples this process takes."""
+
+    source: str
+    batch_size: int | None = None
+    cut: Cut = WHOLE
+
+
+def load_dataset(
+    source: str | Path,
+    data: DataOptions,
+    *,
+    factory: str | None = None,
+    allow_classes: Sequence[str] = (),
+    trust: bool = False,
+    seed: int = 0,
+    encode: str | None = None,
+    steps: int | None = None,
+    time_axis: int | None = None,
+    event_bin: float | None = None,
+) -> tuple[Workload, Batches]:
+    """A model without inputs, and the batches it is to be counted on; options as in `load`."""
+    coding = coding_of(encode, steps, seed, time_axis)
+    model = load_model(source, factory=factory, allow_classes=allow_classes, trust=trust)
+    reading = Reading(
+        model.slots,
+        tuple(inspect.signature(model.module.forward).parameters),
+        lambda shape, labels: layout(model, shape, labels),
+        None if coding is not None else time_axis,
+        None if coding is None else lambda x, start: _encoded(x, coding, start),
+    )
+    batches = _batches(data, reading, model, seed, event_bin)
+    batches.seed = seed
+    work = Workload(
+        name=model.name,
+        module=model.module,
+        inputs=(),
+        kwargs={},
+        kind=model.kind,
+        synthetic=False,
+        seed=seed if coding is not None and coding.coding == "rate" else None,
+        notes=model.notes,
+        encoding="" if coding is None else str(coding),
+    )
+    return work, batches
+
+
+def _encoded(x: Any, coding: Encoding, start: int) -> tuple[Any, int, int]:
+    """Steps of one batch, its time axis and its sample axis.  Each batch draws from a seed of its own place, in any shard."""
+    from dataclasses import replace
+
+    sample_axis = 1 if coding.axis == 0 else 0
+    return encode(x, replace(coding, seed=coding.seed + start)), coding.axis, sample_axis
+
+
+def _batches(data: DataOptions, reading: Reading, model: Model, seed: int, event_bin: float | None) -> Batches:
+    path, key = split_key(data.source)
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.is_file())
+        if not files:
+            raise InputError(f"--data {data.source}: no .npy or .npz file in this folder or the folders in it")
+        return _Files(files, key, data, reading, model, event_bin).batches()
+    if path.exists():
+        return _Files([path], key, data, reading, model, event_bin).batches()
+    if not is_factory(data.source):
+        raise InputError(f"--data {data.source}: no such file or folder, and not pkg.mod:loader")
+    seed_everything(seed)
+    try:
+        with here_first():
+            made = imported(data.source)
+    except Exception as error:
+        raise UsageError(f"--data {data.source}: {type(error).__name__}: {said(error)}") from error
+    return from_iterable(made, data.source, data.cut, reading, data.batch_size)
+
+
+@dataclass
+class _Files:
+    """Files of arrays, each cut into batches along its sample axis; no batch spans two files."""
+
+    files: list[Path]
+    key: str | None
+    data: DataOptions
+    reading: Reading
+    model: Model
+    event_bin: float | None
+
+    def batches(self) -> Batches:
+        events = self.event_bin is not None or are_events(map_arrays(self.files[0]).arrays)
+        if events:
+            return Batches(self.data.source, self._events, total_of([1] * len(self.files), self.data.cut))
+        size = self._batch_size()
+        lengths = [self._length(file) for file in self.files]
+        total = total_of((n for length in lengths for n in _sizes(length, size)), self.data.cut)
+        return Batches(self.data.source, lambda own: self._iterate(own, lengths, size), total)
+
+    def _batch_size(self) -> int:
+        """As asked; else what the model was exported for."""
+        if self.data.batch_size is not None:
+            return self.data.batch_size
+        shape = self.model.slots[0].shape if self.model.slots and self.model.kind == "pt2" else None
+        fixed = shape is not None and None not in shape
+        axis = 1 if self.reading.time_axis == 0 else 0
+        return int(shape[axis] or BATCH) if fixed and shape else BATCH
+
+    def _open(self, file: Path) -> tuple[Arrays, list[str], int]:
+        """Arrays, the names of the inputs among them, and the axis of the samples."""
+        held = map_arrays(file)
+        if self.key is not None and self.key not in held.arrays:
+            raise InputError(f"{file}: no array {self.key!r}; it holds {', '.join(map(repr, held.arrays))}")
+        names = [self.key] if self.key is not None else choose(held, self.model.slots)
+        first = held.arrays[names[0]]
+        axis = self.reading.axes(tuple(first.shape), None if held.labels is None else len(held.labels))[1]
+        if first.dim() <= axis:
+            raise InputError(
+                f"{file}: array {names[0]!r} has shape {tuple(first.shape)}: no axis {axis} to hold samples"
+            )
+        return held, names, axis
+
+    def _length(self, file: Path) -> int:
+        held, names, axis = self._open(file)
+        length = int(held.arrays[names[0]].shape[axis])
+        for name in names:
+            if held.arrays[name].shape[axis : axis + 1] != (length,):
+                raise InputError(
+                    f"{file}: {names[0]!r} holds {length} samples, {name!r} {tuple(held.arrays[name].shape)}"
+                )
+        if held.labels is not None and len(held.labels) != length:
+            raise InputError(f"{file}: {len(held.labels)} labels for {length} samples of {names[0]!r} (axis {axis})")
+        if not length:
+            raise InputError(f"{file}: array {names[0]!r} holds no sample: shape {tuple(held.arrays[names[0]].shape)}")
+        return length
+
+    def _iterate(self, own: Batches, lengths: list[int], size: int) -> Iterator[Batch]:
+        dealer = Dealer(self.data.cut)
+        for file, length in zip(self.files, lengths, strict=True):
+            opened: tuple[Arrays, list[str], int] | None = None
+            for i, count in enumerate(_sizes(length, size)):
+                if dealer.done:
+                    return
+                place = dealer.deal(count)
+                if place.count:
+                    opened = opened or self._open(file)
+                    yield self._batch(own, opened, i * size + place.first, place.count, place.index, place.start)
+
+    def _batch(
+        self, own: Batches, opened: tuple[Arrays, list[str], int], first: int, count: int, index: int, start: int
+    ) -> Batch:
+        held, names, axis = opened
+        parts = [_loaded(held.arrays[name].narrow(axis, first, count)) for name in names]
+        labels = None if held.labels is None else held.labels[first : first + count]
+        return self.reading.arrays(parts, labels, index, start, own)
+
+    def _events(self, own: Batches) -> Iterator[Batch]:
+        """One recording of a camera is one sample."""
+        dealer = Dealer(self.data.cut)
+        for file in self.files:
+            if dealer.done:
+                return
+            place = dealer.deal(1)
+            if place.count:
+                made = load_inputs(file, self.model.slots, self.event_bin)
+                yield Batch(made.values, {}, None, place.index, place.start, 1, 1, True, 0)
+
+
+def _loaded(part: torch.Tensor) -> torch.Tensor:
+    """A copy in memory: the map behind it is of the file."""
+    return part.clone()
+
+
+def _sizes(length: int, size: int) -> list[int]:
+    return [min(size, length - i) for i in range(0, length, size)]

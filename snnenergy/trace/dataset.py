@@ -1,0 +1,169 @@
+"""A model counted over a data set, batch by batch, in one open recorder: memory stays flat however many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from snnenergy.counts import Answers
+from snnenergy.errors import ForwardError, InputError, SnnEnergyError
+from snnenergy.trace.answers import right
+from snnenergy.trace.recorder import Recorder
+from snnenergy.trace.workload import MAX_WORDS, check_roles, rested
+
+if TYPE_CHECKING:
+    from snnenergy.counts import Counts
+    from snnenergy.load.batches import Batch
+    from snnenergy.load.workload import Workload
+
+
+class Pass:
+    """One pass of a model over a data set: `take` counts a batch, `counts()` may be read between any two.
+
+    State that neurons keep is put to rest before every batch: a sample's counts do not depend on the batch before it.
+    """
+
+    def __init__(
+        self,
+        work: Workload,
+        *,
+        time_axis: int | None = None,
+        samples: int | None = None,
+        roles: Mapping[str, str] | None = None,
+        device: str | None = None,
+    ) -> None:
+        check_roles(work, roles or {})
+        self.work, self.device = work, device
+        self._samples = samples  # of one forward, as the user gave it
+        self._module = work.module if device is None else work.module.to(device)
+        self._recorder = Recorder(
+            self._module, time_axis=time_axis, roles=roles, name=work.name, synthetic=work.synthetic, seed=work.seed
+        )
+        self._stack = ExitStack()
+        self._notes: dict[str, None] = {}
+        self._nonfinite = self._labelled = self._correct = 0
+        self._steps: int | None = None
+        self.batches = 0
+
+    def __enter__(self) -> Pass:
+        self._stack.enter_context(torch.no_grad())
+        self._stack.enter_context(self._recorder)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stack.close()
+
+    @property
+    def samples(self) -> int:
+        """Samples counted so far."""
+        return self._recorder.samples
+
+    def take(self, batch: Batch) -> Any:
+        """Counts one batch; what the forward returned.
+
+        InputError, ForwardError: the batch does not fit the batches before it, or the model; it is then not counted.
+        """
+        rec = self._recorder
+        rec.layout(samples=self._samples or (batch.samples if batch.proven else None), time_axis=batch.time_axis)
+        before = rec.samples
+        out = self._forward(batch)
+        taken = rec.samples - before
+        if batch.proven and taken and self._samples is None and taken != batch.samples:
+            raise InputError(f"batch {batch.index}: {batch.samples} samples, and the forward ran {taken}")
+        self._check_steps(batch)
+        self._nonfinite += _nonfinite(batch)
+        self._score(out, batch, taken)
+        self.batches += 1
+        return out
+
+    def _forward(self, batch: Batch) -> Any:
+        rec = self._recorder
+        inputs, kwargs = self._placed(batch)
+        forwards, lost = rec.forwards, dict(rec.lost_forwards)
+        try:
+            out = self._run(inputs, kwargs)
+            if rec.forwards == forwards:  # it did something else than what was surveyed: again, surveyed
+                rec.lost_forwards = dict(lost)
+                out = self._run(inputs, kwargs)
+        except SnnEnergyError:
+            raise
+        except Exception as error:
+            rec.lost_forwards = dict(lost)
+            self._alone(batch, inputs, kwargs, error)
+            raise
+        except BaseException:
+            rec.lost_forwards = dict(lost)
+            raise
+        return out
+
+    def _run(self, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        self._notes |= dict.fromkeys(rested(self._module))
+        return self._module(*inputs, **kwargs)
+
+    def _alone(self, batch: Batch, inputs: tuple[Any, ...], kwargs: Mapping[str, Any], error: Exception) -> None:
+        """Runs the model without being counted: if it fails by itself, the failure is the model's or its input's."""
+        self._stack.close()
+        shapes = ", ".join(str(tuple(x.shape)) for x in (*inputs, *kwargs.values()) if isinstance(x, Tensor))
+        try:
+            with torch.no_grad():
+                self._module(*inputs, **kwargs)
+        except Exception as again:  # noqa: BLE001  # whatever the model raises is told as its own
+            said = " ".join(str(again).split())[:MAX_WORDS]
+            raise ForwardError(
+                f"{self.work.name}: its forward raised {type(again).__name__} on batch {batch.index}, input of shape "
+                f"{shapes or 'none'}: {said}"
+            ) from error
+
+    def _placed(self, batch: Batch) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if self.device is None:
+            return batch.inputs, batch.kwargs
+        moved = {k: v.to(self.device) if isinstance(v, Tensor) else v for k, v in batch.kwargs.items()}
+        return tuple(x.to(self.device) if isinstance(x, Tensor) else x for x in batch.inputs), moved
+
+    def _check_steps(self, batch: Batch) -> None:
+        steps = self._recorder.steps
+        if len(steps) > 1:
+            raise InputError(
+                f"batch {batch.index}: inferences of {' and of '.join(map(str, sorted(steps, key=str)))} time steps in one data "
+                "set: their mean is no inference; give each length a run of its own, or pad them"
+            )
+        self._steps = next(iter(steps), None)
+
+    def _score(self, out: Any, batch: Batch, taken: int) -> None:
+        if batch.labels is None or not taken:
+            return
+        found = right(out, batch.labels, self._steps)
+        if found is None:
+            self._notes["labels were not compared: the output has no axis of samples beside one of classes"] = None
+            return
+        self._labelled += len(found)
+        self._correct += int(found.sum())
+
+    def counts(self) -> Counts:
+        """The Counts of all batches so far."""
+        made = self._recorder.counts()
+        notes = (*made.identity.notes, *filter(None, (self.work.encoding,)), *self._notes)
+        return replace(
+            made,
+            conditions=replace(made.conditions, nonfinite=self._nonfinite),
+            identity=replace(made.identity, notes=notes),
+            answers=Answers(self._labelled, self._correct),
+        )
+
+
+def _nonfinite(batch: Batch) -> int:
+    """Samples that hold NaN or infinity."""
+    bad: Tensor | None = None
+    for x in (*batch.inputs, *batch.kwargs.values()):
+        if not isinstance(x, Tensor) or not (x.is_floating_point() or x.is_complex()) or bool(torch.isfinite(x).all()):
+            continue
+        if x.dim() <= batch.axis or x.shape[batch.axis] != batch.samples:
+            return batch.samples
+        rows = ~torch.isfinite(x.movedim(batch.axis, 0).reshape(batch.samples, -1)).all(1)
+        bad = rows if bad is None else bad | rows
+    return 0 if bad is None else int(bad.sum())

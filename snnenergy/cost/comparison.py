@@ -26,7 +26,8 @@ def compare(
     """Every model on every chip; the first model is the one others are compared with.
 
     bits: both sides at that width, a comparison at matched precision
-    accuracy: share of right answers (0 to 1) of models where it is known; reports set it against the energy
+    accuracy: share of right answers (0 to 1) of models where it is known, in place of what the Counts say; reports set it
+    against the energy
     """
     if not models or not hardware:
         raise UsageError("a comparison needs at least one model and one chip")
@@ -47,7 +48,8 @@ def _shares(accuracy: Mapping[str, float], models: Mapping[str, Counts]) -> dict
             raise UsageError(f"accuracy: no model {name!r}; there are {', '.join(models)}")
         if not 0 <= share <= 1:
             raise UsageError(f"accuracy of {name}: expected a share from 0 to 1, found {share!r}")
-    return dict(accuracy)
+    counted = {name: counts.answers.accuracy for name, counts in models.items()}
+    return {name: share for name, share in counted.items() if share is not None} | dict(accuracy)
 
 
 def _named(name: str, row: Estimate) -> Estimate:

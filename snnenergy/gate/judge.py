@@ -40,7 +40,8 @@ class Case:
     def sides(self, model: str, chip: Profile | None) -> tuple[Side, Side | None]:
         """The model now, and its baseline with today's profile."""
         base = self.bases.get(model) if self.bases else None
-        head = self._side(self.heads[model], chip, self.accuracy.get(model))
+        counted = self.heads[model]
+        head = self._side(counted, chip, self.accuracy.get(model, counted.answers.accuracy))
         return head, None if base is None else self._side(base, chip, None)
 
     def _side(self, counts: Counts, chip: Profile | None, accuracy: float | None) -> Side:
@@ -123,7 +124,10 @@ def _outcome(
     budget, row = placed.budget, placed.budget.row
     head, base = case.sides(name, chip)
     if budget.metric == "accuracy" and head.accuracy is None:
-        raise UsageError(f"{placed.place}: accuracy of {name} is not known here; pass --accuracy {name}=SHARE")
+        raise UsageError(
+            f"{placed.place}: accuracy of {name} is not known here; pass --accuracy {name}=SHARE, "
+            "or Counts of a data set with labels"
+        )
     after = row.read(head, layers[0])
     where = None if chip is None else chip.name
     if after is None:

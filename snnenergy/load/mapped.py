@@ -58,16 +58,14 @@ def _member(path: Path, file: zipfile.ZipFile, info: zipfile.ZipInfo, where: str
         _, fortran, kind = read(stream)
     if not info.file_size - offset:
         return torch.from_numpy(native(np.empty(shape, kind), inside))
-    held: Any = path
-    start = 0
+    order: Any = "F" if fortran else "C"
     if info.compress_type == zipfile.ZIP_STORED:
-        start = _place(path, info)
+        array = np.memmap(path, kind, "c", _place(path, info) + offset, shape, order)
     else:
-        held = tempfile.TemporaryFile()  # noqa: SIM115  # the map keeps it open, and its space is freed with it
-        with file.open(info) as stream:
-            shutil.copyfileobj(stream, held, 1 << 20)
-        held.flush()
-    array = np.memmap(held, kind, "c" if held is path else "r+", start + offset, shape, "F" if fortran else "C")
+        with tempfile.TemporaryFile() as unpacked, file.open(info) as stream:  # the map outlives the name
+            shutil.copyfileobj(stream, unpacked, 1 << 20)
+            unpacked.flush()
+            array = np.memmap(unpacked, kind, "r+", offset, shape, order)
     return torch.from_numpy(native(array, inside))
 
 

@@ -150,12 +150,20 @@ def ledger(comparison: Comparison) -> list[tuple[str, Uncounted]]:
 
 
 def conditions(counts: Counts) -> str:
-    """`200 samples, T = 8, synthetic input: activity means nothing`."""
+    """`200 samples, T = 8, accuracy 97.5 %, synthetic input: activity means nothing`."""
     parts = [f"{counts.samples} sample{'s' if counts.samples != 1 else ''}"]
     if counts.time_steps is not None:
         parts.append(f"T = {counts.time_steps}")
     if counts.conditions.synthetic:
         parts.append("synthetic input: activity means nothing")
+    if counts.answers.accuracy is not None:
+        some_labels = counts.answers.labelled != counts.samples
+        of = f" of {counts.answers.labelled} with a label" if some_labels else ""
+        parts.append(f"accuracy {q.percent(counts.answers.accuracy)}{of}")
+    if counts.conditions.nonfinite:
+        parts.append(f"{counts.conditions.nonfinite} with NaN or infinity")
+    if counts.conditions.shards:
+        parts.append(f"shard {', '.join(counts.conditions.shards)} only")
     if counts.conditions.partial:
         parts.append("a partial run")
     return ", ".join(parts)

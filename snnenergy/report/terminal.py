@@ -136,7 +136,11 @@ def render_counts(
 ) -> str:
     """A profile without hardware: the same layer table with no joule in it."""
     page = _Page(width, color)
-    comparison = Comparison({counts.model: counts}, (), verdict=f"{counts.model}: {_activity(counts)} per inference.")
+    comparison = Comparison(
+        {counts.model: counts},
+        (),
+        verdict=f"{counts.model}: {_activity(counts)} per inference ({summary.conditions(counts)}).",
+    )
     page.line(summary.headline(comparison), "bold")
     for note in summary.mismatches(comparison):
         page.line(f"note: {note}", "yellow")

@@ -447,7 +447,11 @@ class Conditions:
                 raise CountsError(f"conditions.shards: expected I/N such as 2/8, found {shard!r:.40}")
 
     def __add__(self, other: Conditions) -> Conditions:
-        for name, words in (("rules", "counting rules"), ("seed", "seeds"), ("synthetic", "kinds of input (synthetic)")):
+        for name, words in (
+            ("rules", "counting rules"),
+            ("seed", "seeds"),
+            ("synthetic", "kinds of input (synthetic)"),
+        ):
             a, b = getattr(self, name), getattr(other, name)
             if a != b:
                 raise CountsError(f"cannot merge counts of different {words}: {a!r} and {b!r}; count both alike")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import types
 import typing
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from snnenergy import counts as C
+from snnenergy import untrusted
 from snnenergy.errors import CountsError
 
 MAX_BYTES = 256 * 1024 * 1024
@@ -56,19 +56,15 @@ def _default(f: dataclasses.Field[Any]) -> Any:
 def read(path: Path) -> object:
     """The JSON document of a file, or CountsError."""
     try:
-        if path.stat().st_size > MAX_BYTES:
+        if untrusted.regular(path).st_size > MAX_BYTES:
             raise CountsError(f"{path}: larger than {MAX_BYTES // 2**20} MiB; this is no Counts file")
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
+        return untrusted.json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CountsError(f"{path}: no such file") from error
     except OSError as error:
         raise CountsError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise CountsError(f"{path}: not a Counts JSON file: {str(error)[:200]}") from error
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"the number {name} is not allowed")
 
 
 T = TypeVar("T", bound=C.Counts)
@@ -115,7 +111,7 @@ def _object(cls: type, document: object, where: str) -> Any:
     derived = _DERIVED.get(cls, set())
     unknown = sorted(set(map(str, document)) - set(hints) - derived)
     if unknown:
-        raise CountsError(f"{where}: unknown field {unknown[0]!r}")
+        raise CountsError(f"{where}: unknown field {unknown[0]!r:.80}")
     values = {n: _value(hints[n], document[n], f"{where}.{n}") for n in hints if n in document}
     made = _construct(cls, values, where)
     if cls is C.Stream and "domain" in document and document["domain"] != made.domain:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json as json_text
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from snnenergy import untrusted
 from snnenergy.cli import options as o
 from snnenergy.cli import output
 from snnenergy.cli.runner import command, say
@@ -118,9 +118,9 @@ def assumed(counts: Counts, file: Path) -> Counts:
     from snnenergy.cost.convention_rates import price_rates
 
     try:
-        if file.stat().st_size > MAX_RATES_BYTES:
+        if untrusted.regular(file).st_size > MAX_RATES_BYTES:
             raise UsageError(f"{file}: larger than {MAX_RATES_BYTES >> 20} MiB; this is no file of rates")
-        found = json_text.loads(file.read_text(encoding="utf-8"))
+        found = untrusted.json(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{file}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:

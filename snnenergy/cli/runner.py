@@ -19,8 +19,8 @@ from snnenergy.errors import SnnEnergyError
 
 OUR_BUG = 70
 INTERRUPTED = 130
-MAX_LINES = 20
-"""Longer messages are cut: an error is one screen."""
+MAX_LINES, MAX_LINE = 20, 1000
+"""Lines, and characters of a line: longer messages are cut, an error is one screen."""
 
 Command = Callable[..., None]
 DEBUG = inspect.Parameter(
@@ -87,15 +87,19 @@ def say(message: str) -> None:
     """One diagnostic on stderr; control characters that came from a file are made visible."""
     from snnenergy.report.escape import plain
 
-    lines = [plain(line) for line in message.splitlines() or [""]]
+    cut = (line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]} ..." for line in message.splitlines() or [""])
+    lines = [plain(line) for line in cut]
     if len(lines) > MAX_LINES:
         lines[MAX_LINES:] = [f"... and {len(lines) - MAX_LINES} lines more"]
     print("snnenergy: " + "\n  ".join(lines), file=sys.stderr)
 
 
 def _trace(debug: bool) -> None:
+    """The traceback, its control characters visible: it quotes what files hold."""
     if debug:
-        traceback.print_exc()
+        from snnenergy.report.escape import plain
+
+        print("\n".join(map(plain, traceback.format_exc().splitlines())), file=sys.stderr)
 
 
 def _bug(error: Exception, *, debug: bool) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from snnenergy import untrusted
 from snnenergy.cli import output
 from snnenergy.cli.runner import command
 from snnenergy.errors import CountsError, UsageError
@@ -63,6 +64,7 @@ def is_report(path: Path) -> bool:
 
 
 def _head(path: Path) -> bytes:
+    untrusted.regular(path)
     with path.open("rb") as file:
         return file.read(SNIFFED).removeprefix(b"\xef\xbb\xbf").lstrip()
 

@@ -14,8 +14,10 @@ from typing import Any
 
 from snnenergy.errors import UsageError
 from snnenergy.hardware.document import Document, Mark, Path_
+from snnenergy.untrusted import regular
 
 MAX_BYTES = 1 << 20
+MAX_DOTS = 200
 _BARE = r"[A-Za-z0-9_-]+|\"[^\"\n]*\"|'[^'\n]*'"
 _DOTTED = rf"(?:{_BARE})(?:\s*\.\s*(?:{_BARE}))*"
 _HEADER = re.compile(rf"\s*(\[\[?)\s*({_DOTTED})\s*\]")
@@ -31,12 +33,17 @@ def read(path: Path, table: tuple[str, ...] = (), *, shown: str | None = None) -
     """
     name = shown or str(path)
     text = _text(path, name)
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.count(".") > MAX_DOTS:  # a key of thousands of parts: every prefix of it would be kept
+            raise UsageError(f"{name}:{number}: a line with more than {MAX_DOTS} dots")
     try:
         value: Any = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
         place = f"{name}:{found[1]}:{found[2]}" if found else name
         raise UsageError(f"{place}: not TOML: {str(error).partition(' (at ')[0]}") from None
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, lists a hundred deep
+        raise UsageError(f"{name}: not TOML that settings need: {str(error)[:80]}") from None
     for part in table:
         if not isinstance(value, dict) or part not in value:
             return None
@@ -51,7 +58,7 @@ def read(path: Path, table: tuple[str, ...] = (), *, shown: str | None = None) -
 
 def _text(path: Path, name: str) -> str:
     try:
-        if path.stat().st_size > MAX_BYTES:
+        if regular(path).st_size > MAX_BYTES:
             raise UsageError(f"{name}: larger than {MAX_BYTES >> 10} KiB, which no such file needs")
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:

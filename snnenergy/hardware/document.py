@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from snnenergy.errors import ProfileError, SnnEnergyError
+from snnenergy.untrusted import regular
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
@@ -44,7 +45,7 @@ class Finding:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.key}: {self.message}" if self.key else f"{self.where}: {self.message}"
+        return f"{self.where}: {self.key:.200}: {self.message}" if self.key else f"{self.where}: {self.message}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def read(path: str | Path, *, error: type[SnnEnergyError] = ProfileError) -> Doc
     """Read one YAML document; raises `error` with `file:line:col` when it cannot be."""
     target = Path(path)
     try:
-        if target.stat().st_size > MAX_BYTES:
+        if regular(target).st_size > MAX_BYTES:
             raise error(f"{target}: larger than {MAX_BYTES >> 10} KiB, which no such file needs")
         text = target.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -165,7 +166,7 @@ class _Builder:
             if (*path, key) in self.keys:
                 first = self.keys[(*path, key)]
                 raise DocumentError(
-                    f"key {key!r} stands twice; first at line {first.line}", mark, ".".join(map(str, (*path, key)))
+                    f"key {key!r:.80} stands twice; first at line {first.line}", mark, ".".join(map(str, (*path, key)))
                 )
             self.keys[(*path, key)] = mark
             yield key, self._node(next(events), events, (*path, key))

@@ -108,6 +108,8 @@ def frames(arrays: Mapping[str, Any], width_of_bin: float, where: str) -> tuple[
     polarity = _polarity(p, where)
     width, height = _size(arrays, "width", x, where), _size(arrays, "height", y, where)
     step = torch.div(t - t.min(), width_of_bin, rounding_mode="floor")
+    if not float(step.max()) < MAX_ELEMENTS:  # also NaN: a span beyond the largest float
+        raise InputError(f"{where}: t spans more than {MAX_ELEMENTS} bins; use a wider --event-bin")
     steps = int(step.max()) + 1
     if steps * 2 * width * height > MAX_ELEMENTS:
         raise InputError(
@@ -123,7 +125,7 @@ def frames(arrays: Mapping[str, Any], width_of_bin: float, where: str) -> tuple[
 def _column(values: torch.Tensor, key: str, where: str) -> torch.Tensor:
     import torch
 
-    if key == "t":
+    if key == "t" and not values.dtype.is_complex:
         return values.double()
     if values.dtype.is_floating_point or values.dtype.is_complex:
         raise InputError(f"{where}: events' {key} must be integers, found {values.dtype}")
@@ -140,8 +142,8 @@ def _size(arrays: Mapping[str, Any], name: str, places: torch.Tensor, where: str
     """Pixels along one axis; every event must lie inside."""
     low, high = int(places.min()), int(places.max())
     stated = arrays.get(name)
-    if stated is not None and stated.numel() != 1:
-        raise InputError(f"{where}: {name} must be one number, found shape {tuple(stated.shape)}")
+    if stated is not None and (stated.numel() != 1 or stated.dtype.is_floating_point or stated.dtype.is_complex):
+        raise InputError(f"{where}: {name} must be one integer, found {stated.dtype} of shape {tuple(stated.shape)}")
     size = int(stated.item()) if stated is not None else high + 1
     if low < 0 or high >= size:
         axis = "x" if name == "width" else "y"

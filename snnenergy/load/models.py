@@ -13,7 +13,7 @@ from snnenergy.load.archive import Archive, open_archive
 from snnenergy.load.factory import call_factory, here_first, is_factory
 from snnenergy.load.files import Kind, said
 from snnenergy.load.inputs import Slot, module_slots, starts_with_embedding
-from snnenergy.load.torchfile import check_allow_classes, load_archive, load_legacy
+from snnenergy.load.torchfile import check_allow_classes, check_tree, load_archive, load_legacy
 
 if TYPE_CHECKING:
     import torch
@@ -160,6 +160,8 @@ def _named(value: Any, source: _Source, kind: str, notes: tuple[str, ...]) -> Mo
     if isinstance(value, torch.nn.Module):
         _no_factory(source, "a whole module brings its architecture")
         scripted = isinstance(value, torch.jit.ScriptModule)
+        if not scripted:
+            check_tree(value, str(source.path))
         kind = kind if scripted else "module"
         return Model(value.eval(), kind, source.path.stem, notes, slots=_slots(value))
     return _with_factory(value, source, "state_dict", notes)

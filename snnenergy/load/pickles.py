@@ -61,7 +61,7 @@ class Walk:
     """The end of a walk: the inert value, every global with the ways it is used, and where the pickle stopped.
 
     uses: `value` (stored as it is), `call` (REDUCE, INST, OBJ), `new` (NEWOBJ), `state` (BUILD on the global itself)
-    storages: persistent ids met; made: every record of a call or a new object
+    storages: persistent ids met; made: every record of a call, a new object or a dict
     """
 
     value: object
@@ -165,6 +165,8 @@ class _Machine:
     def build(self) -> None:
         state, target = self.pop(), self.stack[-1]
         if isinstance(target, Made):
+            if target.state is not None:
+                raise ValueError("an object is given its state twice")
             target.state = state
         else:
             self.use(target, "state")
@@ -190,7 +192,8 @@ class _Machine:
             raise TypeError("items are appended to what is no list")
 
     def table(self, flat: list[Any]) -> None:
-        self.stack.append(Made(DICT))
+        self.made.append(Made(DICT))
+        self.stack.append(self.made[-1])
         self.set_items(flat)
 
     def called_with_marked(self) -> None:
@@ -252,7 +255,6 @@ _PUSH: dict[str, Callable[[], object]] = {
     "MARK": lambda: _MARK,
     "EMPTY_TUPLE": lambda: (),
     "EMPTY_LIST": list,
-    "EMPTY_DICT": lambda: Made(DICT),
     "EMPTY_SET": lambda: Made(SET),
 }
 _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
@@ -263,6 +265,7 @@ _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
     "TUPLE1": lambda m, _: m.tuples(1),
     "TUPLE2": lambda m, _: m.tuples(2),
     "TUPLE3": lambda m, _: m.tuples(3),
+    "EMPTY_DICT": lambda m, _: m.table([]),
     "DICT": lambda m, _: m.table(m.to_mark()),
     "APPEND": lambda m, _: _append(m),
     "APPENDS": lambda m, _: m.extend(m.to_mark()),

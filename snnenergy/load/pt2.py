@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import math
 import re
 import warnings
 from collections.abc import Iterator, Mapping
@@ -22,7 +23,7 @@ from snnenergy.errors import UnsafeModelError
 from snnenergy.load.archive import Archive, open_archive
 from snnenergy.load.files import said
 from snnenergy.load.pt2_schema import clean_payload, clean_program
-from snnenergy.load.torchfile import load_archive
+from snnenergy.load.torchfile import MAX_REPEATED, load_archive
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -157,6 +158,11 @@ def _tensors(archive: Archive, folder: str) -> dict[str, bytes]:
             raise UnsafeModelError(f"{where}: refused: {name!r:.80} is pickled; torch would run what the pickle holds")
         if member not in archive.members or entry.get("tensor_meta") is None:
             raise UnsafeModelError(f"{where}: {name!r:.80} names {member!r:.80}, which the archive does not hold")
+        sizes = [size.get("as_int", 0) for size in entry["tensor_meta"]["sizes"]]
+        if math.prod(sizes) > len(archive.members[member]) + MAX_REPEATED:
+            raise UnsafeModelError(
+                f"{where}: {name!r:.80} of size {sizes!r:.80} repeats the {len(archive.members[member])} bytes it has"
+            )
         out[member] = archive.members[member]
     return out
 

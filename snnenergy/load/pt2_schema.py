@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import json
 import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
 
+from snnenergy import untrusted
 from snnenergy.errors import UnsafeModelError
 from snnenergy.load import pt2_terms as T
 from snnenergy.load.files import said
 
-MAX_JSON_BYTES = 512 * 1024**2
+MAX_JSON_BYTES = 128 * 1024**2
 MAX_ELEMENTS = 2**33
 """Largest tensor a program may declare anywhere in its graph, elements."""
 MAX_DEPTH = 60
@@ -194,7 +194,7 @@ def parse(content: bytes, where: str) -> Any:
     if len(content) > MAX_JSON_BYTES:
         raise UnsafeModelError(f"{where}: {len(content) >> 20} MiB of JSON is no exported program")
     try:
-        return json.loads(content)
+        return untrusted.json(content)
     except (ValueError, RecursionError, MemoryError) as error:
         raise UnsafeModelError(f"{where}: damaged JSON: {said(error)}") from error
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 import ast
 import json
 import keyword
+import math
 import re
 from collections.abc import Callable
 from typing import Any
 
 MAX_TEXT = 10_000
+MAX_TERMS, MAX_PRECISION = 200, 1000
+"""Of one expression: terms when multiplied out, bits of a number."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 _DOTTED = re.compile(r"(?!__)[A-Za-z0-9_]+(\.(?!__)[A-Za-z0-9_]+)*")
 _CALL_PATH = re.compile(r"[A-Za-z0-9_.@]{0,500}")
@@ -34,7 +37,8 @@ _SYMBOLIC = frozenset(
     "Unequality GreaterThan LessThan StrictGreaterThan StrictLessThan And Or Not Eq Ne Gt Ge Lt Le ToFloat TruncToInt "
     "CeilToInt FloorToInt RoundToInt IntTrueDiv FloatTrueDiv Where Identity true false".split()
 )
-_ASSUMPTIONS = frozenset("positive integer nonnegative negative nonzero real finite zero precision".split())
+_COMPARED = frozenset("Max Min And Or".split())
+_ASSUMPTIONS = frozenset("positive integer nonnegative negative nonzero real finite zero".split())
 
 
 def name(text: str) -> bool:
@@ -86,10 +90,20 @@ def expression(text: str) -> bool:
     if len(text) > MAX_TEXT or "\\" in text:
         return False
     try:
-        tree = ast.parse(text.strip(), mode="eval")
-        return all(_expression_node(node) for node in ast.walk(tree.body))
+        tree = ast.parse(text.strip(), mode="eval").body
+        return all(_expression_node(node) for node in ast.walk(tree)) and _terms(tree) <= MAX_TERMS
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
+
+
+def _terms(node: ast.AST) -> int:
+    """Terms of an expression once its products are multiplied out, as sympy does."""
+    parts = [_terms(child) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
+    call = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
+    if call in _COMPARED:  # each argument with each
+        return sum(parts) ** 2
+    multiplied = call == "Mul" or (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult))
+    return max(math.prod(parts) if multiplied else sum(parts), 1)
 
 
 def _expression_node(node: ast.AST) -> bool:
@@ -107,8 +121,15 @@ def _constant(node: Any) -> bool:
 
 def _call(node: Any) -> bool:
     if isinstance(node.func, ast.Name):
-        return node.func.id in _SYMBOLIC and all(k.arg in _ASSUMPTIONS for k in node.keywords)
+        return node.func.id in _SYMBOLIC and all(map(_assumption, node.keywords))
     return isinstance(node.func, ast.Attribute) and not node.args and not node.keywords  # x.size(), only in guards
+
+
+def _assumption(keyword: ast.keyword) -> bool:
+    value = keyword.value.value if isinstance(keyword.value, ast.Constant) else None
+    if keyword.arg == "precision":
+        return type(value) is int and 0 < value <= MAX_PRECISION
+    return keyword.arg in _ASSUMPTIONS and isinstance(value, bool)
 
 
 _EXPRESSION: tuple[tuple[Any, Callable[[Any], bool]], ...] = (

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import TYPE_CHECKING, Any
 
+from snnenergy import untrusted
 from snnenergy.errors import UnsafeModelError
 from snnenergy.load.files import said
 
@@ -33,7 +33,7 @@ def header(data: bytes, where: str) -> dict[str, dict[str, Any]]:
     if not 2 <= length <= min(MAX_HEADER_BYTES, len(data) - 8):
         raise UnsafeModelError(f"{where}: a safetensors header of {length} bytes in a file of {len(data)}")
     try:
-        document = json.loads(data[8 : 8 + length])
+        document = untrusted.json(data[8 : 8 + length])
         entries = {k: v for k, v in document.items() if k != "__metadata__"}
         for name, entry in entries.items():
             _check(name, entry, len(data) - 8 - length)

@@ -8,13 +8,16 @@ import math
 import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from snnenergy.errors import UnsafeModelError, UsageError
-from snnenergy.load.allowed import BUILT, STORED, Verdict, dangerous, judge
+from snnenergy.load.allowed import BUILT, CALLED, STORED, Verdict, dangerous, judge
 from snnenergy.load.archive import Archive
 from snnenergy.load.files import said
 from snnenergy.load.pickles import Global, Made, Storage, Walk, walk
+
+if TYPE_CHECKING:
+    import torch
 
 _ITEM_BYTES = {
     "DoubleStorage": 8,
@@ -28,6 +31,7 @@ _ITEM_BYTES = {
     "ShortStorage": 2,
 }
 MAX_PICKLE_BYTES = 256 * 1024**2
+MAX_MODULES, MAX_DEPTH = 100_000, 100
 MAX_REPEATED = 2**20
 """Elements a tensor may have beyond those of its storage: a buffer saved expanded, but no bomb."""
 _LEGACY_PICKLES = 5  # magic number, protocol, system, the object, the keys of its storages
@@ -116,6 +120,7 @@ def check_globals(walked: Walk, where: str, allow_classes: Sequence[str] = ()) -
             "`model.state_dict()` and pass --factory pkg.mod:fn, or export a .pt2; if you trust the module that defines a "
             "class, --allow-class pkg.Cls imports it"
         )
+    _check_states(walked, where)
     _check_backends(walked, where)
 
 
@@ -219,16 +224,50 @@ def check_allow_classes(names: Sequence[str]) -> None:
             raise UsageError(f"--allow-class {name}: names {type(found).__name__}, not a class")
 
 
-def _check_backends(walked: Walk, where: str) -> None:
-    """A SpikingJelly neuron whose `backend` is not torch compiles kernels from strings among its attributes."""
+def _check_states(walked: Walk, where: str) -> None:
+    """State is a dict, and only built classes and OrderedDict have one: a tensor would be set to another storage by it."""
     for made in walked.made:
-        if (
-            isinstance(made.callee, Global)
-            and made.callee.module.startswith("spikingjelly.")
-            and isinstance(made.state, Made)
-        ):
-            for key, value in made.state.items:
-                if key in ("backend", "_backend") and value != "torch":
-                    raise UnsafeModelError(
-                        f"{where}: a neuron with backend {value!r:.40}; save it with backend='torch'"
-                    )
+        name = str(made.callee)
+        if made.state is None or (name not in BUILT and name not in CALLED):  # the rest was named by --allow-class
+            continue
+        called = name in CALLED and not made.of("collections.OrderedDict")
+        if called or not (isinstance(made.state, Made) and made.state.of("builtins.dict")):
+            raise UnsafeModelError(f"{where}: refused: {name} is given its state in a way torch.save never does")
+
+
+def _check_backends(walked: Walk, where: str) -> None:
+    """A SpikingJelly neuron whose `backend` is not torch compiles kernels from strings among its attributes.
+
+    Every dict of the file is looked at: the neuron finds its attributes in more of them than its own state.
+    """
+    if not any(target.module.startswith("spikingjelly.") for target in walked.uses):
+        return
+    for made in walked.made:
+        for key, value in made.items:
+            if key in ("backend", "_backend") and value != "torch":
+                raise UnsafeModelError(f"{where}: a neuron with backend {value!r:.40}; save it with backend='torch'")
+
+
+def check_tree(root: torch.nn.Module, where: str) -> None:
+    """Whether a rebuilt module is one: a tree of modules and tensors, no hooks.
+
+    Its state came from the file.  Torch walks a tree without looking back, so a module that holds itself, or holds one
+    child by many paths, would keep it busy for ever.
+    """
+    import torch
+
+    holds = {"_modules": torch.nn.Module, "_parameters": torch.Tensor, "_buffers": torch.Tensor}
+    todo, seen = [(root, 0)], 0
+    while todo:
+        (module, depth), seen = todo.pop(), seen + 1
+        fields = vars(module)
+        tables = {name: fields.get(name) for name in holds}
+        sound = isinstance(fields.get("training"), bool) and all(
+            isinstance(table, dict) and all(isinstance(v, holds[name] | None) for v in table.values())
+            for name, table in tables.items()
+        )
+        if not sound or any(fields.get(name) != {} for name in ("_forward_hooks", "_forward_pre_hooks")):
+            raise UnsafeModelError(f"{where}: a {type(module).__name__} among its modules is incomplete, or has hooks")
+        if depth > MAX_DEPTH or seen > MAX_MODULES:
+            raise UnsafeModelError(f"{where}: its modules hold each other, or are more than {MAX_MODULES}")
+        todo += [(child, depth + 1) for child in fields["_modules"].values() if child is not None]

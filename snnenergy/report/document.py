@@ -13,10 +13,11 @@ import json
 import math
 import re
 import zlib
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from snnenergy import counts_json
+from snnenergy import counts_json, untrusted
 from snnenergy.cost.records import PARTS, Comparison, Estimate, Range
 from snnenergy.counts import Counts
 from snnenergy.errors import CountsError, ProfileError
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 SCHEMA = "snnenergy.report"
 SCHEMA_VERSION = 1
 MAX_FILE_BYTES = 64 * 2**20
-MAX_RECORD_BYTES = 256 * 2**20
+MAX_RECORD_BYTES = 128 * 2**20
 ELEMENT = "snnenergy-record"
 _EMBEDDED = re.compile(rf'<script id="{ELEMENT}" type="[\w/+.-]+">([A-Za-z0-9+/=\s]*)</script>')
 
@@ -67,7 +68,7 @@ def read(path: str | os.PathLike[str]) -> Comparison:
     """The Comparison of a report JSON, or of a page that embeds one; CountsError says what is wrong with the file."""
     file = Path(path)
     try:
-        if file.stat().st_size > MAX_FILE_BYTES:
+        if untrusted.regular(file).st_size > MAX_FILE_BYTES:
             raise CountsError(f"{file}: larger than {MAX_FILE_BYTES // 2**20} MiB; this is no report")
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError as error:
@@ -87,7 +88,7 @@ def parse(text: str) -> Comparison:
     if text.lstrip("\ufeff \t\r\n").startswith("<"):
         text = _extract(text)
     try:
-        document = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_once)
+        document = untrusted.json(text, _once)
     except (ValueError, RecursionError) as error:
         raise CountsError(f"not a report: {str(error)[:200]}") from error
     return _comparison(document)
@@ -97,14 +98,9 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object; JSON lets a name stand twice, and would keep the last: two models of one name."""
     made = dict(pairs)
     if len(made) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the name {twice!r} stands twice in one object")
+        twice = next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
+        raise ValueError(f"the name {twice!r:.80} stands twice in one object")
     return made
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"the number {name} is not allowed")
 
 
 def _extract(page: str) -> str:
@@ -135,7 +131,7 @@ def _comparison(document: object) -> Comparison:
             f"report schema_version {document.get('schema_version')!r}: this version of snnenergy reads {SCHEMA_VERSION}"
         )
     if unknown := sorted(set(document) - set(_FIELDS)):
-        raise CountsError(f"report: unknown field {unknown[0]!r}")
+        raise CountsError(f"report: unknown field {unknown[0]!r:.80}")
     counts = {name: _counts(name, value) for name, value in _typed(document, "counts", dict).items()}
     estimates = tuple(_estimate(i, value) for i, value in enumerate(_typed(document, "estimates", list)))
     _check_rows(counts, estimates)

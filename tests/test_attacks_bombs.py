@@ -1,0 +1,244 @@
+"""Small files that ask for much: time, memory, a reader that never ends.  Each was a hole once; each is refused in a moment."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import struct
+import time
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from snnenergy.counts import Counts
+from snnenergy.errors import InputError, SnnEnergyError, UnsafeModelError, UsageError
+from snnenergy.gate import settings
+from snnenergy.hardware import load_hardware
+from snnenergy.load import load_inputs, load_model
+from snnenergy.report import document
+from tests.attacks import DIGITS, archive, everywhere, members_of, plain_zip, pt2, torch_bytes, with_pickle
+
+SECONDS = 5
+
+
+@pytest.fixture
+def quick() -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    assert time.monotonic() - started < SECONDS
+
+
+def refused(data: bytes, tmp_path: Path, words: str) -> None:
+    (tmp_path / "model.pt").write_bytes(data)
+    with pytest.raises(UnsafeModelError, match=words):
+        load_model(tmp_path / "model.pt")
+
+
+def text(value: str) -> bytes:
+    return b"X" + struct.pack("<I", len(value)) + value.encode()
+
+
+def built(cls: str, *pairs: bytes) -> bytes:
+    """A pickle's object of a class, its state a dict of these keys and values."""
+    return f"c{cls}\n".encode() + b")\x81}(" + b"".join(pairs) + b"ub"
+
+
+SEQUENTIAL = "torch.nn.modules.container\nSequential"
+LIF = "spikingjelly.activation_based.neuron.lif\nLIFNode"
+ORDERED = b"ccollections\nOrderedDict\n)R"
+BACKEND = text("_backend") + text("cupy")
+
+
+def whole(children: bytes) -> bytes:
+    """A Sequential with everything a module must hold, and these children (a pickled dict)."""
+    tables = text("_parameters") + b"}" + text("_buffers") + b"}" + text("training") + b"\x88"
+    hooks = text("_forward_hooks") + ORDERED + text("_forward_pre_hooks") + ORDERED
+    return built(SEQUENTIAL, tables, hooks, text("_modules"), children)
+
+
+def shared(levels: int) -> bytes:
+    """A module that holds the next one by two paths, so that the last is reached by 2**levels."""
+    out = whole(b"}") + b"q\x01"
+    for i in range(2, levels):
+        below = bytes([0x68, i - 1])
+        other = whole(b"}" + text("0") + below + b"s")
+        out += whole(b"}(" + text("0") + below + text("1") + other + b"u") + b"q" + bytes([i])
+    return out
+
+
+def itself() -> bytes:
+    head = f"c{SEQUENTIAL}\n".encode() + b")\x81q\x01}("
+    tables = text("_parameters") + b"}" + text("_buffers") + b"}" + text("training") + b"\x88"
+    hooks = text("_forward_hooks") + ORDERED + text("_forward_pre_hooks") + ORDERED
+    return head + tables + hooks + text("_modules") + b"}" + text("0") + b"h\x01s" + b"ub"
+
+
+MODULES: dict[str, tuple[bytes, str]] = {
+    "no state": (b"ctorch.nn.modules.linear\nLinear\n)\x81", "incomplete"),
+    "a list of children": (whole(b"]"), "incomplete"),
+    "numbers for children": (whole(b"}" + text("0") + b"K\x02s"), "incomplete"),
+    "itself": (itself(), "hold each other"),
+    "one child by 2**40 paths": (shared(42), "hold each other"),
+    "a backend in pairs": (f"c{LIF}\n".encode() + b")\x81](" + BACKEND + b"\x86eb", "state"),
+    "a backend in the first of two states": (f"c{LIF}\n".encode() + b")\x81}" + BACKEND + b"sb}b", "twice"),
+    "a backend among the memories": (built(LIF, text("_memories"), b"}" + BACKEND + b"s"), "backend"),
+}
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("name", MODULES)
+def test_modules_that_are_none(name: str, tmp_path: Path) -> None:
+    body, words = MODULES[name]
+    refused(with_pickle(b"\x80\x02" + body + b"."), tmp_path, words)
+
+
+def test_a_module_by_hand_does_load(tmp_path: Path) -> None:
+    # the refusals above would also come from a check that refuses every module
+    (tmp_path / "model.pt").write_bytes(with_pickle(b"\x80\x02" + shared(3) + b"."))
+    assert load_model(tmp_path / "model.pt").kind == "module"
+
+
+def test_a_tensor_is_not_set_to_another_size(tmp_path: Path) -> None:
+    members = members_of(torch_bytes({"w": torch.zeros(6)}))
+    body = members["data.pkl"]
+    end = body.rindex(b"s.")  # the tensor lies on the stack, its storage's id is memo 7
+    state = b"(h\x07QK\x00J\x00\x00\x00\x40\x85K\x01\x85tb"
+    refused(archive(members | {"data.pkl": body[:end] + state + body[end:]}), tmp_path, "state")
+
+
+@pytest.mark.usefixtures("quick")
+def test_source_that_unpacks_to_more_than_it_declares(tmp_path: Path) -> None:
+    name = "archive/code/x.py"
+    data = bytearray(plain_zip({name: bytes(300_000_000)}, zipfile.ZIP_DEFLATED))
+    struct.pack_into("<I", data, data.index(b"PK\x01\x02") + 24, 10)
+    struct.pack_into("<I", data, 22, 10)
+    refused(bytes(data), tmp_path, "TorchScript")
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.filterwarnings("ignore:Duplicate name")  # Python's own writer warns about what is made here on purpose
+def test_a_twin_among_many_members(tmp_path: Path) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as file:
+        for i in [*range(30_000), 29_999]:
+            file.writestr(f"archive/{i}", b"")
+    refused(out.getvalue(), tmp_path, "two members")
+
+
+def _symbols(number: int) -> str:
+    return ",".join(f"Symbol('a{i}', positive=True, integer=True)" for i in range(number))
+
+
+SIZES = {
+    "digits": "Float('0.1', precision=10000000000)",
+    "a maximum of many": f"Max({_symbols(60)})",
+    "maxima of maxima": f"Max({','.join(f'Max({_symbols(5)})' for _ in range(9))})",
+    "a product of sums": "*".join(f"(a{i}+b{i})" for i in range(60)),
+}
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("name", SIZES)
+def test_sizes_that_sympy_would_work_on_for_ever(name: str, tmp_path: Path) -> None:
+    def change(item: dict[str, Any]) -> None:
+        if "expr_str" in item:
+            item["expr_str"] = SIZES[name]
+
+    refused(pt2(lambda program: everywhere(program, change)), tmp_path, "not allowed here")
+
+
+def test_a_weight_that_repeats_its_bytes(tmp_path: Path) -> None:
+    import json
+
+    table = "data/weights/model_weights_config.json"
+    config = json.loads(members_of((DIGITS / "digits_ann.pt2").read_bytes())[table])
+    meta = next(iter(config["config"].values()))["tensor_meta"]
+    meta["sizes"], meta["strides"] = [[{"as_int": n}] * 2 for n in (2**16, 0)]
+    refused(pt2(members={table: json.dumps(config).encode()}), tmp_path, "repeats")
+
+
+TOML = {
+    "lists in lists": "a = " + "[" * 10_000,
+    "tables in tables": "a = " + "{a=" * 10_000,
+    "digits": "a = " + "9" * 100_000,
+    "a key of many parts": ".".join("a" * 20_000) + " = 1",
+    "a long key": "a" * 500_000 + " = 1",
+}
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("name", TOML)
+def test_settings(name: str, tmp_path: Path) -> None:
+    (tmp_path / "snnenergy.toml").write_text(TOML[name])
+    with pytest.raises(UsageError) as caught:
+        settings.read(tmp_path / "snnenergy.toml")
+    assert len(str(caught.value)) < 1000 + len(str(tmp_path))
+
+
+EMPTIES = b"[" + b"[]," * 5_000_000 + b"[]]"
+
+
+@pytest.mark.usefixtures("quick")
+def test_json_of_nothing_but_brackets(tmp_path: Path) -> None:
+    (tmp_path / "counts.json").write_bytes(EMPTIES)
+    packed = base64.b64encode(zlib.compress(EMPTIES, 1)).decode()
+    (tmp_path / "page.html").write_text(f'<script id="snnenergy-record" type="a">{packed}</script>')
+    for read, name in ((Counts.load, "counts.json"), (document.read, "page.html")):
+        with pytest.raises(SnnEnergyError, match="lists and objects"):
+            read(tmp_path / name)
+
+
+def test_a_number_too_large_for_a_float_is_none(tmp_path: Path) -> None:
+    layer = '{"path": "a", "role": "synaptic", "geometry": {"kernel": 1e400}}'
+    (tmp_path / "counts.json").write_text(f'{{"schema_version": 1, "model": "m", "samples": 1, "layers": [{layer}]}}')
+    with pytest.raises(SnnEnergyError, match="1e400 is not allowed"):
+        Counts.load(tmp_path / "counts.json")
+
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "counts": Counts.load,
+    "report": document.read,
+    "settings": settings.read,
+    "profile": load_hardware,
+    "inputs": load_inputs,
+    "model": load_model,
+}
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("name", READERS)
+def test_links_to_what_never_ends(name: str, tmp_path: Path) -> None:
+    """Git keeps links: a pull request may commit one to a device."""
+    pipe, endless = tmp_path / "pipe.yaml", tmp_path / "endless.yaml"
+    os.mkfifo(pipe)
+    endless.symlink_to("/dev/zero")
+    for file in (pipe, endless):
+        with pytest.raises(SnnEnergyError):
+            READERS[name](file)
+
+
+EVENTS: dict[str, dict[str, Any]] = {
+    "width NaN": {"width": np.nan, "height": 4},
+    "width infinite": {"width": np.inf, "height": 4},
+    "width complex": {"width": 4j, "height": 4},
+    "time complex": {"t": [0, 1j]},
+    "time beyond floats": {"t": [-1e308, 1e308]},
+    "time in too many bins": {"t": [-(2**63), 2**63 - 1]},
+}
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("name", EVENTS)
+def test_events(name: str, tmp_path: Path) -> None:
+    arrays = {"x": [0, 1], "y": [0, 1], "t": [0, 5], "p": [0, 1]} | EVENTS[name]
+    columns: dict[str, Any] = {key: np.array(value) for key, value in arrays.items()}
+    np.savez(tmp_path / "events.npz", **columns)
+    with pytest.raises(InputError):
+        load_inputs(tmp_path / "events.npz", event_bin=1.0)

@@ -5,11 +5,13 @@ A few hundred here; the long run is `SNNENERGY_FUZZ=20000 pytest tests/test_atta
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import io
 import json
 import os
 import random
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,10 +21,14 @@ import pytest
 import torch
 from torch import nn
 
-from snnenergy import counts
+from snnenergy import compare, counts
 from snnenergy.errors import SnnEnergyError
-from snnenergy.load import inspect, load_inputs, load_model
+from snnenergy.gate import settings
+from snnenergy.hardware import load_hardware
+from snnenergy.load import inspect, load_inputs, load_model, nir_file, nir_graph
+from snnenergy.report import document
 from tests.attacks import DIGITS, archive, members_of, plain_zip, torch_bytes
+from tests.conftest import ROOT
 
 RUNS = int(os.environ.get("SNNENERGY_FUZZ", "320"))
 SEED = int(os.environ.get("SNNENERGY_FUZZ_SEED", "0"))
@@ -87,6 +93,21 @@ def flip_member(data: bytes, chance: random.Random) -> bytes:
     return archive(members | {name: changed})
 
 
+def flip_npz(data: bytes, chance: random.Random) -> bytes:
+    """One array of an .npz with other values, of another kind or shape."""
+    with np.load(io.BytesIO(data)) as held:
+        arrays = {name: held[name] for name in held.files}
+    name = chance.choice(sorted(arrays))
+    kinds = ["u1", "u8", "i1", "i8", "f2", "f8", "c8", "?"]
+    shape = chance.choice([arrays[name].shape, arrays[name].shape, (), (0,), (2, 2)])
+    values = np.array([chance.choice([0, 1, 2, 127, -1, 2**62]) for _ in range(max(1, int(np.prod(shape))))])
+    with np.errstate(all="ignore"):
+        arrays[name] = values[: int(np.prod(shape))].reshape(shape).astype(chance.choice(kinds))
+    out = io.BytesIO()
+    np.savez(out, **arrays)
+    return out.getvalue()
+
+
 def flip_json(data: bytes, chance: random.Random) -> bytes:
     """One value somewhere in a JSON document replaced by another kind of value."""
     document = json.loads(data)
@@ -133,6 +154,66 @@ def _safetensors(tmp_path: Path) -> bytes:
     return len(header).to_bytes(8, "little") + header + bytes(24)
 
 
+def _events() -> bytes:
+    out = io.BytesIO()
+    np.savez(out, x=np.array([0, 1]), y=np.array([1, 0]), t=np.array([0.0, 5.0]), p=np.array([0, 1]), width=2, height=2)
+    return out.getvalue()
+
+
+def _profile() -> bytes:
+    """A shipped profile under the name of the file it lies in."""
+    return (ROOT / "hardware_profiles" / "loihi.yaml").read_bytes().replace(b"name: loihi\n", b"name: file\n", 1)
+
+
+def _report(tmp_path: Path) -> bytes:
+    _counts_json(tmp_path)
+    compared = compare({"m": counts.Counts.load(tmp_path / "valid.json")}, hardware=["loihi"])
+    return document.to_json(compared).encode()
+
+
+def _page(content: bytes) -> bytes:
+    packed = base64.b64encode(zlib.compress(content)).decode()
+    return f'<html><script id="{document.ELEMENT}" type="application/json">{packed}</script></html>'.encode()
+
+
+def _nir(tmp_path: Path) -> bytes:
+    """An affine layer and two neurons, in the HDF5 layout of `nir.write`."""
+    nir = pytest.importorskip("nir")
+    ones = np.ones(2, np.float32)
+    nodes = {
+        "input": nir.Input(np.array([3])),
+        "fc": nir.Affine(np.ones((2, 3), np.float32), ones),
+        "lif": nir.LIF(tau=ones, r=ones, v_leak=ones, v_threshold=ones),
+        "output": nir.Output(np.array([2])),
+    }
+    nir.write(tmp_path / "valid.nir", nir.NIRGraph(nodes, [("input", "fc"), ("fc", "lif"), ("lif", "output")]))
+    return (tmp_path / "valid.nir").read_bytes()
+
+
+def _hdf5(data: bytes, chance: random.Random) -> bytes:
+    """One dataset replaced or removed: the library reads such a file, so the graph's own checks are met."""
+    h5py = pytest.importorskip("h5py")
+    held = io.BytesIO(data)
+    with h5py.File(held, "r+") as file:
+        names: list[str] = []
+        file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+        name = chance.choice(sorted(names))
+        del file[name]
+        made = chance.choice(
+            [None, -1, 2**40, np.nan, "x\x1b[2J", "NIRGraph", "LIF", np.zeros((0, 2)), np.ones((3, 3, 3)), [b"a", b"b"]]
+        )
+        if made is not None:
+            file[name] = made
+    return held.getvalue()
+
+
+def _graph(path: Path) -> None:
+    """As the child process reads it, but here: these files are whole."""
+    graph = nir_file.parse(path.read_bytes(), str(path))
+    nir_graph.input_shape(graph, str(path))
+    nir_graph.build(graph, str(path))
+
+
 def _model(path: Path) -> None:
     inspect(path)
     load_model(path)
@@ -151,6 +232,18 @@ LOADERS: dict[str, tuple[Seed, Callable[[bytes, random.Random], bytes], Loader]]
     "npy inside npz": (lambda _: _npy(), lambda d, c: plain_zip({"x.npy": flip(d, c)}), load_inputs),
     "npy": (lambda _: _npy(), flip, load_inputs),
     "input pt": (lambda _: torch_bytes({"x": torch.zeros(2, 3)}), flip_member, load_inputs),
+    "events": (lambda _: _events(), flip_npz, lambda path: load_inputs(path, event_bin=1.0)),
+    "nir bytes": (_nir, flip, load_model),
+    "nir values": (_nir, _hdf5, _graph),
+    "profile": (lambda _: _profile(), flip, load_hardware),
+    "settings": (lambda _: (ROOT / "snnenergy.toml").read_bytes(), flip, settings.read),
+    "report": (_report, lambda d, c: flip_json(d, c) if c.random() < 0.7 else flip(d, c), document.read),
+    "page": (lambda t: _page(_report(t)), flip, document.read),
+    "record in a page": (
+        _report,
+        lambda d, c: _page(flip_json(d, c)),
+        lambda path: path.read_bytes() and document.read(path),
+    ),
     "counts": (_counts_json, lambda d, c: flip_json(d, c) if c.random() < 0.5 else flip(d, c), counts.Counts.load),
 }
 

@@ -151,14 +151,17 @@ def build(graph: NirGraph, where: str) -> NirModule:
     """The module of a graph; UnsafeModelError where a node is unknown or its parameters do not fit each other."""
     try:
         return NirModule(graph, where)
-    except (KeyError, ValueError, TypeError, RuntimeError, IndexError, OverflowError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, RuntimeError, IndexError, OverflowError) as error:
         raise UnsafeModelError(f"{where}: NIR: cannot be built: {said(error)}") from error
 
 
 def input_shape(graph: NirGraph, where: str) -> tuple[int, ...]:
     """Sizes of one sample at one step, as the Input node states them."""
     shape = graph.nodes[_only(graph, "Input", where)].values.get("shape")
-    return () if shape is None else tuple(int(n) for n in shape.reshape(-1)[:MAX_REST])
+    try:
+        return () if shape is None else tuple(int(n) for n in shape.reshape(-1)[:MAX_REST])
+    except (AttributeError, ValueError, OverflowError) as error:  # text, NaN, infinity
+        raise UnsafeModelError(f"{where}: NIR: the Input node's shape is no list of sizes: {said(error)}") from error
 
 
 def _only(graph: NirGraph, kind: str, where: str) -> str:

@@ -34,6 +34,7 @@ MAX_PICKLE_BYTES = 256 * 1024**2
 MAX_MODULES, MAX_DEPTH = 100_000, 100
 MAX_REPEATED = 2**20
 """Elements a tensor may have beyond those of its storage: a buffer saved expanded, but no bomb."""
+_KEEP_FUNCTIONS = {"snntorch": "snnTorch", "norse": "Norse"}
 _LEGACY_PICKLES = 5  # magic number, protocol, system, the object, the keys of its storages
 
 
@@ -112,7 +113,7 @@ def check_globals(walked: Walk, where: str, allow_classes: Sequence[str] = ()) -
     if bad:
         raise UnsafeModelError(
             f"{where}: refused: the pickle would import {_names(bad)}, which can run code; do not load this file anywhere"
-            f"{_snntorch_hint(bad, walked)}"
+            f"{_framework_hint(bad, walked)}"
         )
     if unknown:
         raise UnsafeModelError(
@@ -129,13 +130,12 @@ def _names(targets: Sequence[Global]) -> str:
     return shown + (f" and {len(targets) - 4} more" if len(targets) > 4 else "")
 
 
-def _snntorch_hint(bad: Sequence[Global], walked: Walk) -> str:
-    neuron = any(t.module.startswith("snntorch.") for t in walked.uses)
-    if not neuron or any(t.name != "getattr" for t in bad):
+def _framework_hint(bad: Sequence[Global], walked: Walk) -> str:
+    """What to do with a file that names nothing bad but the `getattr` by which a neuron keeps its surrogate."""
+    found = next((name for name in _KEEP_FUNCTIONS if any(t.module.startswith(f"{name}.") for t in walked.uses)), None)
+    if found is None or any(t.name != "getattr" for t in bad):
         return ""
-    return (
-        ". snnTorch neurons keep their surrogate as a function: save `model.state_dict()` and pass --factory pkg.mod:fn"
-    )
+    return f". {_KEEP_FUNCTIONS[found]} neurons keep their surrogate as a function: save `model.state_dict()` and pass --factory pkg.mod:fn"
 
 
 def _declared_bytes(pid: object, where: str) -> int:

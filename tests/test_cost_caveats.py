@@ -176,3 +176,23 @@ def test_a_users_own_profile_is_priced_by_its_own_figures() -> None:
     mine: Profile = chip.model_copy(update={"energy": chip.energy.model_copy(update={"synop": twice})})
     assert estimate(net(), mine).breakdown.synaptic.nominal == pj(1450 * 47.2)
     assert estimate(net(), mine).band != estimate(net(), chip).band  # the band follows the figures too
+
+
+@pytest.mark.parametrize("chip", ["akida", "brainscales2", "speck", "xylo"])
+def test_a_chip_without_an_energy_per_event_is_refused_in_words(chip: str) -> None:
+    made = estimate(net(), chip)
+    assert made.energy is None
+    assert made.verdict == "energy.synop: not published"
+    assert any("refused" in line for line in made.caveats)
+
+
+def test_a_table_without_a_multiply_prices_spikes_only() -> None:
+    spikes = estimate(net(), "horowitz_int16")
+    assert spikes.energy is not None
+    assert spikes.energy.nominal == pj((1200 + 250) * 0.05)
+    assert not spikes.partial
+    scaled = lif("lif1", 30, 25, sources=["fc1"], muls=300)
+    mixed = Counts.build("mixed", [linear("fc1", 20, 30, 1200), scaled], time_steps=STEPS)
+    told = estimate(mixed, "horowitz_int16")
+    assert told.partial
+    assert told.verdict == "partial: arithmetic.mul not published"

@@ -77,7 +77,38 @@ FACTS = [
     ("horowitz_int32", "arithmetic.1.add", "asic45.add_int8"),
     ("horowitz_int32", "arithmetic.1.mul", "asic45.mul_int8"),
     ("lemaire2022", "memory.levels.1.access", "asic45.dram_32b"),
+    ("horowitz_int8", "arithmetic.0.add", "asic45.add_int8"),
+    ("horowitz_int8", "arithmetic.0.mul", "asic45.mul_int8"),
+    ("h100_pcie", "arithmetic.0.peak", "h100_pcie.fp32"),
+    ("h100_pcie", "arithmetic.1.peak", "h100_pcie.fp16"),
+    ("h100_pcie", "arithmetic.2.peak", "h100_pcie.int8"),
+    ("h100_pcie", "memory.levels.0.bandwidth", "h100_pcie.bw"),
+    ("jetson_xavier_nx", "arithmetic.0.peak", "jetson_xavier_nx.int8"),
+    ("jetson_nano", "arithmetic.0.peak", "jetson_nano.fp16"),
+    ("cpu_i7_4960x", "arithmetic.0.mac", "keras_spiking.cpu"),
+    ("cpu_i7_4960x", "power.peak", "cpu_tdp.i7-4960X"),
+    ("northpole", "power.peak", "northpole.p_resnet50_int8"),
+    ("odin", "energy.synop", "odin.e_sop_incremental"),
+    ("odin", "capacity.neurons_per_core", "odin.neurons"),
+    ("brainscales2", "capacity.neurons_per_core", "brainscales2.neurons"),
+    ("sne", "energy.synop", "sne.e_sop"),
+    ("speck", "power.static", "speck.p_resting"),
+    ("speck", "capacity.weight_bits", "speck.weight_bits"),
+    ("xylo", "power.static", "xylo.p_audio3_idle_snn"),
+    ("xylo", "capacity.weight_bits", "xylo.weight_bits"),
+    ("spinnaker", "power.static", "spinnaker_spin3.p_idle"),
 ]
+ROUNDED = [
+    ("spinnaker", "energy.synop", "spinnaker_spin3.e_transmission_random"),
+    ("spinnaker", "energy.spike", "spinnaker_spin3.e_spike"),
+]
+"""Facts printed to three digits, of which a profile holds more."""
+HALVED = [
+    ("jetson_agx_orin", 275, "jetson_agx_orin_64.int8_sparse"),
+    ("jetson_orin_nx", 100, "jetson_orin_nx_16.int8_sparse"),
+    ("jetson_orin_nano", 40, "jetson_orin_nano_8.int8_sparse"),
+]
+"""Sparse TOPS of the advertisement, never used as dense."""
 UNITS = {
     "pJ": 1e-12,
     "uJ": 1e-6,
@@ -87,6 +118,8 @@ UNITS = {
     "ms": 1e-3,
     "W": 1.0,
     "mW": 1e-3,
+    "uW": 1e-6,
+    "nJ": 1e-9,
     "count": 1.0,
     "bits": 1.0,
     "TFLOP/s": 1e12,
@@ -111,3 +144,13 @@ def test_figures_equal_the_published_facts_and_none_is_a_recollection(facts: dic
         figure, row = load_hardware(name).figures()[place], facts[fact]
         assert row["status"] != "RECALLED", fact
         assert figure.value == pytest.approx(row["value"] * UNITS[row["unit"]], rel=1e-12), fact
+
+
+def test_figures_of_more_digits_and_halves_of_sparse_rates(facts: dict[str, dict[str, Any]]) -> None:
+    for name, place, fact in ROUNDED:
+        row = facts[fact]
+        assert load_hardware(name).figures()[place].value == pytest.approx(row["value"] * UNITS[row["unit"]], rel=5e-3)
+    for name, sparse, fact in HALVED:
+        value = facts[fact]["value"]
+        assert sparse in (value if isinstance(value, list) else [value])
+        assert load_hardware(name).figures()["arithmetic.0.peak"].value == pytest.approx(sparse / 2 * 1e12)

@@ -83,6 +83,24 @@ def test_quartz_by_hand(rows: dict[tuple[str, str, str], validate.Row]) -> None:
         assert row.measured == pytest.approx(measured)
 
 
+def test_odin_meets_both_published_operating_points(rows: dict[tuple[str, str, str], validate.Row]) -> None:
+    """27.3 uW + 1.78 uW/MHz x f + 8.43 pJ x SOP/s, and two cycles an operation."""
+    for name, mega, operations, measured in (("75mhz", 75, 37.5e6, 477e-6), ("1mhz3", 1.3, 650e3, 35e-6)):
+        row = rows[f"odin_{name}", "odin", "power"]
+        assert row.predicted.nominal == pytest.approx(27.3e-6 + 1.78e-6 * mega + 8.43e-12 * operations, rel=1e-4)
+        assert row.measured == pytest.approx(measured)
+        assert abs(row.ratio - 1) <= 0.005
+
+
+def test_a_microcontroller_of_one_rate(rows: dict[tuple[str, str, str], validate.Row]) -> None:
+    """Fitted to one net, and honest about the other three: depthwise and dense layers are slower per MAC."""
+    for name, macs, ratio in (("ic", 12_501_632, 1.0), ("kws", 2_656_768, 0.716), ("vww", 7_489_664, 1.056)):
+        row = rows[f"mlperf_tiny_{name}", "stm32u575", "energy"]
+        assert row.predicted.nominal == pytest.approx(26.59e-3 * 2 * macs / 196.47e6, rel=1e-3)
+        assert row.ratio == pytest.approx(ratio, abs=2e-3)
+    assert validate.band(load_hardware("stm32u575")).startswith("predicted / measured 0.59 to 1.06")
+
+
 def test_bands_come_from_rows() -> None:
     assert validate.band(load_hardware("loihi")).startswith("predicted / measured 0.85 to 1.11 on silicon")
     for name in ("tianjic", "h100_sxm", "horowitz_fp32", "lemaire2022"):
@@ -118,6 +136,8 @@ def test_measurements_equal_the_collection_of_published_workloads() -> None:
         assert own[f"quartz_mnist_{steps}"]["dynamic energy"] == pytest.approx(micro * 1e-6)
     assert own["truenorth_11hz"]["power"] == pytest.approx(published["V13"]["p_mW"] * 1e-3)
     assert own["truenorth_96hz"]["power"] == pytest.approx(published["V15"]["p_mW"] * 1e-3)
+    for net, micro in published["V26"]["uJ_per_inference"].items():
+        assert own[f"mlperf_tiny_{net}"]["energy"] == pytest.approx(micro * 1e-6, rel=1e-4)
 
 
 OWN = """schema_version: 1

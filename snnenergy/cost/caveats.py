@@ -47,6 +47,9 @@ def verdict(told: Told, nothing: bool) -> str:
         synaptic = sum(1 for layer in told.run.counts.layers if layer.role == "synaptic")
         count = len({path for paths in domains.values() for path in paths})
         return f"partial: {next(iter(domains))} in {count} of {synaptic} layers"
+    missing = [figure for row in told.priced.values() for figure in row.missing]
+    if missing:
+        return f"partial: {missing[0]} not published"
     if told.run.chip.family == "processor":
         if told.fit.fits is False:
             return "does not fit"

@@ -118,7 +118,8 @@ def _stream(run: Run, layer: LayerCounts, stream: Stream) -> Priced:
         rule, taps = CHARGES["mac"], stream.effective
     price = price_of(run, layer, rule.price)
     if price is None:
-        return Priced(missing=(f"energy.{rule.price}",)) if taps else Priced()
+        section = "arithmetic" if rule.price in ("mac", "add") else "energy"
+        return Priced(missing=(f"{section}.{rule.price}",)) if taps else Priced()
     count = run.per(taps)
     suffix = f" ({run.arithmetic(layer).format})" if rule.part == "compute" and run.chip.arithmetic else ""
     return Priced(Breakdown(**{rule.part: span(price) * count}), (f"{stream.domain}: {rule.words}{suffix}",), count)
@@ -161,8 +162,15 @@ def _elementwise(run: Run, layer: LayerCounts) -> Priced:
         return Priced(words=("folded into the weights before it",))
     part = "neuron" if layer.role == "neuron" else "compute"
     energy, specials = _arithmetic_energy(run, layer)
-    missing = () if energy is not None else ("arithmetic.add",)
+    missing = () if energy is not None else _unpriced(run, layer)
     return Priced(Breakdown(**{part: energy or ZERO}), ("elementwise arithmetic",), missing=missing, specials=specials)
+
+
+def _unpriced(run: Run, layer: LayerCounts) -> tuple[str, ...]:
+    """Figures that this layer's elementwise arithmetic needs and the profile lacks."""
+    figures = run.arithmetic(layer)
+    needed = {"add": layer.adds + layer.compares, "mul": layer.muls}
+    return tuple(f"arithmetic.{name}" for name, times in needed.items() if times and getattr(figures, name) is None)
 
 
 def _arithmetic_energy(run: Run, layer: LayerCounts) -> tuple[Range | None, float]:
@@ -171,7 +179,7 @@ def _arithmetic_energy(run: Run, layer: LayerCounts) -> tuple[Range | None, floa
     if figures.add is None and figures.mac is not None and run.chip.family == "processor":
         operations = layer.adds + layer.muls + layer.compares + layer.specials
         return span(figures.mac) * (run.per(operations) / 2), 0.0  # a MAC is two operations
-    if figures.add is None or figures.mul is None:
+    if _unpriced(run, layer):
         return None, 0.0
     energy = span(figures.add) * run.per(layer.adds + layer.compares) + span(figures.mul) * run.per(layer.muls)
     return energy, run.per(layer.specials)

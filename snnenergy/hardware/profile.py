@@ -209,12 +209,13 @@ class Supports(Strict):
 
 
 class OperatingPoint(Strict):
-    """Another published voltage, tick or memory law: what it replaces."""
+    """Another published voltage, frequency, tick or memory law: what it replaces."""
 
     note: Text
     synop: Energy | None = None
     static: Power | None = None
     tick: Time | None = None
+    latency: Latency | None = None
     memory_law: str | None = None
 
 
@@ -266,6 +267,8 @@ class Profile(Strict):
             changes["energy"] = self.energy.model_copy(update={"synop": point.synop})
         if point.static is not None:
             changes["power"] = self.power.model_copy(update={"static": point.static})
+        if point.latency is not None:
+            changes["latency"] = point.latency
         if point.tick is not None:
             changes["latency"] = self.latency.model_copy(update={"tick": point.tick})
         if point.memory_law is not None and self.memory is not None:

@@ -232,6 +232,24 @@ def test_a_cheaper_profile_of_the_projects_own_is_told_apart_from_the_model(repo
     assert "model on own: 55 pJ -> 55.5 pJ" in answer.out
 
 
+def test_a_cheaper_profile_does_not_make_room_for_a_larger_model(repository: Repository) -> None:
+    source = (ROOT / "hardware_profiles" / "horowitz_int32.yaml").read_text(encoding="utf-8")
+    own = source.replace("name: horowitz_int32", "name: own").replace("aliases", "# aliases")
+    limit = '[[budgets]]\nmatch = { chip = "own.yaml" }\nmetric = "energy"\nmax = "120 pJ"\n'
+    git(repository.folder, "switch", "-q", "main")
+    repository.write(own, "own.yaml")
+    repository.write(BUDGETS.partition("[[budgets]]")[0] + limit)
+    commit(repository.folder)
+    git(repository.folder, "switch", "-q", "pull-request")
+    git(repository.folder, "merge", "-q", "main")
+    repository.write(own.replace("0.1 pJ", "0.05 pJ"), "own.yaml")
+    assert repository.check().code == 0  # the profile alone may become cheaper
+    repository.model(net(2000, weights="w2"))  # 2100 ACs: 105 pJ with this branch's profile, 210 pJ with the base's
+    answer = repository.check()
+    assert answer.code == 1, answer.out + answer.err
+    assert "210 pJ above max 120 pJ (with the profile of the base, which this branch changes)" in answer.out
+
+
 @pytest.mark.parametrize("ref", ["no-such-branch", "--upload-pack=x", "-h"])
 def test_a_ref_that_is_none_is_2(repository: Repository, ref: str) -> None:
     answer = repository.cli("check", f"--base-ref={ref}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import snnenergy
 from snnenergy import Counts
 from snnenergy.counts import Conditions, Coverage, Identity, Uncounted
 from snnenergy.errors import BudgetError, CoverageError, NotComparableError, UsageError
+from snnenergy.gate.difference import between
 from snnenergy.gate.verdict import State, Verdict
 from tests.gate_nets import CHIP, budget, net, synapses
 
@@ -276,3 +278,11 @@ def test_a_verdict_does_not_depend_on_how_many_samples_ran(samples: int, acs: in
     one, many = check(net(acs), rules), check(net(acs, samples=samples), rules)
     assert [o.state for o in one.outcomes] == [o.state for o in many.outcomes]
     assert [o.after for o in one.outcomes] == [pytest.approx(o.after) for o in many.outcomes]
+
+
+def test_the_same_inputs_as_more_samples_are_not_comparable() -> None:
+    # `samples = 800` in the settings would make every figure per inference a hundredth
+    one = replace(net(1000), conditions=Conditions(inputs="a"), samples=8)
+    with pytest.raises(NotComparableError, match="8 samples, the head the same ones as 800"):
+        between(one, replace(one, samples=800))
+    assert between(one, one).cause == ""

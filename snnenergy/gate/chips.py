@@ -40,16 +40,18 @@ def load(words: Iterable[str], folder: Path) -> dict[str, Profile]:
     return {word: load_hardware(folder / word if is_file(word) else word) for word in words}
 
 
+def matches(placed: Placed, word: str, chip: Profile) -> bool:
+    """Whether a budget holds on a chip, by the word of the settings or by its name."""
+    wanted = placed.budget.match.chip
+    return word == wanted or fnmatchcase(word, wanted) or fnmatchcase(chip.name, wanted)
+
+
 def matching(placed: Placed, chips: Chips) -> list[Profile | None]:
     """The chips of a budget: [None] where its metric needs none; UsageError where it matches none."""
     if not placed.budget.row.chip:
         return [None]
     wanted = placed.budget.match.chip
-    found = {
-        chip.name: chip
-        for word, chip in chips.items()
-        if word == wanted or fnmatchcase(word, wanted) or fnmatchcase(chip.name, wanted)
-    }
+    found = {chip.name: chip for word, chip in chips.items() if matches(placed, word, chip)}
     if not found:
         there = f"there are {', '.join(chips)}" if chips else 'name one in match.chip, or list `hardware = ["loihi"]`'
         raise UsageError(f"{placed.place}: match.chip {wanted!r} matches no chip; {there}")

@@ -68,13 +68,18 @@ class Difference:
 
 
 def between(base: Counts, head: Counts) -> Difference:
-    """Raises NotComparableError where the two ran on other inputs, seeds or counting rules."""
+    """Raises NotComparableError where the two ran on other inputs, seeds, samples or counting rules."""
     for name in ("rules", "seed", "synthetic", "inputs"):
         a, b = getattr(base.conditions, name), getattr(head.conditions, name)
         if a != b:
             raise NotComparableError(
                 f"not comparable: {name} of the base is {a!r}, of the head {b!r}; count both alike"
             )
+    if base.conditions.inputs and base.samples != head.samples:
+        raise NotComparableError(
+            f"not comparable: the base takes its inputs as {base.samples} samples, the head the same ones as {head.samples}, "
+            "and costs are per sample; count both alike"
+        )
     identity, versions = tuple(_identity(base, head)), tuple(_versions(base, head))
     totals, layers = tuple(_totals(base, head)), _layers(base, head)
     return Difference(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from snnenergy.gate import baselines, chips, settings
 from snnenergy.gate.compare import compare, uncovered
 from snnenergy.gate.judge import Case, judge
 from snnenergy.gate.settings import Budget, Placed, Project
-from snnenergy.gate.verdict import Notice, Problem, Verdict
+from snnenergy.gate.verdict import Notice, Outcome, Problem, State, Verdict
 
 if TYPE_CHECKING:
     from snnenergy.counts import Counts
@@ -95,7 +96,23 @@ def verdict(
     if bases is not None:
         case = Case(heads, comparable, profiles, accuracy, known=known, gone=gone, prices=case.prices)
     outcomes, remarks = judge(case, budgets)
+    outcomes += _as_before(case, budgets, past or {}, outcomes)
     return Verdict(tuple(outcomes), tuple(models), (*notices, *remarks), (*provenance, *_provenance(heads, own)))
+
+
+def _as_before(
+    case: Case, budgets: Sequence[Placed], past: Mapping[str, Profile], outcomes: Sequence[Outcome]
+) -> list[Outcome]:
+    """What a profile that was changed along with the model would hide: budgets that break with its figures of the base."""
+    words = {word: past[chip.name] for word, chip in case.chips.items() if chip.name in past}
+    held = [(o.placed, o.model, o.chip) for o in outcomes if o.state is not State.BROKEN]
+    limits = [p for p in budgets if p.budget.row.chip and any(chips.matches(p, *pair) for pair in words.items())]
+    found, _ = judge(replace(case, chips=words), limits) if limits else ([], [])
+    return [
+        replace(o, words=f"{o.words} (with the profile of the base, which this branch changes)")
+        for o in found
+        if o.state is State.BROKEN and (o.placed, o.model, o.chip) in held
+    ]
 
 
 def _missing(

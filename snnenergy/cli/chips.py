@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,34 +11,56 @@ import typer
 from snnenergy.cli import options as o
 from snnenergy.cli import output
 from snnenergy.cli.runner import command
-from snnenergy.errors import ProfileError
+from snnenergy.errors import ProfileError, UsageError
 
 if TYPE_CHECKING:
     from snnenergy.hardware import Profile
 
-app = typer.Typer(no_args_is_help=True, help="Hardware profiles: list, show, lint, schema.")
+app = typer.Typer(no_args_is_help=True, help="Hardware profiles: list, show, lint, init, schema.")
 
 
-def show_all(json: o.Json = None) -> None:
-    """The chips that can be named, one a line."""
+KINDS = ("neuromorphic", "processor", "datapath")
+LEVELS = ("validated", "sourced", "proxy", "unpublished")
+
+
+def show_all(
+    kind: Annotated[str | None, typer.Option("--kind", metavar="|".join(KINDS), help="Only chips of a kind.")] = None,
+    evidence: Annotated[
+        str | None, typer.Option("--evidence", metavar="|".join(LEVELS), help="Only chips known that well.")
+    ] = None,
+    node: Annotated[str | None, typer.Option("--node", metavar="TEXT", help="Only nodes with this text.")] = None,
+    json: o.Json = None,
+) -> None:
+    """The chips that can be named, one a line: node, kind, and how well each is known."""
+    from snnenergy.cost import validate
     from snnenergy.hardware import list_hardware
 
     targets = output.check({"json": json})
-    chips = list_hardware()
-    rows = [(c.name, c.title, c.family, c.node, ", ".join(c.aliases)) for c in chips]
-    head = ("name", "title", "family", "node", "aliases")
-    documents = {"json": output.as_json([c.model_dump(mode="json") for c in chips])} if json else {}
-    output.deliver(documents, targets, output.table(head, rows, numbers=False))
+    for option, word, known in (("--kind", kind, KINDS), ("--evidence", evidence, LEVELS)):
+        if word is not None and word not in known:
+            raise UsageError(f"{option} {word}: expected one of {', '.join(known)}")
+    chips = [c for c in list_hardware() if kind in (None, c.family) and (node or "").lower() in c.node.lower()]
+    known_by = {c.name: level for c in chips if (level := validate.evidence(c)).startswith(evidence or "")}
+    chips = [c for c in chips if c.name in known_by]
+    rows = [(c.name, c.node, c.family, known_by[c.name]) for c in chips]
+    head = ("name", "node", "kind", "evidence")
+    made = [c.model_dump(mode="json") | {"evidence": known_by[c.name]} for c in chips] if json else []
+    output.deliver({"json": output.as_json(made)} if json else {}, targets, output.table(head, rows, numbers=False))
 
 
 def show(
-    name: Annotated[str, typer.Argument(metavar="CHIP", help="A name, an alias or a YAML path.")], json: o.Json = None
+    name: Annotated[str, typer.Argument(metavar="CHIP", help="A name, an alias or a YAML path.")],
+    cite: Annotated[bool, typer.Option("--cite", help="Print the sources as BibTeX, and nothing else.")] = False,
+    json: o.Json = None,
 ) -> None:
     """Every figure of a chip with its range, how it is known and its source; and what is unknown."""
-    from snnenergy.hardware import load_hardware
+    from snnenergy.hardware import bibtex, load_hardware
 
     targets = output.check({"json": json})
     chip = load_hardware(name)
+    if cite:
+        output.deliver({}, targets, bibtex.render(chip))
+        return
     documents = {"json": output.as_json(chip.model_dump(mode="json"))} if json else {}
     output.deliver(documents, targets, _described(chip))
 
@@ -45,7 +68,7 @@ def show(
 def lint(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Profile YAML files.")], json: o.Json = None
 ) -> None:
-    """Checks profile files: each thing that is wrong as file:line:col; exit 2 when there is one."""
+    """Checks profile files: each thing that is wrong as file:line:col; exit 2 when there is one.  Explains every gap."""
     from snnenergy.hardware import lint as check
 
     targets = output.check({"json": json})
@@ -55,9 +78,39 @@ def lint(
         if json
         else {}
     )
-    output.deliver(documents, targets, "".join(f"{finding}\n" for finding in found) or f"{len(files)} sound\n")
+    told = "".join(f"{finding}\n" for finding in found) or f"{_explained(files)}{len(files)} sound\n"
+    output.deliver(documents, targets, told)
     if found:
         raise typer.Exit(ProfileError.exit_code)
+
+
+def _explained(files: list[Path]) -> str:
+    """The gaps of sound files, one paragraph each."""
+    from snnenergy.hardware import load_hardware
+    from snnenergy.hardware.gaps import gaps
+
+    lines = [f"{file}: gap: {place}: {effect}" for file in files for place, effect in gaps(load_hardware(file))]
+    return "".join(f"{line}\n" for text in lines for line in output.wrapped(text))
+
+
+def init(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The YAML file to write.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    json: o.Json = None,
+) -> None:
+    """Writes a sound profile of a chip of your own, with a comment at every choice."""
+    from snnenergy.hardware import skeleton
+
+    targets = output.check({"json": json})
+    if file.suffix != ".yaml" or not re.fullmatch(r"[a-z0-9][a-z0-9_]{0,39}", file.stem):
+        raise UsageError(
+            f"{file}: expected a name of small letters, digits and _ that ends in .yaml, such as my_chip.yaml"
+        )
+    if file.exists() and not force:
+        raise UsageError(f"{file}: is there already; edit it, or pass --force to replace it")
+    output.write(str(file), skeleton.render(file.stem))
+    documents = {"json": output.as_json({"profile": str(file)})} if json else {}
+    output.deliver(documents, targets, f"written: {file}\nnext: edit it, then: snnenergy hardware lint {file}\n")
 
 
 def schema(
@@ -99,5 +152,5 @@ def _described(chip: Profile) -> str:
 
 
 command(app, show_all, "list")
-for run in (show, lint, schema):
+for run in (show, lint, init, schema):
     command(app, run)

@@ -236,6 +236,24 @@ def band(chip: Profile) -> str:
     )
 
 
+def evidence(chip: Profile) -> str:
+    """How well a chip is known, in a word or two: validated with its ratios, sourced, proxy, or unpublished.
+
+    proxy: an energy or a static power stands in for the chip's own; unpublished: an energy that its charges need is null
+
+    >>> evidence(load_hardware("tianjic")), evidence(load_hardware("akida"))
+    ('sourced', 'unpublished')
+    """
+    words = band(chip)
+    if words != "unvalidated":
+        return f"validated {words.removeprefix('predicted / measured ').split(' on silicon')[0]}"
+    events = {getattr(chip.charges, domain) for domain in ("spike", "ternary", "graded", "analog")}
+    if any(getattr(chip.energy, event) is None for event in events & {"synop", "ann_op"}):
+        return "unpublished"
+    charged = ("energy.", "arithmetic.", "power.static")
+    return "proxy" if any(f.how == "proxy" for p, f in chip.figures().items() if p.startswith(charged)) else "sourced"
+
+
 def markdown(rows: tuple[Row, ...]) -> str:
     """`docs/validation.md`: every row, and the band of every profile that has one."""
     head = [

@@ -10,11 +10,47 @@ from snnenergy.hardware.quantity import show
 
 HEAD = """# Hardware
 
-Written from `hardware_profiles/*.yaml`; a test holds it equal to them.  A chip is added by one file: copy the nearest,
-change it until `snnenergy hardware lint FILE` is silent.  Every figure says how it is known: *measured* on silicon, *fitted*
+Written from `hardware_profiles/*.yaml`; a test holds it equal to them.  A chip is added by one file; [the last
+section](#a-chip-of-your-own) walks through one.  Every figure says how it is known: *measured* on silicon, *fitted*
 to measurements, *simulated* before silicon, *datasheet* of the maker, *published* without saying how, *derived* by the
 arithmetic in its note, *proxy* of something else.  Low and high are the value itself where no spread is published.
 The band is what `snnenergy validate` finds (see [validation](validation.md)); a chip without a row there is unvalidated.
+"""
+
+WALK = """## A chip of your own
+
+Write a sound profile with a comment at every choice, and ask what it does not know:
+
+```console
+$ snnenergy hardware init my_chip.yaml
+$ snnenergy hardware lint my_chip.yaml
+```
+
+Lint names what is wrong as `file:line:col` and exits 2; in a sound file it explains every gap, such as
+`my_chip.yaml: gap: power.static: not measured yet; the total is dynamic energy only`.  Now put in what is known.  A bench
+found 12.5 pJ a synaptic event and 3 mW while the chip waits, so the null and its words go:
+
+```diff
+-  synop: {value: 10 pJ, low: 8 pJ, high: 14 pJ, source: mine, how: proxy, note: replace this}
++  synop: {value: 12.5 pJ, low: 12 pJ, high: 13 pJ, source: mine, how: measured, conditions: "0.8 V, 25 C"}
+-  static: null  # charged for as long as the chip is held
++  static: {value: 3 mW, source: mine, how: measured}
+-  power.static: not measured yet; the total is dynamic energy only
+```
+
+The file is a chip wherever one is named.  Stored counts are priced again without the model (here those of
+[`reports/digits.json`](../reports/digits.json)), and the sources come out as BibTeX:
+
+```console
+$ snnenergy hardware lint my_chip.yaml
+$ snnenergy report digits.json --hardware my_chip.yaml
+$ snnenergy hardware show my_chip.yaml --cite
+```
+
+The spiking net of that report makes 47.6 k events in ten steps of 1 ms: 47.6 k x 12.5 pJ = 595 nJ, and 3 mW x 10 ms = 30 uJ
+of static power.  The analog net is refused, because `charges`
+says so.  Publish a measurement of the chip as a row like those of `hardware_profiles/validation/workloads.yaml`, and the chip
+has a band.
 """
 
 
@@ -23,7 +59,7 @@ def markdown(chips: Iterable[Profile], band: Callable[[Profile], str]) -> str:
     chips = list(chips)
     rows = [f"| [`{c.name}`](#{c.name}) | {c.title} | {c.node} | {c.latency.model} | {band(c)} |" for c in chips]
     table = ["| name | chip | node | time | validated band |", "|---|---|---|---|---|", *rows, ""]
-    return "\n".join([HEAD, *table, *(line for chip in chips for line in _chip(chip, band(chip)))])
+    return "\n".join([HEAD, *table, *(line for chip in chips for line in _chip(chip, band(chip))), WALK])
 
 
 def _chip(chip: Profile, band: str) -> list[str]:

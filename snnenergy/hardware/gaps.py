@@ -1,0 +1,23 @@
+"""What a sound profile does not know, and what that does to an estimate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from snnenergy.hardware.profile import Profile
+
+
+def gaps(chip: Profile) -> Iterator[tuple[str, str]]:
+    """Place of every gap and its effect: first what the file names as unknown, then what it leaves out."""
+    yield from chip.unknown.items()
+    if chip.latency.model == "none":
+        yield "latency", "no model of time: no latency, and static power is not charged"
+    if chip.power.static is None and "power.static" not in chip.unknown:
+        yield "power.static", "left out: only events are charged"
+    if chip.family == "neuromorphic" and chip.capacity is None:
+        yield "capacity", "left out: whether a net fits is not checked"
+    if chip.family == "processor" and chip.memory is None:
+        yield "memory", "left out: moving weights and values costs nothing here"
+    for place, figure in chip.figures().items():
+        if figure.how == "proxy":
+            yield place, f"a proxy: {figure.note or figure.conditions}"

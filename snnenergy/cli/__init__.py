@@ -7,6 +7,7 @@
     gate        check                                starting    init
     differences diff
     chips       hardware list, show, lint, schema    validation  validate
+    measuring   calibrate, measure
     conventions conventions list, show, reproduce; --convention, --all-conventions, --rates, --check-claims
 
 Rooms are imported inside the commands: `--help`, and every command that reads only Counts, starts without torch.
@@ -19,7 +20,7 @@ from typing import Annotated
 
 import typer
 
-from snnenergy.cli import chips, conventions, differences, files, gate, models, starting, stored, validation
+from snnenergy.cli import chips, conventions, differences, files, gate, measuring, models, starting, stored, validation
 from snnenergy.cli.runner import INTERRUPTED
 
 app = typer.Typer(
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (models, gate, differences, starting, stored, files, validation):
+for room in (models, gate, differences, starting, stored, files, validation, measuring):
     room.register(app)
 app.add_typer(chips.app, name="hardware")
 app.add_typer(conventions.app, name="conventions")

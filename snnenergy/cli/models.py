@@ -62,8 +62,8 @@ def profile(
         outcome = dataset.run(model, reading, data, wanted.get("json"))
         counts, failure = outcome.counts, outcome.failure
     else:
-        work = _load(model, reading, 0, 1)
-        counts = _counts(work, reading)
+        work = loaded(model, reading, 0, 1)
+        counts = counts_of(work, reading)
         seen = _witness(work, counts) if witness else None
     if rates is not None:
         counts = conventions.assumed(counts, rates)
@@ -217,10 +217,10 @@ def _priced(side: Comparison, pricing: o.Pricing) -> Comparison:
 
 def _count(source: str, reading: o.Reading, i: int, models: int) -> Counts:
     """Loads the i-th of so many models, and counts it on its input."""
-    return _counts(_load(source, reading, i, models), reading)
+    return counts_of(loaded(source, reading, i, models), reading)
 
 
-def _load(source: str, reading: o.Reading, i: int, models: int) -> Workload:
+def loaded(source: str, reading: o.Reading, i: int, models: int) -> Workload:
     options: dict[str, Any] = reading.of(i, models)
     output.progress(f"loading {source}")
     from snnenergy.load import load
@@ -231,7 +231,7 @@ def _load(source: str, reading: o.Reading, i: int, models: int) -> Workload:
     return work
 
 
-def _counts(work: Workload, reading: o.Reading) -> Counts:
+def counts_of(work: Workload, reading: o.Reading) -> Counts:
     output.progress(f"counting {work.name}")
     from snnenergy.trace.workload import STATE_LEFT, count_workload
 

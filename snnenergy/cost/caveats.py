@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 from snnenergy.cost.charge import PRODUCT, Priced
 from snnenergy.cost.fit import WEIGHTS, is_width
-from snnenergy.cost.latency import Duration
 from snnenergy.cost.memory import traffic
-from snnenergy.cost.records import Breakdown, Estimate, Fit
+from snnenergy.cost.records import Breakdown, Duration, Estimate, Fit
 from snnenergy.cost.run import Run
 from snnenergy.cost.structure import Population
 from snnenergy.hardware.quantity import show

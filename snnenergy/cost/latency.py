@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from snnenergy.cost.fit import Placement
-from snnenergy.cost.memory import interpolate, traffic
-from snnenergy.cost.records import ZERO, Range
+from snnenergy.cost.memory import interpolate
+from snnenergy.cost.records import Duration, Range
+from snnenergy.cost.roofline import roofline
 from snnenergy.cost.routing import spikes
 from snnenergy.cost.run import Run, is_convolution, span
 from snnenergy.cost.structure import Population
@@ -19,21 +19,11 @@ from snnenergy.hardware.profile import Barrier, FixedPhase, FixedTick, Roofline
 CORNERS = ("low", "value", "high")
 
 
-@dataclass(frozen=True, slots=True)
-class Duration:
-    """Seconds until the result (`latency`), seconds the chip is held (`occupied`), and what bounds it, in words."""
-
-    latency: Range
-    occupied: Range
-    bound: str = ""
-    notes: tuple[str, ...] = ()
-
-
 def duration(run: Run, mapped: tuple[Population, ...], placement: Placement | None) -> Duration | None:
     """The time of one inference (of one batch on a processor); None where the chip has no model of it."""
     model = run.chip.latency
     if isinstance(model, Roofline):
-        return _roofline(run, model)
+        return roofline(run, model)
     if not mapped:
         return None
     if isinstance(model, FixedTick):
@@ -120,39 +110,3 @@ def _sync(run: Run, placement: Placement, model: Barrier, corner: str) -> float:
     per_tile = capacity.cores_per_tile.value if capacity and capacity.cores_per_tile else 1
     tiles = max(1, math.ceil(placement.total / per_tile))
     return interpolate([(row.tiles, float(getattr(row.time, corner))) for row in model.sync], tiles)
-
-
-def _roofline(run: Run, model: Roofline) -> Duration | None:
-    """Launches, then per layer the longer of arithmetic and memory; one batch."""
-    if model.launch is None:
-        return None
-    launches, assumed = _kernels(run)
-    launch = span(model.launch) * launches
-    compute, memory, busy = ZERO, ZERO, ZERO
-    for layer in run.counts.layers:
-        work, move = _layer_times(run, layer)
-        longer = move if move.nominal > work.nominal else work
-        busy = busy + Range(max(work.low, move.low), longer.nominal, max(work.high, move.high))
-        compute, memory = compute + work, memory + move
-    bounds = {"launch-bound": launch.nominal, "compute-bound": compute.nominal, "bandwidth-bound": memory.nominal}
-    notes = ("latency: kernel launches were not recorded; one per layer and call is taken",) if assumed else ()
-    return Duration(launch + busy, launch + busy, max(bounds, key=bounds.__getitem__), notes)
-
-
-def _kernels(run: Run) -> tuple[float, bool]:
-    """Kernel launches of one forward, and whether they had to be assumed."""
-    recorded = sum(layer.kernels for layer in run.counts.layers)
-    if recorded and run.counts.forwards:
-        return recorded / run.counts.forwards, False
-    return sum(run.calls(layer) for layer in run.counts.layers), True
-
-
-def _layer_times(run: Run, layer: LayerCounts) -> tuple[Range, Range]:
-    """Seconds of a layer's arithmetic and of its memory traffic, for one batch."""
-    peak = run.arithmetic(layer).peak
-    operations = run.batch * run.per(2 * layer.dense_macs + layer.adds + layer.muls + layer.compares + layer.specials)
-    work = Range(operations / peak.high, operations / peak.value, operations / peak.low) if peak else ZERO
-    width = run.chip.memory.levels[-1].bandwidth if run.chip.memory else None
-    bits = run.batch * traffic(run, layer).bits
-    move = Range(bits / width.high, bits / width.value, bits / width.low) if width else ZERO
-    return work, move

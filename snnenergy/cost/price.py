@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from snnenergy.cost import caveats
 from snnenergy.cost.charge import Priced, layer_energy, neuron_energy
 from snnenergy.cost.fit import Placement, fit, place
-from snnenergy.cost.latency import Duration, duration
+from snnenergy.cost.latency import duration
 from snnenergy.cost.memory import address_operations, traffic
-from snnenergy.cost.records import ZERO, Breakdown, Estimate, Fit, LayerEstimate, Range
+from snnenergy.cost.records import ZERO, Breakdown, Duration, Estimate, Fit, LayerEstimate, Range
 from snnenergy.cost.routing import routing_energy
 from snnenergy.cost.run import Run, span
 from snnenergy.cost.structure import Population
@@ -109,6 +109,7 @@ def _estimate(run: Run, band: str) -> Estimate:
     breakdown = sum((row.breakdown for row in layers), Breakdown()) + _standing(run, fitted, time)
     complete = all(row.priced for row in layers)
     nothing = not complete and not any(row.priced and row.events for row in layers)
+    runs = not (nothing and any(row.unsupported or row.unrecorded for row in priced.values()))
     partial = bool(run.counts.uncounted) or not complete
     told = caveats.Told(run, priced, mapped, fitted, time, breakdown)
     return Estimate(
@@ -116,7 +117,7 @@ def _estimate(run: Run, band: str) -> Estimate:
         hardware=run.chip.name,
         title=run.chip.title,
         energy=None if nothing else breakdown.total,
-        latency=None if nothing or time is None else time.latency,
+        latency=None if time is None or not runs else time.latency,
         layers=tuple(layers),
         breakdown=Breakdown() if nothing else breakdown,
         fit=fitted,

@@ -45,6 +45,17 @@ class Range:
 
 ZERO = Range(0.0, 0.0, 0.0)
 
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """Seconds until the result (`latency`), seconds the chip is held (`occupied`), and what bounds it, in words."""
+
+    latency: Range
+    occupied: Range
+    bound: str = ""
+    notes: tuple[str, ...] = ()
+
+
 PARTS = ("compute", "synaptic", "neuron", "routing", "memory", "static", "host")
 """The parts of an energy, in the order they are shown; `compute` is a dense processor's arithmetic."""
 
@@ -146,6 +157,29 @@ class Estimate:
             return None
         e, t = self.energy, self.latency
         return Range(e.low * t.low, e.nominal * t.nominal, e.high * t.high)
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What one model took on the machine that was at hand, beside the Estimate of that machine's profile.
+
+    time: seconds of one batch: the median, between the ends of its 95 % interval; runs: how many were timed
+    joules, net_joules: per inference, as the meter saw it and with the idle power subtracted; None where none was read
+    idle_watts, window: power at rest, and seconds over which energy was read; meter: which counter, or why there is none
+    """
+
+    model: str
+    machine: str
+    device: str
+    batch: int
+    time: Range
+    runs: int
+    precise: bool
+    meter: str
+    joules: float | None = None
+    net_joules: float | None = None
+    idle_watts: float | None = None
+    window: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

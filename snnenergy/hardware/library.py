@@ -9,6 +9,7 @@ from typing import Any
 
 from snnenergy.errors import ProfileError, UnknownHardwareError
 from snnenergy.hardware.document import Document, Finding, check, near, read, sentence
+from snnenergy.hardware.document import parse as parse_document
 from snnenergy.hardware.profile import Profile
 from snnenergy.shipped import shipped
 
@@ -74,17 +75,28 @@ def _files(search: Iterable[StrPath]) -> Iterator[Path]:
 
 
 def _load(path: Path) -> Profile:
-    chip, found = _checked(path)
+    return _sound(*_checked(path))
+
+
+def parse(text: str, path: StrPath) -> Profile:
+    """The profile in a text that is to stand in a file of that path; ProfileError as for a file."""
+    return _sound(*_examined(parse_document(text, os.fspath(path)), Path(path).stem))
+
+
+def _sound(chip: Profile | None, found: list[Finding]) -> Profile:
     if chip is None or found:
         raise ProfileError(sentence(found))
     return chip
 
 
 def _checked(path: Path) -> tuple[Profile | None, list[Finding]]:
-    document = read(path)
+    return _examined(read(path), path.stem)
+
+
+def _examined(document: Document, stem: str) -> tuple[Profile | None, list[Finding]]:
     chip, found = check(document, Profile)
     if chip is not None:
-        found = list(contradictions(document, chip, path.stem))
+        found = list(contradictions(document, chip, stem))
     return chip, found
 
 

@@ -64,8 +64,33 @@ class Events(Strict):
     ann_op: Energy | None = None
 
 
+OpClass = Literal["matmul", "conv", "recurrent", "elementwise"]
+"""What a processor runs at a rate of its own: products, convolutions, fused recurrent layers, and everything else."""
+
+
+class Rates(Strict):
+    """Operations per second that each class was seen to achieve."""
+
+    matmul: Rate | None = None
+    conv: Rate | None = None
+    recurrent: Rate | None = None
+    elementwise: Rate | None = None
+
+
+class Launches(Strict):
+    """Overhead of one kernel of each class."""
+
+    matmul: Time | None = None
+    conv: Time | None = None
+    recurrent: Time | None = None
+    elementwise: Time | None = None
+
+
 class Arithmetic(Strict):
-    """Joules per operation of one number format, and its peak rate."""
+    """Joules per operation of one number format, and its peak rate.
+
+    rates: in place of the peak, where they are known
+    """
 
     bits: StrictInt = Field(gt=0, le=128)
     format: Text
@@ -73,15 +98,19 @@ class Arithmetic(Strict):
     add: Energy | None = None
     mul: Energy | None = None
     peak: Rate | None = None
+    rates: Rates = Rates()
 
 
 class Supply(Strict):
     """Power of one chip: `static` while it runs; `host` of the processors it needs; `peak` as the maker states it.
 
+    idle: while it has nothing to do; what `snnenergy measure` subtracts, never charged
+
     resolvable: dynamic power below this was not resolved from the meter's drift on silicon
     """
 
     static: Power | None = None
+    idle: Power | None = None
     host: Power | None = None
     peak: Power | None = None
     resolvable: Power | None = None
@@ -139,10 +168,14 @@ class Memory(Strict):
 
 
 class Roofline(Strict):
-    """Launch overhead per kernel, then the longer of work / peak rate and bits / bandwidth."""
+    """Launch overhead per kernel, then the longer of work / peak rate and bits / bandwidth.
+
+    launches: in place of `launch`, where they are known
+    """
 
     model: Literal["roofline"]
     launch: Time | None
+    launches: Launches = Launches()
 
 
 class FixedTick(Strict):
@@ -228,6 +261,27 @@ class Reported(Strict):
     note: Text
 
 
+class Residual(Strict):
+    """How well one class of operations was fitted: predicted / measured of its probes."""
+
+    probes: StrictInt = Field(gt=0)
+    median: float = Field(gt=0)
+    low: float = Field(gt=0)
+    high: float = Field(gt=0)
+    worst: Text
+
+
+class Calibration(Strict):
+    """The machine that a fitted profile was measured on, and how well it was met."""
+
+    machine: Text
+    device: Literal["cpu", "cuda"]
+    threads: StrictInt = Field(gt=0)
+    versions: dict[str, Text]
+    meter: Text
+    residuals: dict[str, Residual]
+
+
 class Profile(Strict):
     """One chip.  `unknown` maps each figure that is null because it is unpublished to what that does to an estimate."""
 
@@ -251,6 +305,7 @@ class Profile(Strict):
     operating_points: dict[str, OperatingPoint] = Field(default_factory=dict)
     reported: tuple[Reported, ...] = Field(default=(), strict=False)
     assumptions: tuple[str, ...] = Field(default=(), strict=False)
+    calibration: Calibration | None = None
     unknown: dict[str, Text] = Field(default_factory=dict)
 
     def __hash__(self) -> int:

@@ -209,7 +209,7 @@ def table(rows: Sequence[dict[str, Any]], device: str) -> str:
     ]
     for r in rows:
         energy = (quantity(r["predicted_J"] and r["predicted_J"]["nominal"], "J"), quantity(r["measured_J"], "J"),
-                  quantity(r["measured_net_J"], "J"), "-" if r["energy_ratio"] is None else f"{r['energy_ratio']:.2f}")  # fmt: skip
+                  quantity(r["measured_net_J"], "J"), "-" if r["energy_ratio"] is None else f"{r['energy_ratio']:.2f}")  # fmt: skip  # one row
         times = (quantity(r["predicted_s"]["nominal"], "s"), quantity(r["measured_s"]["nominal"], "s"))
         cells = (r["net"], str(r["batch"]), *times, f"{r['time_ratio']:.2f}", *energy)
         lines.append(f"| {' | '.join(cells)} |")

@@ -121,7 +121,7 @@ def _calibration(energies: Energies | None) -> Calibration:
     met = {kind: residuals(_samples(speeds["matmul"]), "matmul", {"matmul": speeds["matmul"]}) for kind in speeds}
     levels = (("L2", 1 << 20, 8e11), ("main memory", None, 2e11))
     here = machines.Machine("a processor", CPU, 1, levels[:0], {"torch": "2.13.0", "python": "3.11.7"})
-    return Calibration(here, levels, (Format("fp32", 32, speeds, met),), "a meter", energies, "nothing to read")  # type: ignore[arg-type]
+    return Calibration(here, levels, (Format("fp32", 32, speeds, met),), "a meter", energies, "nothing to read")  # type: ignore[arg-type]  # keys are of the literal type
 
 
 def test_a_profile_without_a_meter_prices_time_and_not_energy() -> None:

@@ -169,6 +169,10 @@ class Pricing:
     profile_path: Annotated[
         list[Path] | None, typer.Option(metavar="FOLDER", help="More hardware profiles, found by name before ours.")
     ] = None
+    scale_node: Annotated[
+        int | None,
+        typer.Option(metavar="NM", help="Datapaths carried to another node, such as 7: a guess, and told as one."),
+    ] = None
 
     def of(self, counted: Mapping[str, Counts], loaded: Sequence[Profile]) -> Comparison:
         """The models on the chips that `profiles` loaded; no estimate at all for `--hardware none`."""
@@ -190,9 +194,16 @@ class Pricing:
         """
         kept = tuple(dict.fromkeys(kept))
         if self.hardware is None and kept:
+            if self.scale_node is not None:
+                raise UsageError("--scale-node: name the datapaths with --hardware, such as horowitz_int8")
             return _once(kept, "the reports hold two profiles of that name; choose the chips with --hardware")
         loaded = tuple(_chip(text, tuple(self.profile_path or ()), kept) for text in chips(self.hardware))
-        return _once(loaded, "--hardware names it twice; give each operating point a run of its own")
+        loaded = _once(loaded, "--hardware names it twice; give each operating point a run of its own")
+        if self.scale_node is None:
+            return loaded
+        from snnenergy.hardware.nodes import scaled
+
+        return tuple(scaled(chip, self.scale_node) for chip in loaded)
 
 
 def chips(hardware: list[str] | None, default: tuple[str, ...] = DEFAULT_CHIPS) -> tuple[str, ...]:

@@ -181,6 +181,20 @@ def test_a_load_that_kills_its_process_ends_in_the_child(project: Path) -> None:
         load_model("model.pt", trust=True)
 
 
+def test_hooks_are_the_authors_code_and_need_trust(project: Path) -> None:
+    code = """
+import torch
+from torch import nn
+net = nn.Sequential(nn.Linear(3, 2))
+net.register_forward_hook(nn.ReLU())
+torch.save(net, "net.pt")
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(UnsafeModelError, match="has hooks"):
+        load_model("net.pt")
+    assert load_model("net.pt", trust=True).kind == "module"
+
+
 def test_trust_is_per_call(project: Path) -> None:
     command = "import mine_nets, torch; torch.save(mine_nets.Net(), 'net.pt')"
     subprocess.run([sys.executable, "-c", command], check=True)

@@ -1,7 +1,9 @@
 """Zip archives as torch writes them: members stored, under one root folder.  Checked whole before anything looks inside.
 
 Compressed members are TorchScript's source, which nobody here reads: they are named and never unpacked, because a member may
-unpack to far more than it declares.  A checked archive is written anew before torch sees it: two readers of a crafted zip may find different members in it
+unpack to far more than it declares.
+
+A checked archive is written anew before torch sees it: two readers of a crafted zip may find different members in it
 (duplicate names, a local header that contradicts the directory), and a check of one would say nothing about the other.
 """
 

@@ -146,10 +146,14 @@ def _no_factory(source: _Source, why: str) -> None:
 
 
 def _torch(source: _Source) -> Model:
+    import torch
+
     if source.archive is not None:
         value = load_archive(source.archive, source.allow_classes)
     else:
         value = load_legacy(source.data, str(source.path), source.allow_classes)
+    if isinstance(value, torch.nn.Module):
+        check_tree(value, str(source.path))
     return _named(value, source, "module", ())
 
 
@@ -160,8 +164,6 @@ def _named(value: Any, source: _Source, kind: str, notes: tuple[str, ...]) -> Mo
     if isinstance(value, torch.nn.Module):
         _no_factory(source, "a whole module brings its architecture")
         scripted = isinstance(value, torch.jit.ScriptModule)
-        if not scripted:
-            check_tree(value, str(source.path))
         kind = kind if scripted else "module"
         return Model(value.eval(), kind, source.path.stem, notes, slots=_slots(value))
     return _with_factory(value, source, "state_dict", notes)

@@ -7,6 +7,7 @@ maps lose the bias of an Affine node, and it turns the names of nodes into Pytho
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -150,7 +151,9 @@ class NirModule(nn.Module):
 def build(graph: NirGraph, where: str) -> NirModule:
     """The module of a graph; UnsafeModelError where a node is unknown or its parameters do not fit each other."""
     try:
-        return NirModule(graph, where)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch, about layers without elements
+            return NirModule(graph, where)
     except (KeyError, ValueError, TypeError, AttributeError, RuntimeError, IndexError, OverflowError) as error:
         raise UnsafeModelError(f"{where}: NIR: cannot be built: {said(error)}") from error
 

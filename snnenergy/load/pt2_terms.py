@@ -24,6 +24,8 @@ _PLAIN = re.compile(r"[ !#-&(-\[\]-z|~^]*")  # printable ASCII without quotes, b
 _PRINTABLE = re.compile(r"[ -~]*")
 _SYMBOL = re.compile(r"[a-z]{1,3}\d{1,9}")
 _ATEN = re.compile(r"torch\.ops\.(aten|prims|quantized_decomposed)\.([A-Za-z0-9_]+)\.([A-Za-z0-9_]+)")
+_UNCHECKED = re.compile(r"_?(nested|sparse)_.*|set_.*")
+"""Ops that take indices, offsets or storages on trust, and would read and write outside them."""
 _PYTHON_OPS = frozenset(
     "_operator.add _operator.sub _operator.mul _operator.neg _operator.floordiv _operator.truediv _operator.mod "
     "_operator.eq _operator.ne _operator.lt _operator.le _operator.gt _operator.ge _operator.and_ _operator.or_ "
@@ -77,6 +79,8 @@ def op(text: str) -> bool:
     import torch
 
     namespace, packet, overload = match.groups()
+    if _UNCHECKED.fullmatch(packet):
+        return False
     found = getattr(getattr(getattr(torch.ops, namespace), packet, None), overload, None)
     if not isinstance(found, torch._ops.OpOverload):
         return False

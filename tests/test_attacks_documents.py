@@ -9,6 +9,7 @@ import pytest
 
 from snnenergy.counts import Counts
 from snnenergy.errors import CountsError, ProfileError
+from tests.conftest import Cli
 
 HEAD = '{"schema_version": 1, "model": "m", "samples": '
 
@@ -70,3 +71,15 @@ def test_profile_documents(text: str, tmp_path: Path, monkeypatch: pytest.Monkey
     assert time.monotonic() - started < 10
     assert len(str(caught.value)) < 5000
     assert [p.name for p in tmp_path.iterdir()] == ["chip.yaml"]
+
+
+@pytest.mark.parametrize("command", ["inspect", "report", "merge", "hardware lint", "hardware show", "check --config"])
+def test_no_command_shows_a_terminal_what_a_file_says(command: str, tmp_path: Path, cli: Cli) -> None:
+    """Escapes in the file's name and in its text, to commands that only look."""
+    file = tmp_path / "a\x1b[2J\u202e.yaml"
+    file.write_text('"\\e[2Jkey": 1\n"\u202e": 2\n')
+    answer = cli(*command.split(), str(file))
+    assert answer.code in (2, 3)
+    shown = answer.out + answer.err
+    assert shown
+    assert not {"\x1b", "\u202e"} & set(shown)

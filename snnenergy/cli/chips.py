@@ -70,6 +70,7 @@ def lint(
 ) -> None:
     """Checks profile files: each thing that is wrong as file:line:col; exit 2 when there is one.  Explains every gap."""
     from snnenergy.hardware import lint as check
+    from snnenergy.report.escape import plain
 
     targets = output.check({"json": json})
     found = [finding for file in files for finding in check(file)]
@@ -78,7 +79,7 @@ def lint(
         if json
         else {}
     )
-    told = "".join(f"{finding}\n" for finding in found) or f"{_explained(files)}{len(files)} sound\n"
+    told = "".join(f"{plain(str(finding))}\n" for finding in found) or f"{_explained(files)}{len(files)} sound\n"
     output.deliver(documents, targets, told)
     if found:
         raise typer.Exit(ProfileError.exit_code)
@@ -88,8 +89,9 @@ def _explained(files: list[Path]) -> str:
     """The gaps of sound files, one paragraph each."""
     from snnenergy.hardware import load_hardware
     from snnenergy.hardware.gaps import gaps
+    from snnenergy.report.escape import plain
 
-    lines = [f"{file}: gap: {place}: {effect}" for file in files for place, effect in gaps(load_hardware(file))]
+    lines = [plain(f"{file}: gap: {place}: {effect}") for file in files for place, effect in gaps(load_hardware(file))]
     return "".join(f"{line}\n" for text in lines for line in output.wrapped(text))
 
 

@@ -80,7 +80,7 @@ class ALIF(nn.Module):
         self.out = nn.Linear(hidden, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        spikes = v = threshold = torch.zeros(x.shape[1], self.back.in_features)
+        spikes = v = threshold = x.new_zeros(x.shape[1], self.back.in_features)
         outputs = []
         for step in x:
             threshold = 0.95 * threshold + spikes

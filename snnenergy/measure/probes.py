@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -63,7 +64,7 @@ MATMULS = {
     "cpu": ((32, 32, 1), (128, 128, 1), (512, 256, 1), (1024, 1024, 1), (2048, 2048, 1), (64, 64, 16), (256, 256, 16),
             (1024, 512, 16), (96, 96, 64), (128, 512, 64), (512, 512, 256)),
     "cuda": ((64, 64, 1), (512, 512, 1), (2048, 2048, 1), (4096, 4096, 1), (256, 256, 64), (1024, 1024, 64),
-             (4096, 4096, 64), (512, 2048, 512), (4096, 4096, 2048), (8192, 8192, 4096)),
+             (4096, 4096, 64), (512, 2048, 512), (4096, 4096, 2048), (4096, 4096, 8192)),
 }  # fmt: skip  # one row a line
 # channels in, out, kernel, image, batch
 CONVS = {
@@ -84,8 +85,13 @@ MAPS = {
 }
 
 
-def probes(device: str) -> Iterator[Probe]:
+@cache
+def probes(device: str) -> tuple[Probe, ...]:
     """The probes for a kind of device (`cpu` or `cuda`): elementwise first, what the others contain too."""
+    return tuple(_probes(device))
+
+
+def _probes(device: str) -> Iterator[Probe]:
     for c, image, batch in MAPS[device]:
         for name, layer in _maps(c, image):
             yield Probe("elementwise", f"{name}, {batch}x{c}x{image}x{image}", layer, layer, (c, image, image), batch)

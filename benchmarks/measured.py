@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import statistics
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -26,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import overhead as nets
 
 import snnenergy
+from snnenergy.cost.measured import section
 from snnenergy.counts import Counts
 from snnenergy.hardware import Profile
 from snnenergy.load import load
@@ -178,6 +178,7 @@ def row(name: str, chip: Profile, machine: Machine) -> dict[str, Any]:
     return {
         "net": name,
         "batch": batch,
+        "time_axis": TIME_AXIS.get(name),
         "predicted_s": asdict(time),
         "measured_s": asdict(seen.time),
         "runs": seen.runs,
@@ -192,31 +193,6 @@ def row(name: str, chip: Profile, machine: Machine) -> dict[str, Any]:
         "meter": seen.meter,
         "machine": seen.machine,
     }
-
-
-def error(ratios: Sequence[float]) -> float:
-    """Median of |predicted / measured - 1|."""
-    return statistics.median(abs(ratio - 1) for ratio in ratios)
-
-
-def table(rows: Sequence[dict[str, Any]], device: str) -> str:
-    """Markdown: a row per net, then the medians and the command of a row."""
-    from snnenergy.report.quantities import quantity
-
-    lines = [
-        "| net | batch | predicted | measured | ratio | predicted energy | measured | idle subtracted | ratio |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for r in rows:
-        energy = (quantity(r["predicted_J"] and r["predicted_J"]["nominal"], "J"), quantity(r["measured_J"], "J"),
-                  quantity(r["measured_net_J"], "J"), "-" if r["energy_ratio"] is None else f"{r['energy_ratio']:.2f}")  # fmt: skip  # one row
-        times = (quantity(r["predicted_s"]["nominal"], "s"), quantity(r["measured_s"]["nominal"], "s"))
-        cells = (r["net"], str(r["batch"]), *times, f"{r['time_ratio']:.2f}", *energy)
-        lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", f"Median error of time: {error([r['time_ratio'] for r in rows]):.1%}."]
-    joules = [r["energy_ratio"] for r in rows if r["energy_ratio"] is not None]
-    lines += [f"Median error of energy: {error(joules):.1%}."] if joules else [f"Energy: {rows[0]['meter']}."]
-    return "\n".join([*lines, f"Machine: {rows[0]['machine']}.", ""])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -243,11 +219,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             failed.append(name)
     if rows:
         stem = wanted.folder / f"measured_{machine.device.type}"
-        stem.with_suffix(".json").write_text(
-            json.dumps({"nets": rows, "failed": failed}, indent=1) + "\n", encoding="utf-8"
-        )
-        stem.with_suffix(".md").write_text(table(rows, machine.device.type), encoding="utf-8")
-        print(table(rows, machine.device.type), end="")
+        kind = machine.device.type
+        made = {"device": kind, "machine": rows[0]["machine"], "note": "", "nets": rows, "failed": failed}
+        stem.with_suffix(".json").write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+        text = "\n".join(section(made))
+        stem.with_suffix(".md").write_text(text, encoding="utf-8")
+        print(text)
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
 

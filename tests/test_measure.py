@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import snnenergy
+from snnenergy.cost import measured
 from snnenergy.cost.roofline import Terms, bandwidth
 from snnenergy.cost.run import Run
 from snnenergy.errors import UsageError
@@ -181,3 +182,28 @@ def test_what_goes_wrong_is_said_before_any_work(cli: Cli, arguments: tuple[str,
     made = cli(*arguments)
     assert made.code in (2, 3)
     assert said in made.err
+
+
+def test_the_median_error_by_hand() -> None:
+    """|0.9 - 1|, |1.5 - 1|, |1.2 - 1|: the middle one is 0.2."""
+    assert measured.error([0.9, 1.5, 1.2]) == pytest.approx(0.2)
+
+
+def test_committed_rows_are_enough_and_their_ratios_are_their_own() -> None:
+    found = measured.records()
+    assert any(record["device"] == "cpu" for record in found)
+    for record in found:
+        nets = record["nets"]
+        assert len(nets) >= 6 and record["note"] and not record["failed"]
+        assert {row["batch"] for row in nets} >= {1, 16}
+        for row in nets:
+            assert row["time_ratio"] == pytest.approx(row["predicted_s"]["nominal"] / row["measured_s"]["nominal"])
+            assert row["predicted_s"]["low"] <= row["predicted_s"]["nominal"] <= row["predicted_s"]["high"]
+        if record["device"] == "cpu":
+            assert len(nets) >= 8
+            assert measured.error([row["time_ratio"] for row in nets]) <= 0.25
+
+
+def test_a_row_names_its_command() -> None:
+    row = {"net": "alif_b1", "time_axis": 0}
+    assert measured.command(row, "cuda") == "snnenergy measure benchmarks.measured:alif_b1 --time-axis 0 --device cuda"

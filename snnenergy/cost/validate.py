@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, field_validator
 
+from snnenergy.cost import measured as measured_here
 from snnenergy.cost.price import StrPath, dynamic_only
 from snnenergy.cost.records import Estimate, Range
 from snnenergy.counts import Counts
@@ -271,7 +272,7 @@ def markdown(rows: tuple[Row, ...]) -> str:
     bands = [f"- `{name}`: {band(load_hardware(name))}" for name in chips]
     notes = [f"- {row.title}, `{row.hardware}`, {row.quantity}: {row.note}" for row in rows if row.note]
     tail = ["", "## Bands", "", *bands, "", "## Notes", "", *dict.fromkeys(notes), ""]
-    return "\n".join([*head, *map(_line, rows), *tail])
+    return "\n".join([*head, *map(_line, rows), *tail, *measured_here.page(measured_here.records())])
 
 
 def _line(row: Row) -> str:

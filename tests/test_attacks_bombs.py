@@ -140,6 +140,7 @@ SIZES = {
     "digits": "Float('0.1', precision=10000000000)",
     "a maximum of many": f"Max({_symbols(60)})",
     "maxima of maxima": f"Max({','.join(f'Max({_symbols(5)})' for _ in range(9))})",
+    "maxima in maxima": "Max(" * 150 + "a0" + ",a1)" * 150,
     "a product of sums": "*".join(f"(a{i}+b{i})" for i in range(60)),
 }
 

@@ -101,13 +101,14 @@ def expression(text: str) -> bool:
 
 
 def _terms(node: ast.AST) -> int:
-    """Terms of an expression once its products are multiplied out, as sympy does."""
+    """Terms of an expression once its products are multiplied out, as sympy does; no more than just too many."""
     parts = [_terms(child) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
     call = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
-    if call in _COMPARED:  # each argument with each
-        return sum(parts) ** 2
     multiplied = call == "Mul" or (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult))
-    return max(math.prod(parts) if multiplied else sum(parts), 1)
+    terms = math.prod(parts) if multiplied else sum(parts)
+    if call in _COMPARED:  # each argument with each
+        terms **= 2
+    return min(max(terms, 1), MAX_TERMS + 1)
 
 
 def _expression_node(node: ast.AST) -> bool:

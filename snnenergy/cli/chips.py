@@ -45,7 +45,7 @@ def show_all(
     rows = [(c.name, c.node, c.family, known_by[c.name]) for c in chips]
     head = ("name", "node", "kind", "evidence")
     made = [c.model_dump(mode="json") | {"evidence": known_by[c.name]} for c in chips] if json else []
-    output.deliver({"json": output.as_json(made)} if json else {}, targets, output.table(head, rows, numbers=False))
+    output.deliver({"json": output.as_json(made)} if json else {}, targets, output.columns(head, rows))
 
 
 def show(

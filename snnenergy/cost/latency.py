@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import repeat
 
 from snnenergy.cost.fit import Placement
 from snnenergy.cost.memory import interpolate
@@ -61,14 +62,24 @@ def _fixed(run: Run, mapped: tuple[Population, ...], figure: Time, name: str) ->
 def _barrier(run: Run, mapped: tuple[Population, ...], placement: Placement, model: Barrier) -> Duration:
     steps, words = _steps(run, mapped)
     sync = [_sync(run, placement, model, corner) for corner in CORNERS]
-    work = [[_slowest(run, mapped, placement, model, step, c) for step in range(run.steps)] for c in CORNERS]
-    times = [sum(w) + steps * s for w, s in zip(work, sync, strict=True)]
-    share = "synchronisation-bound" if steps * sync[1] > sum(work[1]) else "bound by the slowest core"
+    recorded = any(w.per_step for p in mapped for w in p.synaptic)
+    work = [_worked(run, mapped, placement, model, c, each_step=recorded) for c in CORNERS]
+    times = [w + steps * s for w, s in zip(work, sync, strict=True)]
+    share = "synchronisation-bound" if steps * sync[1] > work[1] else "bound by the slowest core"
     notes = [f"latency: {words}"] if words else []
-    if not any(w.per_step for p in mapped for w in p.synaptic):
+    if not recorded:
         notes.append("latency: events per step were not recorded; every step is taken as the mean, so a lower bound")
     time = Range(times[0], times[1], times[2])
     return Duration(time, time, share, tuple(notes))
+
+
+def _worked(
+    run: Run, mapped: Sequence[Population], placed: Placement, model: Barrier, corner: str, *, each_step: bool
+) -> float:
+    """Seconds of the slowest cores over all steps; where no step was recorded every one is the mean, worked out once."""
+    if each_step:
+        return sum(_slowest(run, mapped, placed, model, step, corner) for step in range(run.steps))
+    return sum(repeat(_slowest(run, mapped, placed, model, 0, corner), run.steps))
 
 
 def _slowest(

@@ -161,9 +161,11 @@ def test_measure_beside_a_calibrated_profile(cli: Cli, tmp_path: Path, monkeypat
     (tmp_path / "small.py").write_text(
         "import torch\n\ndef make():\n    return torch.nn.Linear(100, 10), torch.randn(4, 100)\n"
     )
-    made = cli("measure", "small:make", "--json", "m.json")
+    made = cli("measure", "small:make", "--json", "m.json", "--html", "m.html", "--markdown", "m.md")
     assert made.code == 0, made.err
     assert "time, batch 4" in made.out and "energy is not readable here" in made.out
+    assert "measured on" in (tmp_path / "m.md").read_text()
+    assert "measured on" in (tmp_path / "m.html").read_text()
     record = json.loads((tmp_path / "m.json").read_text())
     assert record["measured"]["batch"] == 4
     assert 0 < record["measured"]["time"]["low"] <= record["measured"]["time"]["nominal"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from snnenergy.errors import UsageError
 
 if TYPE_CHECKING:
     from snnenergy.cost.records import Estimate, Measurement
+    from snnenergy.counts import Counts
     from snnenergy.hardware import Profile
     from snnenergy.measure import Machine
 
@@ -105,14 +107,21 @@ def measure(
     ] = None,
     device: Device = "cpu",
     json: o.Json = None,
+    html: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|-", help="Write the report, with what was measured.", rich_help_panel=o.RESULTS),
+    ] = None,
+    markdown: o.Markdown = None,
 ) -> None:
     """Runs a model warm on this machine: measured time and energy beside the estimate of the calibrated profile."""
     from snnenergy.cli.models import counts_of, loaded
     from snnenergy.measure import measure as run
     from snnenergy.measure import this_machine
 
-    wanted = output.check({"json": json})
+    wanted = output.check({"json": json, "html": html, "markdown": markdown})
     machine, chip = this_machine(device), _profile(hardware)
+    if chip is None and set(wanted) - {"json"}:
+        raise UsageError("--html and --markdown: a report needs the profile of a chip; pass --hardware PROFILE")
     work = loaded(model, reading, 0, 1)
     counts = counts_of(work, reading)
     batch = max(1, round(counts.samples / max(1, counts.forwards)))
@@ -124,8 +133,45 @@ def measure(
 
         found = estimate(counts, chip, batch=batch)
         _warn(chip, machine)
-    document = {"measured": _plain(seen), "estimate": None if found is None else _plain(found)}
-    output.deliver({"json": output.as_json(document)} if json else {}, wanted, _table(seen, found))
+    documents = {}
+    if json:
+        documents["json"] = output.as_json(
+            {"measured": _plain(seen), "estimate": None if found is None else _plain(found)}
+        )
+    if chip is not None:
+        documents |= _reports(wanted, counts, chip, seen)
+    output.deliver(documents, wanted, _table(seen, found))
+
+
+def _reports(wanted: Mapping[str, str], counts: Counts, chip: Profile, seen: Measurement) -> dict[str, str]:
+    """The report's other formats; what was measured stands among its notes."""
+    from dataclasses import replace
+
+    from snnenergy.cli.delivery import Look, formats
+    from snnenergy.cost import compare
+
+    forms = sorted(set(wanted) - {"json"})
+    if not forms:
+        return {}
+    made = compare({counts.model: counts}, [chip], batch=seen.batch)
+    made = replace(made, notes=(*_sentences(seen), *made.notes))
+    known = formats(Look())
+    return {form: known[form](made) for form in forms}
+
+
+def _sentences(seen: Measurement) -> tuple[str, ...]:
+    """What was measured, in words."""
+    from snnenergy.report import quantities as q
+
+    time = f"measured on {seen.machine}: {q.quantity(seen.time.nominal, 's')} for a batch of {seen.batch}"
+    time += f" (95 %: {q.interval(seen.time, 's')}, {seen.runs} warm runs)"
+    if seen.joules is None:
+        return time, seen.meter
+    net = q.quantity(seen.net_joules, "J")
+    return (
+        time,
+        f"measured energy: {q.quantity(seen.joules, 'J')} per inference, {net} with idle subtracted ({seen.meter})",
+    )
 
 
 def _profile(named: str | None) -> Profile | None:

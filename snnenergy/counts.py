@@ -247,7 +247,7 @@ class LayerCounts:
     output_elements: total over all samples and steps
     fan_in, fan_out: dense synapses per output element, and per input element away from borders
     geometry: op-specific structure for the mapper (kernel, stride, padding, dilation, groups, input and output shape)
-    foldable: this layer is a batch norm directly after a linear map: it can be folded into its weights
+    foldable: a batch norm directly after a linear map, or a converted net's pool: a neighbour's weights can take it in
     calls, kernels: of this run, outside the laws of merging
     """
 
@@ -431,6 +431,7 @@ class Conditions:
     partial: the run stopped before its data ended
     nonfinite: samples that held NaN or infinity; those values were counted as the non-zero values they are
     shards: which shards of the data set these are, such as `2/4`; empty: all of it
+    predicted: the counts are of a net that does not exist yet; says how they were made, empty where it was run
     """
 
     inputs: str = ""
@@ -440,6 +441,7 @@ class Conditions:
     partial: bool = False
     nonfinite: int = 0
     shards: tuple[str, ...] = ()
+    predicted: str = ""
 
     def __post_init__(self) -> None:
         for shard in self.shards:
@@ -451,6 +453,7 @@ class Conditions:
             ("rules", "counting rules"),
             ("seed", "seeds"),
             ("synthetic", "kinds of input (synthetic)"),
+            ("predicted", "origins (predicted)"),
         ):
             a, b = getattr(self, name), getattr(other, name)
             if a != b:

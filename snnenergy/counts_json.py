@@ -33,7 +33,7 @@ def encode(value: Any) -> Any:
     return value
 
 
-_OF_DATA_SETS = ("answers", "nonfinite", "shards")
+_WHERE_SAID = ("answers", "nonfinite", "shards", "predicted")
 """Left out where there is nothing to say, also at the top."""
 
 
@@ -44,7 +44,7 @@ def _fields(value: Any, *, keep: bool = False) -> dict[str, Any]:
         fields = tuple(sorted(fields, key=lambda f: f.name != "schema_version"))
     for f in fields:
         item = getattr(value, f.name)
-        if (keep and f.name not in _OF_DATA_SETS) or item != _default(f):
+        if (keep and f.name not in _WHERE_SAID) or item != _default(f):
             out[f.name] = encode(item)
     return out
 

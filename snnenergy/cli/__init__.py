@@ -8,6 +8,7 @@
     differences diff
     chips       hardware list, show, lint, schema    validation  validate
     measuring   calibrate, measure
+    conversion  convert-estimate
     conventions conventions list, show, reproduce; --convention, --all-conventions, --rates, --check-claims
 
 Rooms are imported inside the commands: `--help`, and every command that reads only Counts, starts without torch.
@@ -20,7 +21,19 @@ from typing import Annotated
 
 import typer
 
-from snnenergy.cli import chips, conventions, differences, files, gate, measuring, models, starting, stored, validation
+from snnenergy.cli import (
+    chips,
+    conventions,
+    conversion,
+    differences,
+    files,
+    gate,
+    measuring,
+    models,
+    starting,
+    stored,
+    validation,
+)
 from snnenergy.cli.runner import INTERRUPTED
 
 app = typer.Typer(
@@ -30,7 +43,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (models, gate, differences, starting, stored, files, validation, measuring):
+for room in (models, conversion, gate, differences, starting, stored, files, validation, measuring):
     room.register(app)
 app.add_typer(chips.app, name="hardware")
 app.add_typer(conventions.app, name="conventions")

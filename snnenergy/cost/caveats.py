@@ -114,6 +114,8 @@ def _missing(told: Told) -> Iterator[str]:
         yield f"uncounted arithmetic, {named(paths)}: not priced, the total is partial"
     if told.run.counts.conditions.synthetic:
         yield "inputs were synthetic: activity, and every cost that follows from it, means nothing"
+    if told.run.counts.conditions.predicted:
+        yield f"predicted, of a net that was not built: {told.run.counts.conditions.predicted}"
 
 
 def _misfits(told: Told) -> Iterator[str]:

@@ -164,6 +164,8 @@ def conditions(counts: Counts) -> str:
         parts.append(f"{counts.conditions.nonfinite} with NaN or infinity")
     if counts.conditions.shards:
         parts.append(f"shard {', '.join(counts.conditions.shards)} only")
+    if counts.conditions.predicted:
+        parts.append(f"predicted: {counts.conditions.predicted}")
     if counts.conditions.partial:
         parts.append("a partial run")
     return ", ".join(parts)

@@ -1,7 +1,7 @@
 """Trains a small conv ANN on Fashion-MNIST and saves it beside this file: a net to ask what going spiking would save.
 
     apt-get install dataset-fashion-mnist      # Debian's package of the data; or any folder with its four files
-    python examples/fashion/train.py           # about three minutes on one core
+    python examples/fashion/train.py           # about a minute on one core
 
 Data: Xiao, Rasul & Vollgraf, Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms (2017),
 doi:10.48550/arXiv.1708.07747, MIT licence: 60,000 training and 10,000 test images of 28 x 28 pixels, 0..255.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,6 +20,49 @@ if TYPE_CHECKING:
     from snnenergy.trace.conversion import Conversion
 
 DEFAULT_STEPS = "4,8,16,32"
+_MODEL = "Reading the model"
+
+
+@dataclass(frozen=True, slots=True)
+class Ann:
+    """How the model is loaded, as in `profile`, and the input whose activations set the thresholds."""
+
+    input: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Input: .npz, .npy or .pt.", rich_help_panel=_MODEL)
+    ] = None
+    input_shape: Annotated[
+        str | None,
+        typer.Option(
+            metavar="1,3,32,32", help="Synthetic input of this shape: activity means nothing.", rich_help_panel=_MODEL
+        ),
+    ] = None
+    factory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PKG.MOD:FN",
+            help="Function that builds the module of a state_dict; its code runs.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None
+    allow_class: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PKG.CLS", help="One more class a whole-module file may hold.", rich_help_panel=_MODEL),
+    ] = None
+    trust: Annotated[
+        bool,
+        typer.Option("--trust", help="Run whatever code the file holds: only for your own.", rich_help_panel=_MODEL),
+    ] = False
+
+    def options(self) -> dict[str, Any]:
+        """What `load` is told."""
+        given = o.Reading(
+            input=[self.input] if self.input else None,
+            input_shape=[self.input_shape] if self.input_shape else None,
+            factory=[self.factory] if self.factory else None,
+            allow_class=self.allow_class,
+            trust=self.trust,
+        )
+        return given.of(0, 1)
 
 
 def register(app: typer.Typer) -> None:
@@ -27,7 +71,7 @@ def register(app: typer.Typer) -> None:
 
 def convert_estimate(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="The ANN, as in `profile`.")],
-    source: o.Source,
+    ann: Ann,
     pricing: o.Pricing,
     targets: Targets,
     look: Look,
@@ -47,11 +91,16 @@ def convert_estimate(
     """
     wanted = targets.checked()
     chips = pricing.profiles()
-    made, real = _converted(model, source, _steps(steps), input_coding, verify)
+    made, real = _converted(model, ann, _steps(steps), input_coding, verify)
     counted = {made.ann.model: made.ann} | {run.counts.model: run.counts for run in made.runs}
     priced = pricing.of(counted, chips)
-    comparison = dataclasses.replace(priced, notes=(*priced.notes, *made.notes))
-    deliver(comparison, wanted, look, chips, table=_shown(made, comparison, real))
+    shares = {made.ann.model: made.accuracy} | {run.counts.model: run.accuracy for run in made.runs}
+    comparison = dataclasses.replace(
+        priced,
+        notes=(*priced.notes, *made.notes),
+        accuracy={name: value for name, value in shares.items() if value is not None},
+    )
+    deliver(comparison, wanted, look, table=_shown(made, comparison, real))
 
 
 def _steps(text: str) -> list[int]:
@@ -62,13 +111,12 @@ def _steps(text: str) -> list[int]:
 
 
 def _converted(
-    model: str, source: o.Source, steps: list[int], coding: str, verify: bool
+    model: str, ann: Ann, steps: list[int], coding: str, verify: bool
 ) -> tuple[Conversion, tuple[Verified, ...]]:
-    options: dict[str, Any] = source.of(0, 1)
     output.progress(f"loading {model}")
     from snnenergy.load import load
 
-    work = load(model, **options)
+    work = load(model, **ann.options())
     for note in work.notes:
         say(f"note: {note}")
     from snnenergy.trace.conversion import convert

@@ -12,6 +12,7 @@ from snnenergy.report.summary import Pair
 
 if TYPE_CHECKING:
     from snnenergy.cost.records import Comparison, Estimate, Range
+    from snnenergy.counts import Counts
     from snnenergy.trace.ann2snn import Verified
     from snnenergy.trace.conversion import Conversion
 
@@ -40,7 +41,16 @@ def _chips(conversion: Conversion, comparison: Comparison) -> Table:
         rows.append((chip, "ANN", _energy(ann), _time(ann), "", "", ann.verdict))
         for name, run in zip(names[1:], conversion.runs, strict=True):
             snn = comparison.of(name, chip)
-            rows.append((chip, str(run.steps), _energy(snn), _time(snn), *_break_even(conversion, comparison, name, ann, snn), snn.verdict))
+            rows.append(
+                (
+                    chip,
+                    str(run.steps),
+                    _energy(snn),
+                    _time(snn),
+                    *_break_even(conversion, comparison, name, ann, snn),
+                    snn.verdict,
+                )
+            )
     return Table(
         "Energy and latency per inference; SNN/ANN on the same chip; the T at which the SNN at its activity costs as much as the ANN",
         ("chip", "T", "energy", "latency", "SNN/ANN", "even at T", "in short"),
@@ -58,7 +68,9 @@ def _time(estimate: Estimate) -> str:
     return q.quantity(None if estimate.latency is None else estimate.latency.nominal, "s")
 
 
-def _break_even(conversion: Conversion, comparison: Comparison, name: str, ann: Estimate, snn: Estimate) -> tuple[str, str]:
+def _break_even(
+    conversion: Conversion, comparison: Comparison, name: str, ann: Estimate, snn: Estimate
+) -> tuple[str, str]:
     if ann.energy is None or snn.energy is None or ann.partial or snn.partial or not ann.energy.nominal:
         return q.NONE, q.NONE
     pair = Pair(snn.hardware, ann, snn)
@@ -68,7 +80,8 @@ def _break_even(conversion: Conversion, comparison: Comparison, name: str, ann: 
 
 
 def _span(found: Range) -> str:
-    return f"{found.nominal:.3g} ({found.low:.3g} to {found.high:.3g})"
+    low, nominal, high = (f"{value:.3g}" for value in (found.low, found.nominal, found.high))
+    return nominal if low == high else f"{nominal} ({low} to {high})"
 
 
 def _work(conversion: Conversion) -> Table:
@@ -83,10 +96,7 @@ def _work(conversion: Conversion) -> Table:
     )
 
 
-def _totals(counts: object) -> tuple[str, ...]:
-    from snnenergy.counts import Counts
-
-    assert isinstance(counts, Counts)
+def _totals(counts: Counts) -> tuple[str, ...]:
     total = counts.total()
     return tuple(_number(total.per_inference(name)) for name in ("acs", "macs", "updates"))
 

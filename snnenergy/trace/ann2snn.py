@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
@@ -64,11 +65,17 @@ def _converted(work: Workload, x: Tensor) -> nn.Module:
         raise UsageError(f"--verify: needs SpikingJelly 2.0 or later (pip install spikingjelly): {error}") from error
     recipe = RateCodingRecipe(dataloader=[x], mode=f"{PERCENTILE}%")
     try:
-        with redirect_stderr(io.StringIO()):  # its progress bar and log
+        with (
+            redirect_stderr(io.StringIO()),
+            warnings.catch_warnings(),
+        ):  # its progress bar and log, and torch.fx's advice
+            warnings.simplefilter("ignore")
             net: nn.Module = Converter(recipe).convert(copy.deepcopy(work.module)).eval()
     except Exception as error:
         said = " ".join(str(error).split())[:MAX_WORDS]
-        raise UsageError(f"--verify: SpikingJelly cannot convert {work.name}: {type(error).__name__}: {said}") from error
+        raise UsageError(
+            f"--verify: SpikingJelly cannot convert {work.name}: {type(error).__name__}: {said}"
+        ) from error
     return net
 
 

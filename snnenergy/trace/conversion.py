@@ -81,7 +81,9 @@ def convert(work: Workload, steps: Sequence[int], *, coding: str = "direct") -> 
     """
     x = _input(work, coding)
     if not steps or min(steps) < 1:
-        raise UsageError(f"--steps: expected 1 or more, such as 4,8,16,32; found {', '.join(map(str, steps)) or 'none'}")
+        raise UsageError(
+            f"--steps: expected 1 or more, such as 4,8,16,32; found {', '.join(map(str, steps)) or 'none'}"
+        )
     ann = count_workload(work)
     recording = Recording()
     with torch.no_grad(), recording:
@@ -101,7 +103,9 @@ def _input(work: Workload, coding: str) -> Tensor:
     """The ANN's one input; raises where the model or its input cannot be stepped."""
     spiking = [path or "(root)" for path, module in work.module.named_modules() if neuron_model(module)]
     if spiking:
-        raise UsageError(f"{work.name}: has spiking neurons already ({', '.join(spiking[:3])}); use `snnenergy profile`")
+        raise UsageError(
+            f"{work.name}: has spiking neurons already ({', '.join(spiking[:3])}); use `snnenergy profile`"
+        )
     if any(isinstance(module, torch.jit.ScriptModule) for module in work.module.modules()):
         raise UsageError(f"{work.name}: a ScriptModule hides its activations; save the module itself, or a .pt2")
     if coding not in CODINGS:
@@ -153,7 +157,8 @@ def _values(counts: Counts) -> list[str]:
 
 
 def _layer(counts: Counts, population: _Population) -> Layer:
-    row = next(row for row in counts.layers if row.path in (population.path, population.region))
+    rows = {row.path: row for row in counts.layers}
+    row = rows.get(population.region) or rows[population.path]  # renamed, unless a layer has that name
     return Layer(row.path, population.function, population.threshold, (row.spikes_out or 0) / counts.samples)
 
 
@@ -279,7 +284,10 @@ class IntegrateAndFire(_Watching):
         if not found:
             self._note(call.name, "puts out nothing on these inputs, so its neurons never fire")
         own = f"{outer}{call.name}{number}"
-        return _Population(own, f"{frame.path}{number}" if frame.leaf and outer else own, call.name, found)
+        short = f"{frame.path}{number}" if frame.leaf and outer else own
+        return _Population(
+            own, own if short in {*names, *(p.path for p in self.populations)} else short, call.name, found
+        )
 
     def kept(self, name: str) -> None:
         self._note(name, KEPT[name])

@@ -85,7 +85,11 @@ def folded(counts: Counts) -> Counts:
         if layer.foldable and len(layer.sources) == 1 and rows.get(layer.sources[0], layer).role == "synaptic"
     }
     shifts = {source: rows[path] for path, source in into.items()}
-    kept = tuple(_shifted(layer, shifts[layer.path]) if layer.path in shifts else layer for layer in counts.layers if layer.path not in into)
+    kept = tuple(
+        _shifted(layer, shifts[layer.path]) if layer.path in shifts else layer
+        for layer in counts.layers
+        if layer.path not in into
+    )
     return _renamed(replace(counts, layers=kept), into)
 
 

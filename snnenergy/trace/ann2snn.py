@@ -74,7 +74,8 @@ def _converted(work: Workload, x: Tensor) -> nn.Module:
     except Exception as error:
         said = " ".join(str(error).split())[:MAX_WORDS]
         raise UsageError(
-            f"--verify: SpikingJelly cannot convert {work.name}: {type(error).__name__}: {said}"
+            f"--verify: SpikingJelly cannot convert {work.name}: {type(error).__name__}: {said}\n"
+            "It needs the module itself (torch.save(model, file), or pkg.mod:factory) with nn.ReLU for its activations."
         ) from error
     return net
 

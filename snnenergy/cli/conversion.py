@@ -28,12 +28,15 @@ class Ann:
     """How the model is loaded, as in `profile`, and the input whose activations set the thresholds."""
 
     input: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Input: .npz, .npy or .pt.", rich_help_panel=_MODEL)
+        str | None,
+        typer.Option(metavar="FILE", help="Input: .npz, .npy or .pt; once, or once per model.", rich_help_panel=_MODEL),
     ] = None
     input_shape: Annotated[
         str | None,
         typer.Option(
-            metavar="1,3,32,32", help="Synthetic input of this shape: activity means nothing.", rich_help_panel=_MODEL
+            metavar="1,3,32,32",
+            help="Synthetic input of this shape: dense counts are right, activity means nothing.",
+            rich_help_panel=_MODEL,
         ),
     ] = None
     factory: Annotated[
@@ -46,7 +49,11 @@ class Ann:
     ] = None
     allow_class: Annotated[
         list[str] | None,
-        typer.Option(metavar="PKG.CLS", help="One more class a whole-module file may hold.", rich_help_panel=_MODEL),
+        typer.Option(
+            metavar="PKG.CLS",
+            help="One more class a whole-module file may hold; its module is imported.",
+            rich_help_panel=_MODEL,
+        ),
     ] = None
     trust: Annotated[
         bool,

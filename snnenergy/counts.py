@@ -591,6 +591,11 @@ class Counts:
         sums = {n: add(n) for n in names if n not in ("samples", "dense_analog_macs")}
         return Totals(samples=self.samples, dense_analog_macs=sum(map(_dense_analog, self.layers)), **sums)
 
+    if TYPE_CHECKING:  # attached by snnenergy.trace, which knows torch.distributed
+
+        def sync(self, /, *, timeout: float = ...) -> Counts:
+            """`snnenergy.trace.ranks.sync`: the merge of all ranks' Counts, on every rank."""
+
     def merge(self, *others: Counts) -> Counts:
         """The Counts of all samples of all parts; raises CountsError when they are not shards of one model."""
         merged = self

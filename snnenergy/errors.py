@@ -6,6 +6,7 @@ SnnEnergyError                  base; never raised itself
 │   ├── ForwardError      2     the model's own forward raised; the cause is chained
 │   ├── TimeAxisError     2     time axis or sample axis cannot be known; says what to pass
 │   ├── CountsError       2     a Counts file that is not one, or parts that do not add up
+│   ├── RankError         2     a process of a distributed run is gone or late: there is no total
 │   └── ProfileError      2     a hardware profile: file:line:col: key: what was found, what was expected
 │       └── UnknownHardwareError 2   no such chip; says the nearest names
 ├── UnsafeModelError      3     a model file refused: unsafe or unreadable
@@ -43,6 +44,10 @@ class TimeAxisError(UsageError):
 
 class CountsError(UsageError):
     """A Counts file that is not one, or counts that do not belong together."""
+
+
+class RankError(UsageError):
+    """A process of a distributed run failed, is gone or came too late: there is no total."""
 
 
 class ProfileError(UsageError):

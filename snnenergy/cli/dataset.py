@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +22,7 @@ from snnenergy.errors import InputError, SnnEnergyError, UsageError
 
 if TYPE_CHECKING:
     from snnenergy.counts import Counts
+    from snnenergy.trace.ranks import World
 
 _DATA = "Data sets"
 _SHARD = re.compile(r"([1-9]\d{0,6})/([1-9]\d{0,6})")
@@ -62,9 +63,16 @@ class Data:
         typer.Option(metavar="DEVICE", help="Where the model runs: cpu, cuda, cuda:1.", rich_help_panel=_DATA),
     ] = None
 
+    rank_timeout: Annotated[
+        float,
+        typer.Option(
+            min=1, metavar="SECONDS", help="How long ranks wait for each other under torchrun.", rich_help_panel=_DATA
+        ),
+    ] = 1800.0
+
     def checked(self, reading: o.Reading, json: str | None) -> None:
         """UsageError before any work where the options do not go together."""
-        given = [name for name in self.__dataclass_fields__ if getattr(self, name) not in (None, False)]
+        given = [f.name for f in fields(self) if getattr(self, f.name) != f.default]
         if self.data is None and given:
             raise UsageError(f"--{given[0].replace('_', '-')}: goes with --data SOURCE")
         if self.data is not None and (reading.input or reading.input_shape):
@@ -91,27 +99,56 @@ class Outcome:
     failure: BaseException | None = None
 
 
-def run(model: str, reading: o.Reading, data: Data, json: str | None) -> Outcome:
-    """Counts `model` over the data set; raises only where nothing was counted."""
+def run(model: str, reading: o.Reading, data: Data, json: str | None) -> Outcome | None:
+    """Counts `model` over the data set; raises only where nothing was counted.  None: another rank delivers the total."""
     before = _stored(data, json)
     if before is not None and not before.conditions.partial:
         say(f"{json}: is complete: nothing to resume")
         return Outcome(before)
     output.progress(f"loading {model}")
+    from snnenergy.trace import ranks
+
+    world = ranks.launched()
+    if world.size == 1:
+        return _counted(model, reading, data, json, before, world)
+    if data.shard or data.resume:
+        raise UsageError("--shard and --resume: not with several ranks, which are shards already; give one of them")
+    try:
+        with ranks.joined(world, data.rank_timeout):
+            own = _counted(model, reading, data, json, None, world)
+            total = own.counts.sync(timeout=data.rank_timeout)
+    except SnnEnergyError as error:
+        raise type(error)(f"rank {world.rank} of {world.size}: {error}") from error
+    if not total.samples:
+        raise InputError(f"--data {data.data}: yielded no batch")
+    return Outcome(total) if world.first else None
+
+
+def _counted(
+    model: str, reading: o.Reading, data: Data, json: str | None, before: Counts | None, world: World
+) -> Outcome:
+    """What falls to this process: after what an earlier run counted."""
     from snnenergy.load import Cut, DataOptions, load_dataset
     from snnenergy.trace.dataset import Pass
+    from snnenergy.trace.ranks import local_device
 
-    told = reading.of(0, 1)
-    shard, shards = data.part()
+    shard, shards = data.part() if world.size == 1 else (world.rank, world.size)
     cut = Cut(data.limit, shard, shards, 0 if before is None else before.samples)
     assert data.data is not None  # the caller's check
-    options: dict[str, Any] = {k: v for k, v in told.items() if k not in ("input", "input_shape")}
+    options: dict[str, Any] = {k: v for k, v in reading.of(0, 1).items() if k not in ("input", "input_shape")}
     work, batches = load_dataset(model, DataOptions(data.data, data.batch_size, cut), **options)
+    tell = say if world.first else _silent
     for note in work.notes:
-        say(f"note: {note}")
-    one = Pass(work, time_axis=reading.time_axis, samples=reading.samples, roles=reading.roles(), device=data.device)
+        tell(f"note: {note}")
+    one = Pass(
+        work,
+        time_axis=reading.time_axis,
+        samples=reading.samples,
+        roles=reading.roles(),
+        device=local_device(data.device),
+    )
     failure: BaseException | None = None
-    with _Stop() as stop, one, _bar(work.name, batches.total) as advance:
+    with _Stop() as stop, one, _bar(work.name, batches.total, shown=world.first) as advance:
         try:
             for batch in batches:
                 with stop.deferred():
@@ -120,36 +157,44 @@ def run(model: str, reading: o.Reading, data: Data, json: str | None) -> Outcome
                 if before is not None and one.batches == 1:
                     before.merge(one.counts())  # raises now, and not after an hour, where this is another model
         except (SnnEnergyError, KeyboardInterrupt) as error:
-            if stop.torn:
+            if stop.torn or world.size > 1:  # a total of some ranks' parts could not be taken up again
                 raise
             failure = error
     for note in batches.notes:
-        say(f"note: {note}")
-    counts = one.counts()
-    return _outcome(counts, before, failure, data, json)
+        tell(f"note: {note}")
+    shards_word = () if shards == 1 else (f"{shard + 1}/{shards}",)
+    return _outcome(one.counts(), before, failure, shards_word, data, json, tell)
+
+
+def _silent(words: str) -> None:
+    """What one rank says, the others need not."""
 
 
 def _outcome(
-    counts: Counts, before: Counts | None, failure: BaseException | None, data: Data, json: str | None
+    counts: Counts,
+    before: Counts | None,
+    failure: BaseException | None,
+    shards: tuple[str, ...],
+    data: Data,
+    json: str | None,
+    tell: Callable[[str], None],
 ) -> Outcome:
     if not counts.samples and before is None:
         if failure is not None:
             raise failure
-        if data.shard is None:
+        if not shards:
             raise InputError(f"--data {data.data}: yielded no batch")
-        say(f"note: shard {data.shard} holds no batch of this data set")
+        tell(f"note: shard {shards[0]} holds no batch of this data set")
     if before is not None:
         counts = before.merge(counts)
-    shards = () if data.shard in (None, "1/1") else (str(data.shard),)
     conditions = replace(counts.conditions, partial=failure is not None, shards=shards)
-    if counts.conditions.nonfinite:
-        n = counts.conditions.nonfinite
-        say(
+    if n := counts.conditions.nonfinite:
+        tell(
             f"note: {n} sample{'s hold' if n > 1 else ' holds'} NaN or infinity, counted as the non-zero values they are"
         )
     if failure is not None:
-        where = f", and written to {json}: --resume goes on" if json not in (None, output.STDOUT) else ""
-        say(f"partial: {counts.samples} samples were counted{where}")
+        where = f"; they go to {json}, and --resume goes on from there" if json not in (None, output.STDOUT) else ""
+        tell(f"partial: {counts.samples} samples were counted{where}")
     return Outcome(replace(counts, conditions=conditions), failure)
 
 
@@ -200,9 +245,9 @@ class _Stop:
 
 
 @contextmanager
-def _bar(name: str, total: int | None) -> Iterator[Callable[[int], None]]:
+def _bar(name: str, total: int | None, *, shown: bool) -> Iterator[Callable[[int], None]]:
     """Samples counted, their rate and the time left, on stderr; nothing where nobody watches."""
-    if not sys.stderr.isatty():
+    if not shown or not sys.stderr.isatty():
         yield lambda done: None
         return
     from rich.console import Console
@@ -221,12 +266,13 @@ def _bar(name: str, total: int | None) -> Iterator[Callable[[int], None]]:
     )  # fmt: skip  # left to right, as they stand on the screen
     with Progress(*columns, console=console, transient=True, auto_refresh=False) as progress:
         task = progress.add_task(name[:20], total=total)
-        shown = 0.0
+        last = 0.0
 
         def advance(done: int) -> None:
-            nonlocal shown
+            nonlocal last
             now = time.monotonic()
-            progress.update(task, completed=done, refresh=now - shown >= REFRESH_SECONDS)
-            shown = now if now - shown >= REFRESH_SECONDS else shown
+            due = now - last >= REFRESH_SECONDS
+            progress.update(task, completed=done, refresh=due)
+            last = now if due else last
 
         yield advance

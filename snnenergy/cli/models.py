@@ -60,6 +60,8 @@ def profile(
         if witness:
             raise UsageError("--witness and --data: give one of them; a second witness sees one input")
         outcome = dataset.run(model, reading, data, wanted.get("json"))
+        if outcome is None:
+            return  # the first rank delivers
         counts, failure = outcome.counts, outcome.failure
     else:
         work = loaded(model, reading, 0, 1)

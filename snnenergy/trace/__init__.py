@@ -9,12 +9,15 @@ from typing import Any
 from torch import nn
 
 from snnenergy.counts import Counts
+from snnenergy.trace import ranks
 from snnenergy.trace.forward import Frame
 from snnenergy.trace.recorder import Recorder, active
 from snnenergy.trace.survey import Survey
 from snnenergy.trace.watch import LastComparison, leave_region
 
 __all__ = ["Recorder", "count", "counting", "region"]
+
+Counts.sync = ranks.sync  # type: ignore[method-assign]  # counts.py must not import torch
 
 
 def counting(

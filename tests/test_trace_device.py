@@ -42,5 +42,5 @@ def test_reading_on_the_device_equals_reading_on_the_host(kind: str, pruned: boo
     assert device.totals == host.totals
     assert device.elements == host.elements
     assert device.evidence(neuron=False) == host.evidence(neuron=False)
-    assert device.weighed == pytest.approx(host.weighed, rel=1e-12)
+    assert device.value_taps == pytest.approx(host.value_taps, rel=1e-12)
     np.testing.assert_array_equal(device.rows[1], host.rows[1])

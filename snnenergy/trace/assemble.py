@@ -161,13 +161,8 @@ def _with_units(stream: Stream, tally: Tally, site: Site) -> Stream:
         return replace(stream, unit_taps=stream.driven)
     own = scale is stream.evidence or site.partner is None
     source = tally if own or site.partner is None else site.partner.tallies[0]
-    unit = scale.unit
-    return replace(
-        stream,
-        unit_taps=None
-        if unit is None
-        else round((source.value_taps if site.partner is not None else source.weighed) / unit),
-    )
+    weighed = source.magnitudes.alone * stream.driven or source.value_taps
+    return replace(stream, unit_taps=None if scale.unit is None else round(weighed / scale.unit))
 
 
 def _per_step(inputs: list[Site], spikes: Site | None, steps: int | None, order: str) -> PerStep | None:

@@ -39,6 +39,17 @@ class Read:
     made_of: tuple[Tensor, ...]  # the parameters that the weight was computed from
     versions: tuple[int, ...]  # of those, when they were read
 
+    def is_input(self, x: Tensor) -> bool:
+        """Is what was read `x` itself, as it came?"""
+        if self.x.data_ptr() != x.data_ptr() or self.x.numel() != x.numel():
+            return False
+        if self.site.kind == "conv":
+            if self.x.shape == x.shape:
+                return self.x.stride() == x.stride()
+            # steps and samples folded into one axis, or a batch axis of one added
+            return self.x.shape[1:] == x.shape[1 - self.x.dim() :] and x.is_contiguous()
+        return self.x.shape[-1:] == x.shape[-1:] and x.is_contiguous()
+
 
 @dataclass
 class Lost:
@@ -56,6 +67,8 @@ class Forward:
     work: dict[str, Work] = field(default_factory=dict)
     lost: dict[tuple[str, str], Lost] = field(default_factory=dict)
     arithmetic_calls: int = 0
+    reads: int = 0
+    contracting: set[tuple[object, int]] = field(default_factory=set)  # (operator, id of the leaf that called it, or 0)
     used: set[str] = field(default_factory=set)
     products: dict[str, int] = field(default_factory=dict)  # of fused attention, per path
     input_selects: dict[int, int] = field(default_factory=dict)

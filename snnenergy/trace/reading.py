@@ -127,8 +127,12 @@ class Reading:
         self.rec.open(left, right)
         read_product(left, right, a, b)
         self.survey.last = (left, right, a, b)
-        self.rec.reads += 1
+        self._count_read()
         self.survey.forward.outside = True
+
+    def _count_read(self) -> None:
+        self.rec.reads += 1
+        self.survey.forward.reads += 1
 
     def _source(self, t: Tensor) -> str | None:
         return self.lineage.of(t).producer
@@ -198,7 +202,7 @@ class Reading:
         frame = self.survey.frames[-1]
         self.survey.last = Read(site, x, fans, w, made_of, tuple(map(version, made_of)))
         frame.reads.append(self.survey.last)
-        self.rec.reads += 1
+        self._count_read()
         shape = self.survey.inputs.get(x.data_ptr())
         if shape is not None and tuple(x.shape) == (1, *shape):
             self.survey.forward.unbatched = True

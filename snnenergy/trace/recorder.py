@@ -35,7 +35,8 @@ from snnenergy.trace.signature import all_tensors, binary, modes, plain
 from snnenergy.trace.sites import WHOLE, Segment, Site
 from snnenergy.trace.structure import Structure
 from snnenergy.trace.survey import Survey
-from snnenergy.trace.watch import Builder, Learner, Plan, Waker, glance_hook, output_hook
+from snnenergy.trace.wake import Learner, Waker, listening
+from snnenergy.trace.watch import Builder, Plan, glance_hook, output_hook
 from snnenergy.trace.weights import Weights
 
 FUSED = (nn.TransformerEncoderLayer, nn.TransformerEncoder, nn.MultiheadAttention)
@@ -104,7 +105,6 @@ class Recorder:
         self.survey = Survey(self)
         self.surveying: Survey | None = None
         self.watched: Plan | None = None
-        self.skip = False
         self.regions_left = 0  # regions that the open, watched forward has left so far
         self.trail: list[int] = []
         self.node: object = None
@@ -117,6 +117,7 @@ class Recorder:
         self._forward = 0
         self._number = 0
         self._signature: object = None
+        self._unsure: set[object] = set()  # signatures of which a watched forward once did something else
         self._thread = threading.get_ident()
         self._opened = ExitStack()
         self._look_at(list(self.names.modules))
@@ -291,7 +292,7 @@ class Recorder:
             done = None if self._once else self.builder.leaf_done
             self._opened.enter_context(surveyed_modules(self, survey, done))
         if self._wakeable and plan is not None and plan.mode in ("learn", "function"):
-            self._opened.enter_context(Learner(self, self.builder))
+            self._opened.enter_context(listening(plan.heard, Learner(self, self.builder)))
         self._opened.enter_context(survey)
 
     def _begin_watch(self, plan: Plan) -> None:
@@ -300,13 +301,12 @@ class Recorder:
             site.begin(self._forward)
         self._touched = list(plan.sites)
         self.watched = plan
-        self.skip = False
         self.regions_left = 0
         if plan.mode == "function":
             self.survey.watching = True
             self.survey.begin(())
             self._waker = Waker(self, plan)
-            self._opened.enter_context(self._waker)
+            self._opened.enter_context(listening(plan.heard, self._waker))
 
     def _close(self) -> None:
         self._opened.close()
@@ -321,6 +321,7 @@ class Recorder:
             same = same and (plan.mode != "function" or self._waker.next == len(plan.wakes))
             if not same:
                 self.retired.append(self.plans.pop(self._signature))
+                self._unsure.add(self._signature)
                 self._abandon("did something else than the forward that was surveyed; it is surveyed again")
                 return
         else:
@@ -355,7 +356,7 @@ class Recorder:
             self._hash_inputs()
         self._link(forward.links, forward.fired)
         plan = self.builder.plan(forward, when, wakeable=self._wakeable)
-        if not self._hookable:
+        if not self._hookable or (plan.mode == "function" and self._signature in self._unsure):
             plan.mode = "dispatch"
         plan.owned = [place for w in plan.weights for place in self._places(w)]
         plan.sites = list(dict.fromkeys(self._touched))

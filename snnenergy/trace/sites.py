@@ -192,14 +192,22 @@ def read_product(left: Site, right: Site, a: Tensor, b: Tensor) -> None:
     left_values, right_values = host(a), host(b)
     a_lines, b_lines = _lines(left_values != 0, 1), _lines(right_values != 0, 2)  # [B, k]
     taps: Rows = (a_lines * b_lines).sum(1)
+    alone = [tally.magnitudes.alone for tally in (one, other)]
+    before = sum(alone) and one.totals[1]
     one.add_taps(taps, one.see(left_values), a.numel(), left.slot)
     other.elements += b.numel()
     other.nonzero_only += other.see(right_values)
     left.slot += 1
     right.slot += 1
     # sum of |value| x taps, by either operand: which of them weighs the unit taps follows from the domains at the end
-    one.value_taps += float((np.abs(left_values).sum(1, dtype=np.float64) * b_lines).sum())
-    other.value_taps += float((a_lines * np.abs(right_values).sum(2, dtype=np.float64)).sum())
+    for tally, was, values, axis, lines in (
+        (one, alone[0], left_values, 1, b_lines),
+        (other, alone[1], right_values, 2, a_lines),
+    ):
+        if len(tally.magnitudes.seen) > 1:
+            if was:
+                tally.value_taps = was * before
+            tally.value_taps += float((np.abs(values).sum(axis, dtype=np.float64) * lines).sum())
 
 
 def _lines(mask: Array, axis: int) -> Rows:

@@ -28,6 +28,8 @@ SAMPLE = 1024
 WIDE = 128
 """Positions from which on events are summed over channels before they meet the map of taps."""
 BYTE = 255
+LATTICE = 1 << 14
+"""Values looked up at a time: what is made of them stays in cache."""
 LATE = 64
 """Reads that wait at most until they are added up."""
 
@@ -79,6 +81,11 @@ class Magnitudes:
     negative: bool = False
 
     @property
+    def alone(self) -> float:
+        """The one magnitude that was seen so far, or 0."""
+        return self.seen[0] if len(self.seen) == 1 else 0.0
+
+    @property
     def usual(self) -> float | None:
         """The one value that every event of this stream had so far, or None."""
         return self.seen[0] if len(self.seen) == 1 and self.positive and not self.negative else None
@@ -108,16 +115,17 @@ class Magnitudes:
         if len(set(np.abs(sample).tolist())) > MAX_MAGNITUDES + 1:  # zero is no magnitude
             self._too_many()
             return
-        size = np.abs(flat).astype(np.float64)
-        if not math.isfinite(float(size.max())):
+        smallest = float(x.min())
+        if not math.isfinite(largest) or not math.isfinite(smallest):
             self._too_many()
             return
+        size = np.abs(flat if x.dtype.kind == "f" else flat.astype(np.float64))
         if not self._known(size):
             found = np.unique(size)
             self._add(found[found != 0].tolist())
         if not (self.positive and self.negative):
             self.positive |= largest > 0
-            self.negative |= bool(x.min() < 0)
+            self.negative |= smallest < 0
 
     def _add(self, found: list[float]) -> None:
         self.seen = tuple(sorted({*self.seen, *found}))
@@ -127,22 +135,27 @@ class Magnitudes:
     def _too_many(self) -> None:
         self.many, self.seen = True, ()
 
-    def _known(self, size: Rows) -> bool:
+    def _known(self, size: Array) -> bool:
         """Whether every value is zero or a magnitude seen before."""
         if not self.seen:
             return False
         unit = self.seen[0]
         steps = [s / unit for s in self.seen]
         if all(s.is_integer() for s in steps) and steps[-1] < SAMPLE:  # a lattice: look up, not search
-            multiple = size / unit
-            index = np.minimum(multiple, steps[-1]).astype(np.int64)
-            rungs = np.full(int(steps[-1]) + 1, -1.0)
+            rungs = np.full(int(steps[-1]) + 1, -1, size.dtype)
             rungs[[0, *map(int, steps)]] = [0.0, *self.seen]
-            if (rungs[index] == size).all():
+            if all(_on(rungs, unit, size[i : i + LATTICE]) for i in range(0, size.size, LATTICE)):
                 return True
         levels = np.array([0.0, *self.seen])
         index = np.minimum(np.searchsorted(levels, size), len(self.seen))
         return bool((levels[index] == size).all())
+
+
+def _on(rungs: Array, unit: float, size: Array) -> bool:
+    """Whether every size is the rung that it lies nearest to."""
+    index = np.fmin(size / rungs.dtype.type(unit), rungs.size - 1)
+    index += 0.5
+    return bool((rungs[index.astype(np.int32)] == size).all())
 
 
 def host(x: Tensor) -> Array:
@@ -170,8 +183,7 @@ class Tally:
 
     def read(self, x: Array | Tensor, slots: list[int], rows: int, fan: Fan) -> None:
         """x [calls * rows, channels, positions]; slots[i]: which call of its forward the i-th one is."""
-        seen = self.magnitudes.seen
-        alone = seen[0] if len(seen) == 1 else 0.0
+        alone = self.magnitudes.alone
         if isinstance(x, Tensor):
             self.elements += fan.elements(x.numel(), x.shape[2])
             found = self._read_device(x, fan)
@@ -285,12 +297,6 @@ class Tally:
         """Rows per call -> [3, slots, rows]: nonzero, driven, effective of all that was read."""
         self._over = self._sum_up(self._over)
         return _added(self._rows, self._readings)
-
-    @property
-    def weighed(self) -> float:
-        """Sum of |value| x driven taps of all that was read."""
-        seen = self.magnitudes.seen
-        return seen[0] * self.totals[1] if len(seen) == 1 else self.value_taps
 
     def see(self, values: Array) -> int:
         """Evidence of a whole tensor; returns its non-zero elements."""

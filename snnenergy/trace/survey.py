@@ -75,12 +75,15 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         self.last: Read | tuple[Site, Site, Tensor, Tensor] | None = None  # what was read last, for the learner
         self.path = ""  # of the last contraction
         self.replaying = False
+        self.outer: Any = None  # the composite operator that is being decomposed
         self._entries: dict[Any, _Entry] = {}
         self.inputs: dict[int, tuple[int, ...]] = {}
         self._tags: dict[object, Tag] = {}
         self._memos: dict[object, _Memo] = {}
 
     def begin(self, inputs: Sequence[Tensor]) -> None:
+        if torch._C._is_any_autocast_enabled():
+            torch.clear_autocast_cache()  # a weight that was cast before we looked has no name; it is cast again
         self.forward = Forward()
         self.frames = [Frame("(root)", self.rec.model_type, self.rec.root_is_leaf, None, self.rec.root_neuron)]
         if self.rec.surveyed and not self.watching:
@@ -104,8 +107,13 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
                 *args
             )  # TorchScript's optimiser looks at constants, and is handed numbers here
         if entry.decompose:
-            with self:
-                result = func.decompose(*args, **kwargs)
+            outer = self.outer
+            self.outer = outer or func
+            try:
+                with self:
+                    result = func.decompose(*args, **kwargs)
+            finally:
+                self.outer = outer
             if result is not NotImplemented:
                 return result
         out = func(*args, **kwargs)
@@ -272,6 +280,8 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         leaf = frame.leaf and frame.module is not None and not self.lineage.labelled
         numbers = (tuple(a) if type(a) is list else a for a in args if not isinstance(a, Tensor))
         key = (func, id(frame.module), keys[0] == keys[-1], *(t.shape for t in tensors), *numbers) if leaf else None
+        if not self.replaying:
+            self.forward.contracting.add((self.outer or func, id(frame.module) if frame.leaf else 0))
         memo = self._memos.get(key) if key is not None else None
         if memo is not None and memo.weight not in keys:
             memo = None

@@ -1,9 +1,9 @@
 """The watch: after a survey, read only the inputs of the contractions it found.
 
-By hooks on leaf modules where every contraction lies in one and its input is the module's own; else a function mode stays
-on as well, which wakes the survey for just those functions that contract; else (ScriptModules, fused transformer layers,
-exported programs, weights computed on the way) every forward is surveyed.  A forward that calls something else, in
-another order or shape, is found out at its end and does not count.
+By hooks on leaf modules where every contraction lies in one and its input is the module's own; where some do not, the
+operators that contract outside are heard as well (wake.py); else (ScriptModules, fused transformer layers, exported
+programs, weights computed on the way) every forward is surveyed.  A forward that calls something else, in another order
+or shape, is found out at its end and does not count.
 """
 
 from __future__ import annotations
@@ -14,21 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from snnenergy.trace.clock import Clock
 from snnenergy.trace.forward import Forward, Frame, Lost, Read
 from snnenergy.trace.lineage import version
 from snnenergy.trace.padding import unpadded
-from snnenergy.trace.sites import OUTPUT_FANS, Fans, Site, read_product
+from snnenergy.trace.sites import OUTPUT_FANS, Fans, Site
 from snnenergy.trace.structure import Work
 from snnenergy.trace.survey import COMPARISONS
+from snnenergy.trace.wake import DIFFERENT, Wake
 
 if TYPE_CHECKING:
     from snnenergy.trace.recorder import Recorder
-
-DIFFERENT = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +36,6 @@ class Glance:
     index: int
     site: Site
     fans: Fans
-
-
-@dataclass(frozen=True, slots=True)
-class Wake:
-    """One call of a contracting function outside the leaves: which, in which frame, on which shapes.
-
-    weighted: (argument, site, fans) where it is one product of that argument with a weight;
-    product: the two sites where it is one product of its first two arguments; neither: the survey is woken
-    """
-
-    func: Any
-    frame: Frame
-    shapes: tuple[Any, ...]
-    origin: Frame
-    weighted: tuple[int, Site, Fans] | None = None
-    product: tuple[Site, Site] | None = None
 
 
 @dataclass
@@ -70,7 +52,7 @@ class Plan:
     outputs: dict[int, tuple[Site, int]] = field(default_factory=dict)
     trail: list[int] = field(default_factory=list)
     wakes: list[Wake] = field(default_factory=list)
-    skips: set[int] = field(default_factory=set)  # hooked leaves whose own function would wake the survey
+    heard: frozenset[Any] = frozenset()  # operators that contract outside the hooked leaves
     sites: list[Site] = field(default_factory=list)
     regions: list[str | None] = field(default_factory=list)
     weights: list[Tensor] = field(default_factory=list)
@@ -91,7 +73,6 @@ class Builder:
         self.glances: dict[int, dict[torch.Size, Glance]] = {}
         self.trail: list[int] = []
         self.wakes: list[Wake] = []
-        self.leaf_functions: dict[int, Any] = {}
         self.weights: dict[int, tuple[Tensor, int]] = {}
         self.modules: dict[int, nn.Module] = {}
         self.outside = False
@@ -112,8 +93,7 @@ class Builder:
             self.outside = True
             self.unwatchable.add(id(module))
             return
-        while self.wakes and self.wakes[-1].origin is frame:
-            self.leaf_functions[id(module)] = self.wakes.pop().func
+        self._not_woken_in(frame)
         assert frame.argument is not None
         shapes = self.glances.setdefault(id(module), {})
         self.modules[id(module)] = module
@@ -128,6 +108,13 @@ class Builder:
         for t, seen in zip(read.made_of, read.versions, strict=True):
             self.weights.setdefault(id(t), (t, seen))
 
+    def _not_woken_in(self, frame: Frame) -> None:
+        """A leaf whose input its hook reads: its operators are heard, and pass."""
+        for wake in reversed(self.wakes):
+            if wake.origin is not frame:
+                return
+            wake.reads, wake.weighted, wake.product = 0, None, None
+
     def _again(self, frame: Frame, module: nn.Module) -> bool:
         """The same leaf on the same shape, read the same way: a step of a loop."""
         shapes, x = self.glances.get(id(module)), frame.argument
@@ -135,10 +122,9 @@ class Builder:
         if known is None or x is None or len(frame.reads) != 1:
             return False
         (read,) = frame.reads
-        if read.site is not known.site or read.fans is not known.fans or not _is_input(read, x):
+        if read.site is not known.site or read.fans is not known.fans or not read.is_input(x):
             return False
-        while self.wakes and self.wakes[-1].origin is frame:
-            self.wakes.pop()
+        self._not_woken_in(frame)
         self.trail.append(known.index)
         return True
 
@@ -149,7 +135,7 @@ class Builder:
         (read,) = frame.reads
         if not read.made_of or x.numel() == 0 or read.x.dtype != x.dtype:
             return None
-        fans = read.fans if _is_input(read, x) else unpadded(read, x, module)
+        fans = read.fans if read.is_input(x) else unpadded(read, x, module)
         if fans is None:
             return None
         # also a weight made anew in every call (pruning) stays what it was while its parameters stay
@@ -163,107 +149,16 @@ class Builder:
         plan.versions = [version for _, version in self.weights.values()]
         if not self.outside and not forward.outside:
             plan.mode = "hooks"
+        elif torch._C._is_any_autocast_enabled():
+            pass  # an operator that is heard has not cast its arguments yet
         elif wakeable and not forward.derived and not self.unwatchable & set(self.glances):
-            plan.mode, plan.wakes = ("function", self.wakes) if self.wakes else ("learn", [])
-            functions = {w.func for w in self.wakes}
-            plan.skips = {key for key, func in self.leaf_functions.items() if func in functions}
+            plan.heard = frozenset(op for op, leaf in forward.contracting if leaf not in self.glances)
+            read = len(self.trail) + sum(wake.reads for wake in self.wakes)
+            if self.wakes and read == forward.reads:
+                plan.mode, plan.wakes = "function", self.wakes
+            elif not self.wakes:
+                plan.mode = "learn"
         return plan
-
-
-def _is_input(read: Read, x: Tensor) -> bool:
-    """Did the contraction read the module's own input, as it came?"""
-    if read.x.data_ptr() != x.data_ptr() or read.x.numel() != x.numel():
-        return False
-    if read.site.kind == "conv":
-        if read.x.shape == x.shape:
-            return read.x.stride() == x.stride()
-        # steps and samples folded into one axis, or a batch axis of one added
-        return read.x.shape[1:] == x.shape[1 - read.x.dim() :] and x.is_contiguous()
-    return read.x.shape[-1:] == x.shape[-1:] and x.is_contiguous()
-
-
-def _shapes(args: Sequence[Any]) -> tuple[Any, ...]:
-    return tuple(a.shape if isinstance(a, Tensor) else None for a in args)
-
-
-class Learner(TorchFunctionMode):
-    """On during a survey: which torch functions contract outside the leaves?"""
-
-    def __init__(self, rec: Recorder, builder: Builder) -> None:
-        super().__init__()
-        self.rec, self.builder = rec, builder
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        survey = self.rec.surveying
-        if survey is None:
-            return func(*args, **(kwargs or {}))
-        before = self.rec.reads
-        shapes = _shapes(args)
-        out = func(*args, **(kwargs or {}))
-        if self.rec.reads != before:
-            here = survey.frames[-1]
-            frame = Frame(here.path, here.type_name, here.leaf, None, here.neuron)
-            weighted, product = self._direct(args) if self.rec.reads == before + 1 else (None, None)
-            self.builder.wakes.append(Wake(func, frame, shapes, here, weighted, product))
-        return out
-
-    def _direct(self, args: Sequence[Any]) -> tuple[tuple[int, Site, Fans] | None, tuple[Site, Site] | None]:
-        """Can the one contraction of this call be read from its arguments as they are?"""
-        last = self.rec.survey.last
-        if isinstance(last, Read):
-            if last.made_of:
-                for i, x in enumerate(args):
-                    if isinstance(x, Tensor) and x.dtype == last.x.dtype and _is_input(last, x):
-                        self.builder.weigh(last)
-                        return (i, last.site, last.fans), None
-        elif last is not None and len(args) > 1 and isinstance(args[0], Tensor) and isinstance(args[1], Tensor):
-            left, right, a, b = last
-            if all(
-                x.dim() > 1 and x.shape[-2:] == y.shape[1:] and x.numel() == y.numel()
-                for x, y in zip(args, (a, b), strict=False)
-            ):
-                return None, (left, right)
-        return None, None
-
-
-class Waker(TorchFunctionMode):
-    """On during a watched forward: wakes the survey for the functions that contract outside the hooked leaves."""
-
-    def __init__(self, rec: Recorder, plan: Plan) -> None:
-        super().__init__()
-        self.rec = rec
-        self.wakes = plan.wakes
-        self.functions = {w.func for w in plan.wakes}
-        self.next = 0
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        if func not in self.functions:
-            return func(*args, **(kwargs or {}))
-        rec = self.rec
-        if rec.skip:  # inside a hooked leaf, which has read its input already
-            rec.skip = False
-            return func(*args, **(kwargs or {}))
-        wake = self.wakes[self.next] if self.next < len(self.wakes) else None
-        self.next += 1
-        if wake is None or wake.func is not func or wake.shapes != _shapes(args):
-            rec.trail.append(DIFFERENT)
-            return func(*args, **(kwargs or {}))
-        if wake.weighted is not None:
-            index, site, fans = wake.weighted
-            site.take(args[index].detach(), fans)
-            return func(*args, **(kwargs or {}))
-        if wake.product is not None:
-            a, b = (x.detach().reshape(-1, *x.shape[-2:]) for x in args[:2])
-            read_product(*wake.product, a, b)
-            return func(*args, **(kwargs or {}))
-        survey = rec.survey
-        survey.frames = [wake.frame]
-        with survey:
-            return func(*args, **(kwargs or {}))
 
 
 class LastComparison(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own initialiser has no types
@@ -317,7 +212,6 @@ def glance_hook(rec: Recorder, module: nn.Module) -> Callable[[nn.Module, tuple[
             rec.trail.append(DIFFERENT)
             return
         rec.trail.append(glance.index)
-        rec.skip = key in plan.skips
         glance.site.take(x, glance.fans)
 
     return hook

@@ -98,8 +98,8 @@ def _hints(cls: type) -> dict[str, Any]:
     return get_type_hints(cls)
 
 
-_DERIVED = {C.Coverage: {"parameters", "calls"}, C.Stream: {"domain"}, C.Counts: {"estimates", "witness"}}
-"""Written for readers, ignored when read: what follows from the other fields, prices and the second witness."""
+_DERIVED = {C.Coverage: {"parameters", "calls"}, C.Stream: {"domain"}, C.Counts: {"estimates", "witness", "spread"}}
+"""Written for readers, ignored when read: what follows from the other fields, prices, the second witness and spreads over samples."""
 
 
 def _object(cls: type, document: object, where: str) -> Any:

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from snnenergy.cli import options as o
-from snnenergy.cli import output, stored
+from snnenergy.cli import output, spreads, stored
 from snnenergy.cli.runner import say
 from snnenergy.errors import InputError, SnnEnergyError, UsageError
 
 if TYPE_CHECKING:
+    from snnenergy.cost.spread import Spread
     from snnenergy.counts import Counts
+    from snnenergy.hardware import Profile
     from snnenergy.trace.ranks import World
 
 _DATA = "Data sets"
@@ -54,6 +56,22 @@ class Data:
             metavar="I/N", help="Only the I-th of N shards; `merge` adds their counts.", rich_help_panel=_DATA
         ),
     ] = None
+    per_sample: Annotated[
+        bool,
+        typer.Option(
+            "--per-sample",
+            help="Run each sample by itself: a column file (.npz) beside --json, quantiles, hardest samples.",
+            rich_help_panel=_DATA,
+        ),
+    ] = False
+    until_ci: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Stop when the 95 % interval of the mean energy is within this share, such as 1%, on every chip.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Go on where the partial result in --json FILE ends.", rich_help_panel=_DATA),
@@ -79,7 +97,20 @@ class Data:
             raise UsageError("--data and --input or --input-shape: give one of them")
         if self.resume and json in (None, output.STDOUT):
             raise UsageError("--resume: goes with --json FILE, which holds the partial result")
+        if self.resume and (self.per_sample or self.until_ci):
+            raise UsageError(
+                "--resume: the samples of the earlier part cannot be priced again; leave --per-sample and --until-ci out"
+            )
+        if self.per_sample and json in (None, output.STDOUT):
+            raise UsageError("--per-sample: goes with --json FILE, beside which the columns are written")
+        if self.until_ci is not None:
+            spreads.share(self.until_ci)
         self.part()
+
+    def columns(self, json: str | None) -> dict[str, str | None]:
+        """Where the columns go: beside the Counts."""
+        beside = None if json in (None, output.STDOUT) else str(Path(str(json)).with_suffix(".npz"))
+        return {"per-sample": beside if self.per_sample else None}
 
     def part(self) -> tuple[int, int]:
         """(shard from 0, shards)."""
@@ -97,9 +128,19 @@ class Outcome:
 
     counts: Counts
     failure: BaseException | None = None
+    spreads: tuple[Spread, ...] = ()
+    columns: bytes | None = None
 
 
-def run(model: str, reading: o.Reading, data: Data, json: str | None) -> Outcome | None:
+@dataclass(frozen=True, slots=True)
+class Chips:
+    """What rows are priced on while they come."""
+
+    profiles: tuple[Profile, ...]
+    pricing: o.Pricing
+
+
+def run(model: str, reading: o.Reading, data: Data, json: str | None, chips: Chips) -> Outcome | None:
     """Counts `model` over the data set; raises only where nothing was counted.  None: another rank delivers the total."""
     before = _stored(data, json)
     if before is not None and not before.conditions.partial:
@@ -110,12 +151,15 @@ def run(model: str, reading: o.Reading, data: Data, json: str | None) -> Outcome
 
     world = ranks.launched()
     if world.size == 1:
-        return _counted(model, reading, data, json, before, world)
-    if data.shard or data.resume:
-        raise UsageError("--shard and --resume: not with several ranks, which are shards already; give one of them")
+        return _counted(model, reading, data, json, before, world, chips)
+    if data.shard or data.resume or data.until_ci or data.per_sample:
+        raise UsageError(
+            "--shard, --resume, --per-sample and --until-ci: not with several ranks, which are shards already; "
+            "run the shards one by one (--shard) and merge them"
+        )
     try:
         with ranks.joined(world, data.rank_timeout):
-            own = _counted(model, reading, data, json, None, world)
+            own = _counted(model, reading, data, json, None, world, chips)
             total = own.counts.sync(timeout=data.rank_timeout)
     except SnnEnergyError as error:
         raise type(error)(f"rank {world.rank} of {world.size}: {error}") from error
@@ -125,7 +169,7 @@ def run(model: str, reading: o.Reading, data: Data, json: str | None) -> Outcome
 
 
 def _counted(
-    model: str, reading: o.Reading, data: Data, json: str | None, before: Counts | None, world: World
+    model: str, reading: o.Reading, data: Data, json: str | None, before: Counts | None, world: World, chips: Chips
 ) -> Outcome:
     """What falls to this process: after what an earlier run counted."""
     from snnenergy.load import Cut, DataOptions, load_dataset
@@ -146,8 +190,11 @@ def _counted(
         samples=reading.samples,
         roles=reading.roles(),
         device=local_device(data.device),
+        each="sample" if data.per_sample or data.until_ci else None,
     )
+    prices = None if one.rows is None else spreads.Prices(one.rows, chips.profiles, chips.pricing)
     failure: BaseException | None = None
+    stopped = ""
     with _Stop() as stop, one, _bar(work.name, batches.total, shown=world.first) as advance:
         try:
             for batch in batches:
@@ -156,6 +203,9 @@ def _counted(
                 advance(one.samples)
                 if before is not None and one.batches == 1:
                     before.merge(one.counts())  # raises now, and not after an hour, where this is another model
+                if prices is not None and data.until_ci and (stopped := _narrow(prices, one.counts(), data.until_ci)):
+                    tell(stopped)
+                    break
         except (SnnEnergyError, KeyboardInterrupt) as error:
             if stop.torn or world.size > 1:  # a total of some ranks' parts could not be taken up again
                 raise
@@ -163,7 +213,27 @@ def _counted(
     for note in batches.notes:
         tell(f"note: {note}")
     shards_word = () if shards == 1 else (f"{shard + 1}/{shards}",)
-    return _outcome(one.counts(), before, failure, shards_word, data, json, tell)
+    counts = one.counts()
+    if stopped:
+        counts = replace(counts, identity=replace(counts.identity, notes=(*counts.identity.notes, stopped)))
+    made = _outcome(counts, before, failure, shards_word, data, json, tell)
+    if prices is None or made.counts.empty:
+        return made
+    prices.update(made.counts)
+    columns = prices.archive(made.counts) if data.per_sample else None
+    return replace(made, spreads=tuple(prices.spreads()), columns=columns)
+
+
+def _narrow(prices: spreads.Prices, counts: Counts, wanted: str) -> str:
+    """Why the run may stop, once the interval is as narrow as was asked for."""
+    prices.update(counts)
+    if not prices.narrow(spreads.share(wanted)):
+        return ""
+    widest = max(s.relative for s in prices.spreads())
+    return (
+        f"stopped after {counts.samples} samples: the mean energy is known to {100 * widest:.2g} % "
+        "(95 %, samples in random order)"
+    )
 
 
 def _silent(words: str) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,11 +12,13 @@ import typer
 
 from snnenergy.cli import output
 from snnenergy.cli.options import RESULTS, Json, Markdown
+from snnenergy.cli.spreads import lines as spread_lines
 from snnenergy.errors import UsageError
 from snnenergy.report.escape import plain
 
 if TYPE_CHECKING:
     from snnenergy.cost.records import Comparison
+    from snnenergy.cost.spread import Spread
     from snnenergy.trace.witness import WitnessReport
 
 _LOOK = "What the report shows"
@@ -92,13 +94,13 @@ def _share(text: str) -> tuple[str, float]:
 
 
 def formats(
-    look: Look, *, alone: bool = False, witness: WitnessReport | None = None
+    look: Look, *, alone: bool = False, witness: WitnessReport | None = None, spreads: Sequence[Spread] = ()
 ) -> dict[str, Callable[[Comparison], str]]:
     """Every format a report can be written in: a record in, text out.  A new format is one row here and in Targets."""
     from snnenergy.report import document, html, markdown, tables
 
     return {
-        "json": partial(_one, witness=witness) if alone else document.to_json,
+        "json": partial(_one, witness=witness, spreads=spreads) if alone else document.to_json,
         "html": html.render,
         "markdown": lambda comparison: markdown.render(comparison, **look.rows),
         "csv": tables.csv,
@@ -107,13 +109,15 @@ def formats(
     }
 
 
-def _one(comparison: Comparison, *, witness: WitnessReport | None = None) -> str:
-    """The JSON of one model: its Counts as they are, the estimates and the second witness beside them."""
+def _one(comparison: Comparison, *, witness: WitnessReport | None = None, spreads: Sequence[Spread] = ()) -> str:
+    """The JSON of one model: its Counts as they are; estimates, the second witness and spreads over samples beside them."""
     from snnenergy.report import document
 
     record = document.record(comparison)
     (counts,) = record["counts"].values()
-    beside = {} if witness is None else {"witness": witness.to_dict()}
+    beside: dict[str, Any] = {} if witness is None else {"witness": witness.to_dict()}
+    if spreads:
+        beside["spread"] = [asdict(s) for s in spreads]
     return output.as_json({**counts, "estimates": record["estimates"], **beside})
 
 
@@ -125,17 +129,20 @@ def deliver(
     alone: bool = False,
     table: str | None = None,
     witness: WitnessReport | None = None,
+    spreads: Sequence[Spread] = (),
 ) -> None:
     """Renders everything that was asked for, then writes it, then shows the table: the whole report, or the one given."""
     shares = look.accuracies()
     if unknown := set(shares) - set(comparison.models):
         raise UsageError(f"--accuracy: no model {min(unknown)!r}; there are {', '.join(comparison.models)}")
     comparison = replace(comparison, accuracy={**comparison.accuracy, **shares})
-    known = formats(look, alone=alone, witness=witness)
+    known = formats(look, alone=alone, witness=witness, spreads=spreads)
     documents = {form: known[form](comparison) for form in wanted}
     table = _table(comparison, look, alone=alone) if table is None else table
     if witness is not None:
         table = "\n".join([table.rstrip("\n"), "", *map(plain, witness.lines())]) + "\n"
+    if spreads:
+        table = "\n".join([table.rstrip("\n"), "", *spread_lines(spreads)]) + "\n"
     for target, content in _figures(comparison, look).items():
         output.write(target, content)
     output.deliver(documents, wanted, table)

@@ -19,6 +19,7 @@ from snnenergy.errors import CoverageError, UsageError
 
 if TYPE_CHECKING:
     from snnenergy.cost.records import Comparison
+    from snnenergy.cost.spread import Spread
     from snnenergy.counts import Counts
     from snnenergy.load import Workload
     from snnenergy.trace.witness import WitnessReport
@@ -56,13 +57,18 @@ def profile(
     chips = () if convention is not None else pricing.profiles()  # a chip that is not there is told before the run
     failure: BaseException | None = None
     seen: WitnessReport | None = None
+    beside: tuple[Spread, ...] = ()
     if data.data is not None:
         if witness:
             raise UsageError("--witness and --data: give one of them; a second witness sees one input")
-        outcome = dataset.run(model, reading, data, wanted.get("json"))
+        columns = output.check(data.columns(wanted.get("json")))
+        outcome = dataset.run(model, reading, data, wanted.get("json"), dataset.Chips(chips, pricing))
         if outcome is None:
             return  # the first rank delivers
-        counts, failure = outcome.counts, outcome.failure
+        counts, failure, beside = outcome.counts, outcome.failure, outcome.spreads
+        for file in columns.values():
+            if outcome.columns is not None:
+                output.write(file, outcome.columns)
     else:
         work = loaded(model, reading, 0, 1)
         counts = counts_of(work, reading)
@@ -73,7 +79,9 @@ def profile(
     if convention is not None:
         conventions.deliver(counted, convention, wanted, pricing)
     else:
-        deliver(pricing.of(counted, () if counts.empty else chips), wanted, look, alone=True, witness=seen)
+        deliver(
+            pricing.of(counted, () if counts.empty else chips), wanted, look, alone=True, witness=seen, spreads=beside
+        )
     if failure is not None:
         raise failure
     _demand(counted, min_coverage)

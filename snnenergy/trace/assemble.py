@@ -79,12 +79,19 @@ def _empty(layer: LayerCounts) -> bool:
     return layer.role == "other" and not any(figures)
 
 
+def inputs_of(rec: Recorder, path: str, sites: list[Site]) -> list[Site]:
+    """Those of a path's sites that are operands; the other one is a neuron's output."""
+    return [site for site in sites if (path, "spikes") not in rec.sites or site is not rec.sites[(path, "spikes")]]
+
+
+def spikes_of(rec: Recorder, path: str) -> Site | None:
+    """Where the spikes of a neuron are read, if they are known."""
+    spikes = rec.links.get(path) or rec.sites.get((path, "spikes"))
+    return spikes if rec.spike_known(path) else None
+
+
 def _layer(rec: Recorder, s: Structure, w: Work, sites: list[Site], steps: int | None, order: str) -> LayerCounts:
-    inputs = [
-        site for site in sites if (s.path, "spikes") not in rec.sites or site is not rec.sites[(s.path, "spikes")]
-    ]
-    spikes = rec.links.get(s.path) or rec.sites.get((s.path, "spikes"))
-    spikes = spikes if rec.spike_known(s.path) else None
+    inputs, spikes = inputs_of(rec, s.path, sites), spikes_of(rec, s.path)
     streams = tuple(stream for site in inputs for stream in _streams(site))
     samples = max(1, rec.samples)
     return LayerCounts(

@@ -14,12 +14,14 @@ from snnenergy.counts import Answers
 from snnenergy.errors import ForwardError, InputError, SnnEnergyError
 from snnenergy.trace.answers import right
 from snnenergy.trace.recorder import Recorder
+from snnenergy.trace.samples import Reader
 from snnenergy.trace.workload import MAX_WORDS, check_roles, rested
 
 if TYPE_CHECKING:
     from snnenergy.counts import Counts
     from snnenergy.load.batches import Batch
     from snnenergy.load.workload import Workload
+    from snnenergy.samples import Rows
 
 
 class Pass:
@@ -36,7 +38,9 @@ class Pass:
         samples: int | None = None,
         roles: Mapping[str, str] | None = None,
         device: str | None = None,
+        each: str | None = None,
     ) -> None:
+        """each: `sample` runs every sample in a forward of its own, and keeps a row of it; `forward` keeps one per batch."""
         check_roles(work, roles or {})
         self.work, self.device = work, device
         self._samples = samples  # of one forward, as the user gave it
@@ -44,6 +48,8 @@ class Pass:
         self._recorder = Recorder(
             self._module, time_axis=time_axis, roles=roles, name=work.name, synthetic=work.synthetic, seed=work.seed
         )
+        self._each = each
+        self._reader = Reader(self._recorder) if each else None
         self._stack = ExitStack()
         self._notes: dict[str, None] = {}
         self._nonfinite = self._labelled = self._correct = 0
@@ -63,11 +69,29 @@ class Pass:
         """Samples counted so far."""
         return self._recorder.samples
 
-    def take(self, batch: Batch) -> Any:
-        """Counts one batch; what the forward returned.
+    @property
+    def rows(self) -> Rows | None:
+        """What each forward did, where that was asked for."""
+        return None if self._reader is None else self._reader.rows
+
+    def take(self, batch: Batch) -> None:
+        """Counts one batch.
 
         InputError, ForwardError: the batch does not fit the batches before it, or the model; it is then not counted.
         """
+        if self._each != "sample":
+            self._take(batch)
+        else:
+            for i in range(batch.samples):
+                if (taken := self._take(batch.part(i, 1))) != 1:
+                    raise InputError(
+                        f"batch {batch.index}: a forward of one sample was taken for {taken}: the axis of the samples is not "
+                        "known; pass --time-axis, or deliver labels"
+                    )
+        self.batches += 1
+
+    def _take(self, batch: Batch) -> int:
+        """Counts one forward; the samples it ran."""
         rec = self._recorder
         rec.layout(samples=self._samples or (batch.samples if batch.proven else None), time_axis=batch.time_axis)
         before = rec.samples
@@ -77,9 +101,10 @@ class Pass:
             raise InputError(f"batch {batch.index}: {batch.samples} samples, and the forward ran {taken}")
         self._check_steps(batch)
         self._nonfinite += _nonfinite(batch)
-        self._score(out, batch, taken)
-        self.batches += 1
-        return out
+        correct = self._score(out, batch, taken)
+        if self._reader is not None and taken:
+            self._reader.take(start=batch.start, samples=taken, correct=correct)
+        return taken
 
     def _forward(self, batch: Batch) -> Any:
         rec = self._recorder
@@ -134,15 +159,18 @@ class Pass:
             )
         self._steps = next(iter(steps), None)
 
-    def _score(self, out: Any, batch: Batch, taken: int) -> None:
+    def _score(self, out: Any, batch: Batch, taken: int) -> int:
+        """Right answers of this forward; -1 where nobody can say."""
         if batch.labels is None or not taken:
-            return
+            return -1
         found = right(out, batch.labels, self._steps)
         if found is None:
             self._notes["labels were not compared: the output has no axis of samples beside one of classes"] = None
-            return
+            return -1
+        correct = int(found.sum())
         self._labelled += len(found)
-        self._correct += int(found.sum())
+        self._correct += correct
+        return correct
 
     def counts(self) -> Counts:
         """The Counts of all batches so far."""

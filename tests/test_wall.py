@@ -15,7 +15,19 @@ import pytest
 from tests.conftest import ROOT, Fresh
 
 PACKAGE = ROOT / "snnenergy"
-NO_TORCH = ("counts", "counts_json", "samples", "errors", "whole", "hardware", "cost", "report", "gate", "cli", "shipped")
+NO_TORCH = (
+    "counts",
+    "counts_json",
+    "samples",
+    "errors",
+    "whole",
+    "hardware",
+    "cost",
+    "report",
+    "gate",
+    "cli",
+    "shipped",
+)
 NO_JOULE = ("trace", "load", "frameworks")
 HEAVY = ("torch", "pandas", "pint", "altair", "vl_convert", "fvcore", "jinja2", "ruamel", "pydantic")
 

@@ -53,13 +53,11 @@ class Reader:
         return found
 
     def _stream(self, path: str, site: Site, tally: Tally, steps: int, order: str) -> Row:
-        product = site.partner is not None
-        weights = (
-            tally.value_taps if product else tally.weighed,
-            site.partner.tallies[0].value_taps if site.partner else 0,
-        )
+        nonzero, driven, _ = tally.totals
+        sources = (tally, site.partner.tallies[0] if site.partner is not None else tally)
+        weighed = [t.magnitudes.alone * driven or t.value_taps for t in sources]
         taps = self._steps(path, tally, steps, order)[1:]
-        return np.concatenate([[tally.totals[0], *weights], taps.T.reshape(-1)])
+        return np.concatenate([[nonzero, *weighed], taps.T.reshape(-1)])
 
     def _steps(self, path: str, tally: Tally, steps: int, order: str) -> Row:
         """[3, steps]: nonzero, driven, effective of every step; all in the first where they cannot be told apart."""

@@ -242,6 +242,7 @@ class LayerCounts:
     valid_macs: the same without taps that fall on zero padding
     streams: one per source segment of the input
     neuron_model, neurons (per sample), updates (neurons x steps, all samples), spikes_out, state_words (per neuron)
+    silent, saturated: neurons, summed over the samples, that fired in no step and in every step of a sample; None: not known
     adds, muls, compares, specials: elementwise arithmetic (specials: exp, tanh, sqrt, division by a variable ...)
     weights, weights_nonzero: words; bias: bias words; *_bits: bits per element
     output_elements: total over all samples and steps
@@ -263,6 +264,8 @@ class LayerCounts:
     neurons: int = 0
     updates: int = 0
     spikes_out: int | None = None
+    silent: int | None = None
+    saturated: int | None = None
     state_words: int = 0
     adds: int = 0
     muls: int = 0
@@ -354,6 +357,9 @@ class LayerCounts:
         changes["streams"] = _merge_streams(self, other)
         if self.spikes_out is not None or other.spikes_out is not None:
             changes["spikes_out"] = (self.spikes_out or 0) + (other.spikes_out or 0)
+        for name in ("silent", "saturated"):
+            parts = getattr(self, name), getattr(other, name)
+            changes[name] = None if None in parts else sum(parts)
         if self.geometry != other.geometry:
             changes["geometry"] = {}  # it varied over the run: no single shape to map
         if self.per_step is None or other.per_step is None:

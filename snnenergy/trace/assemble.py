@@ -94,6 +94,8 @@ def _layer(rec: Recorder, s: Structure, w: Work, sites: list[Site], steps: int |
     inputs, spikes = inputs_of(rec, s.path, sites), spikes_of(rec, s.path)
     streams = tuple(stream for site in inputs for stream in _streams(site))
     samples = max(1, rec.samples)
+    heard = rec.activities.get(s.path) if spikes is not None else None
+    silent, saturated = heard.pair if heard is not None else (None, None)
     return LayerCounts(
         path=s.path,
         role=s.role,
@@ -107,6 +109,8 @@ def _layer(rec: Recorder, s: Structure, w: Work, sites: list[Site], steps: int |
         neurons=w.updates // (samples * (steps or 1)) if s.role == "neuron" else 0,
         updates=w.updates,
         spikes_out=sum(t.totals[0] for t in spikes.tallies) if spikes is not None else None,
+        silent=silent,
+        saturated=saturated,
         state_words=neurons.state_words(s.neuron_model),
         adds=w.adds,
         muls=w.muls,

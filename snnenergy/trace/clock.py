@@ -14,13 +14,17 @@ from snnenergy.trace.streams import Rows
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """steps T (None: no time), axis of the model's input that is time, samples, row order `TN` or `NT`, where it is from."""
+    """steps T (None: no time), axis of the model's input that is time, samples, row order `TN` or `NT`, where it is from.
+
+    looped: one call of a layer is one step, as far as the forward showed
+    """
 
     steps: int | None
     axis: int | None
     samples: int
     order: str = "TN"
     source: str = ""
+    looped: bool = False
 
 
 def read(
@@ -51,7 +55,8 @@ def read(
             samples = conv_rows // stated.steps
     else:
         steps = _loop(neuron_calls, layer_calls)
-        clock = Clock(steps, _taken_axis(selects, steps), 0, order, "a loop inside forward" if steps else "")
+        source = "a loop inside forward" if steps else ""
+        clock = Clock(steps, _taken_axis(selects, steps), 0, order, source, looped=True)
     return replace(clock, samples=_samples(shape, clock.axis, unbatched) if samples is None else samples)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from snnenergy.frameworks import TimeLayout
+from snnenergy.trace.activity import Fired
 from snnenergy.trace.lineage import Tag
 from snnenergy.trace.sites import Fans, Site
 from snnenergy.trace.structure import Work
@@ -76,8 +77,10 @@ class Forward:
     stated: TimeLayout | None = None
     conv_rows: int | None = None  # rows of the first convolution of the forward
     outside: bool = False  # a contraction that no leaf hook can see
-    spiking: dict[tuple[int, int], tuple[str, int]] = field(default_factory=dict)  # (address, size) -> neuron, call
+    # (address, size) -> neuron, call, whether its elements lie in order
+    spiking: dict[tuple[int, int], tuple[str, int, bool]] = field(default_factory=dict)
     fired: dict[str, int] = field(default_factory=dict)  # calls of each neuron
+    heard: dict[str, Fired] = field(default_factory=dict)  # which of its elements fired
     regions: list[str | None] = field(default_factory=list)  # named regions left, in order; None: it made no spikes
     links: dict[str, list[tuple[int, Site]]] = field(default_factory=dict)
     derived: bool = False  # a weight that no name belongs to was used outside hooked leaves

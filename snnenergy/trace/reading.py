@@ -218,7 +218,7 @@ class Reading:
     def _link(self, site: Site, x: Tensor) -> None:
         """Is this input just what a neuron put out?  Then its events are that neuron's spikes, and are read once."""
         fired = self.survey.forward.spiking.get((x.data_ptr(), x.numel()))
-        if fired is not None and self.lineage.of(x).producer == fired[0]:
+        if fired is not None and self.lineage.of(x).producer == fired[0] and x.is_contiguous() == fired[2]:
             self.survey.forward.links.setdefault(fired[0], []).append((fired[1], site))
 
     # ---- where we are

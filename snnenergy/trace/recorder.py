@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from snnenergy.counts import Counts
 from snnenergy.frameworks import called_past_hooks, emits_spikes, input_layout, left_spikes
 from snnenergy.trace import clock, digest
+from snnenergy.trace.activity import Activity, Listener
 from snnenergy.trace.assemble import assemble
-from snnenergy.trace.forward import Frame, Lost
+from snnenergy.trace.forward import Forward, Frame, Lost
 from snnenergy.trace.lineage import Lineage
 from snnenergy.trace.scopes import (
     Exported,
@@ -99,6 +100,7 @@ class Recorder:
         self.call_sites: dict[str, dict[object, int]] = {}
         self.neuron_models = self.names.neurons()
         self.links: dict[str, Site | None] = {}
+        self.activities: dict[str, Activity] = {}
         self.lost_forwards: dict[str, int] = {}
         self.samples = self.forwards = self.surveyed = self.reads = 0
         self.input_digest = 0
@@ -280,6 +282,8 @@ class Recorder:
     def _begin_survey(self, module: nn.Module | None, args: tuple[Any, ...], plan: Plan | None) -> None:
         survey = self.survey
         survey.watching = False
+        for site in self.sites.values():
+            site.listen(None)
         survey.begin(self._inputs)
         named = self.names.get(module) if module is not None else None
         if named is not None:
@@ -297,6 +301,8 @@ class Recorder:
 
     def _begin_watch(self, plan: Plan) -> None:
         self.trail = []
+        for site, listener in plan.heard:
+            site.listen(listener)
         for site in plan.sites:
             site.begin(self._forward)
         self._touched = list(plan.sites)
@@ -360,6 +366,7 @@ class Recorder:
             plan.mode = "dispatch"
         plan.owned = [place for w in plan.weights for place in self._places(w)]
         plan.sites = list(dict.fromkeys(self._touched))
+        self._hear(plan, forward)
         old = self.plans.get(self._signature)
         if old is not None:
             self.retired.append(old)
@@ -370,6 +377,16 @@ class Recorder:
         if plan.mode in ("hooks", "function") and not self._once:
             self._hook_leaves()
         return plan
+
+    def _hear(self, plan: Plan, forward: Forward) -> None:
+        """Which neurons were silent or saturated in this forward, and where the next ones will show it."""
+        for path in forward.fired:
+            activity = self.activities.setdefault(path, Activity())
+            fired = forward.heard.get(path)
+            activity.add(fired.sums(plan.clock) if fired is not None else None)
+            site = self.links.get(path) or self.sites.get((path, "spikes"))
+            if site is not None:
+                plan.heard.append((site, Listener(activity, plan.clock)))
 
     def _places(self, w: Tensor) -> list[tuple[dict[str, Any], str, Tensor]]:
         """Where modules keep, or kept when the forward began, a parameter or buffer: it may be replaced there."""
@@ -517,6 +534,8 @@ class Recorder:
         """The Counts so far; may be read while the recorder is open."""
         for site in self.sites.values():
             site.flush()
+            if site.listener is not None and not self.depth:
+                site.listener.close()
         with torch.no_grad():
             return assemble(self)
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from snnenergy.counts import Domain
+from snnenergy.trace.activity import Listener
 from snnenergy.trace.fanout import EXACT_FLOAT32
 from snnenergy.trace.streams import NO_FAN, Array, Fan, Rows, Tally, host
 
@@ -54,6 +55,7 @@ class Site:
         self.tallies = [Tally() for _ in segments]
         self.partner: Site | None = None
         self.neuron = True  # every value so far came from a spiking neuron
+        self.listener: Listener | None = None  # where a neuron's spikes are read in watched forwards
         self.rank = 0  # of a convolution's kernel input: batch, channel and spatial axes
         self.slot = 0  # calls so far in the open forward
         self.forward = 0
@@ -68,6 +70,14 @@ class Site:
 
     def begin(self, forward: int) -> None:
         self._mark, self.forward, self.slot = self._held, forward, 0
+
+    def listen(self, listener: Listener | None) -> None:
+        """Who hears what is read from the next call on."""
+        if self.listener is not listener:
+            self.flush()
+            if self.listener is not None:
+                self.listener.close()
+            self.listener = listener
 
     def take(self, x: Tensor, fans: Fans) -> None:
         """One call's input arrived: copy it, or read it now; it may be overwritten later."""
@@ -143,6 +153,8 @@ class Site:
             del self._slots[self._mark :], self._waiting[self._mark :]
         for tally in self.tallies:
             tally.restore(self.forward)
+        if self.listener is not None:
+            self.listener.drop(self.forward)
 
     def _read(self, x: Array | Tensor, slots: list[int], fans: Fans, *, current: bool) -> None:
         """x [calls, *shape]"""
@@ -153,6 +165,8 @@ class Site:
                 tally.settle()
             lines, rows = self._lines(x, segment.index)
             tally.read(lines, slots, rows, fan)
+        if self.listener is not None:
+            self.listener.hear(x, slots, self.forward if current else 0)
 
     def _lines(self, x: Any, index: Array | None) -> tuple[Any, int]:
         """[calls, *shape] -> [calls * rows, channels, positions], and rows per call."""

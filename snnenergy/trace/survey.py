@@ -18,12 +18,14 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from snnenergy.trace import contractions, formulas
+from snnenergy.trace.activity import Fired
 from snnenergy.trace.contractions import Call
 from snnenergy.trace.formulas import Arithmetic, Contraction, Free
 from snnenergy.trace.forward import Forward, Frame, Lost, Read
 from snnenergy.trace.lineage import Lineage, Tag
 from snnenergy.trace.reading import Reading
 from snnenergy.trace.sites import OUTPUT_FANS, Site
+from snnenergy.trace.streams import host
 from snnenergy.trace.structure import Work
 
 if TYPE_CHECKING:
@@ -433,7 +435,8 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         spikes = outs[index]
         work.updates += spikes.numel()
         work.output_elements += spikes.numel()
-        self.forward.spiking[(spikes.data_ptr(), spikes.numel())] = (path, call)
+        self.forward.spiking[(spikes.data_ptr(), spikes.numel())] = (path, call, spikes.is_contiguous())
+        self.forward.heard.setdefault(path, Fired()).see((host(spikes) if spikes.is_cpu else spikes.detach())[None])
         site = self.rec.site((path, "spikes"), path, "output", None)
         self.rec.open(site)
         site.take(spikes.detach(), OUTPUT_FANS)

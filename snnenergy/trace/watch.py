@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from snnenergy.trace.activity import Listener
 from snnenergy.trace.clock import Clock
 from snnenergy.trace.forward import Forward, Frame, Lost, Read
 from snnenergy.trace.lineage import version
@@ -54,6 +55,7 @@ class Plan:
     wakes: list[Wake] = field(default_factory=list)
     heard: frozenset[Any] = frozenset()  # operators that contract outside the hooked leaves
     sites: list[Site] = field(default_factory=list)
+    heard: list[tuple[Site, Listener]] = field(default_factory=list)  # where each neuron's spikes are read
     regions: list[str | None] = field(default_factory=list)
     weights: list[Tensor] = field(default_factory=list)
     versions: list[int] = field(default_factory=list)

@@ -680,6 +680,11 @@ class Counts:
             return None
         return layer.spikes_out / (layer.neurons * self.samples)
 
+    def share_of_neurons(self, layer: LayerCounts, neurons: int | None) -> float | None:
+        """Of a layer's neurons in one inference, `layer.silent` or `layer.saturated` of them: 0 to 1; None: not known."""
+        total = layer.neurons * self.samples
+        return None if neurons is None or not total else neurons / total
+
     def spikes_per_synapse(self, layer: LayerCounts) -> float | None:
         """Spikes that one synapse carries in one inference, over its T steps; None where the input is no spikes.
 
@@ -705,6 +710,8 @@ class Counts:
                 "domains": "+".join(layer.domains),
                 "spikes_per_neuron": self.spikes_per_neuron(layer),
                 "spikes_per_synapse": self.spikes_per_synapse(layer),
+                "silent_share": self.share_of_neurons(layer, layer.silent),
+                "saturated_share": self.share_of_neurons(layer, layer.saturated),
             }
             for layer in self.layers
         ]

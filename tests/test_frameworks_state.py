@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from snnenergy.errors import UsageError
 from snnenergy.frameworks import neurons
 from snnenergy.load import Workload
-from snnenergy.trace import count
-from snnenergy.trace.workload import STATE_LEFT, count_workload
+from snnenergy.trace import count, counting
+from snnenergy.trace.rest import STATE_LEFT
+from snnenergy.trace.workload import count_workload
 from tests.conftest import Cli
 from tests.framework_nets import Loop, package, weighted
 from tests.trace_nets import LIF, spikes
@@ -79,11 +80,45 @@ def test_left_state_changes_the_counts_where_it_is_not_reset(neuron: nn.Module) 
     assert len(found) > 1
 
 
+def test_count_names_left_state_and_leaves_it(neuron: nn.Module) -> None:
+    net, x = net_of(neuron), torch.ones(T, 1, INPUTS)
+    with torch.no_grad():
+        assert not any(note.startswith(STATE_LEFT) for note in count(net, x).identity.notes)
+        before = {name: value.clone() for name, value in held(neuron).items()}
+        with counting(net) as rec:
+            assert {name: v.tolist() for name, v in held(neuron).items()} == {n: v.tolist() for n, v in before.items()}
+            net(x)
+    (note,) = [n for n in rec.counts().identity.notes if n.startswith(STATE_LEFT)]
+    assert "at the first step: body.1; reset it before" in note
+
+
+def test_state_that_forward_resets_is_no_state_left() -> None:
+    class Resets(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lif = LIF()
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.lif.v = None
+            return torch.stack([self.lif(step) for step in x])
+
+    net, x = Resets(), torch.ones(T, N, INPUTS) / 4
+    with counting(net, survey="always") as rec:
+        net(x)
+        net(x)
+    assert not any(note.startswith(STATE_LEFT) for note in rec.counts().identity.notes)
+
+
+def held(neuron: Any) -> dict[str, Tensor]:
+    state = vars(neuron) | neuron._buffers | getattr(neuron, "_memories", {})
+    return {name: v for name, v in state.items() if isinstance(v, Tensor) and v.numel()}
+
+
 def test_left_state_of_a_plain_neuron_is_named() -> None:
     net, x = net_of(LIF()), spikes(T, N, INPUTS)
     assert not any(STATE_LEFT in note for note in count_workload(workload(net, x)).identity.notes)
     (note,) = [n for n in count_workload(workload(net, x)).identity.notes if STATE_LEFT in n]
-    assert "body.1" in note and "reset it in the factory" in note
+    assert "body.1" in note and "in the factory" in note
 
 
 # ---- neurons named by hand

@@ -243,7 +243,8 @@ def loaded(source: str, reading: o.Reading, i: int, models: int) -> Workload:
 
 def counts_of(work: Workload, reading: o.Reading) -> Counts:
     output.progress(f"counting {work.name}")
-    from snnenergy.trace.workload import STATE_LEFT, count_workload
+    from snnenergy.trace.rest import STATE_LEFT
+    from snnenergy.trace.workload import count_workload
 
     counts = count_workload(work, time_axis=reading.time_axis, samples=reading.samples, roles=reading.roles())
     for note in counts.identity.notes:

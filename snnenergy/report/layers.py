@@ -24,6 +24,8 @@ class Row:
     """One layer, or several folded together: events per inference; joules per inference where a chip prices it.
 
     updates, spikes: of neurons; spikes is None where they were not seen
+    per_neuron, per_synapse: spikes in one inference; silent, saturated: shares of the neurons that fire in no, or every,
+    step of one; of single layers only, None where they are not known
     """
 
     path: str
@@ -39,6 +41,10 @@ class Row:
     spikes: float | None = None
     breakdown: Breakdown | None = None
     charged: str = ""
+    per_neuron: float | None = None
+    per_synapse: float | None = None
+    silent: float | None = None
+    saturated: float | None = None
 
     @property
     def sparsity(self) -> float | None:
@@ -69,6 +75,10 @@ class Row:
             spikes=sum(spikes) if spikes else None,
             breakdown=sum(parts[1:], parts[0]) if parts else None,
             charged=self.charged if self.charged == other.charged else "",
+            per_neuron=None,
+            per_synapse=None,
+            silent=None,
+            saturated=None,
         )
 
 
@@ -80,7 +90,7 @@ def rows(
 ) -> tuple[Row, ...]:
     """One row per layer in the model's order; `depth` folds paths to their first parts; what is no layer's comes last."""
     priced = {layer.path: layer for layer in layers}
-    made = [_row(layer, counts.samples, priced.pop(layer.path, None)) for layer in counts.layers]
+    made = [_row(layer, counts, priced.pop(layer.path, None)) for layer in counts.layers]
     made += [Row(e.path, breakdown=_whole(e), charged=e.charged) for e in priced.values()]
     if depth is not None:
         made = _folded(made, depth)
@@ -88,8 +98,8 @@ def rows(
     return (*made, Row(CHIP, breakdown=rest)) if rest is not None else tuple(made)
 
 
-def _row(layer: LayerCounts, samples: int, estimate: LayerEstimate | None) -> Row:
-    n = max(samples, 1)
+def _row(layer: LayerCounts, counts: Counts, estimate: LayerEstimate | None) -> Row:
+    n = max(counts.samples, 1)
     return Row(
         path=layer.path,
         role=layer.role,
@@ -103,6 +113,10 @@ def _row(layer: LayerCounts, samples: int, estimate: LayerEstimate | None) -> Ro
         spikes=None if layer.spikes_out is None else layer.spikes_out / n,
         breakdown=_whole(estimate) if estimate is not None else None,
         charged=estimate.charged if estimate is not None else "",
+        per_neuron=counts.spikes_per_neuron(layer),
+        per_synapse=counts.spikes_per_synapse(layer),
+        silent=counts.share_of_neurons(layer, layer.silent),
+        saturated=counts.share_of_neurons(layer, layer.saturated),
     )
 
 

@@ -78,6 +78,10 @@ def layers_csv(comparison: Comparison) -> str:
         "dense_macs",
         "sparsity",
         "firing_rate",
+        "spikes_per_neuron",
+        "spikes_per_synapse",
+        "silent_share",
+        "saturated_share",
         "charged",
     ]
     head += [f"energy_{end}_J" for end in _ENDS] + [f"{part}_J" for part in PARTS]
@@ -85,7 +89,8 @@ def layers_csv(comparison: Comparison) -> str:
     for e in comparison.estimates:
         known = (e.layers, e.breakdown) if e.energy is not None else ()
         for r in L.rows(comparison.counts[e.model], *known):
-            counts = (r.acs, r.macs, r.dense, r.sparsity, r.rate, r.charged)
+            activity = (r.rate, r.per_neuron, r.per_synapse, r.silent, r.saturated)
+            counts = (r.acs, r.macs, r.dense, r.sparsity, *activity, r.charged)
             parts = [None if r.breakdown is None else getattr(r.breakdown, p).nominal for p in PARTS]
             rows.append(
                 (

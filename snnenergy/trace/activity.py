@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -71,7 +70,9 @@ class Fired:
         if self.calls != 1 or clock.looped or elements % (steps * max(1, clock.samples)):
             return None
         flags = self.some if isinstance(self.some, Tensor) else np.unpackbits(self.some, count=elements).astype(bool)
-        folded, axis = (flags.reshape(steps, -1), 0) if clock.order == "TN" else (flags.reshape(clock.samples, steps, -1), 1)
+        folded, axis = (
+            (flags.reshape(steps, -1), 0) if clock.order == "TN" else (flags.reshape(clock.samples, steps, -1), 1)
+        )
         some, every = folded.any(axis), folded.all(axis)
         return (~some).sum(), every.sum()
 

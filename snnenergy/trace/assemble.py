@@ -24,6 +24,7 @@ from snnenergy.counts import (
 )
 from snnenergy.frameworks import neurons
 from snnenergy.trace import clock, digest
+from snnenergy.trace.rest import left_note
 from snnenergy.trace.structure import Structure, Work
 
 if TYPE_CHECKING:
@@ -248,6 +249,7 @@ def _identity(rec: Recorder, layers: tuple[LayerCounts, ...], steps: int | None,
     notes = [f"surveyed {rec.surveyed} of {rec.forwards} forwards"]
     if steps:
         notes.append(f"T = {steps} steps, {rec.samples} samples ({time_source})")
+    notes += left_note(rec.state_left)
     structure = [
         (la.path, la.role, la.op, la.weights, la.fan_in, la.fan_out, dict(la.geometry))
         for la in layers

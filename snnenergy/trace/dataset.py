@@ -14,8 +14,9 @@ from snnenergy.counts import Answers
 from snnenergy.errors import ForwardError, InputError, SnnEnergyError
 from snnenergy.trace.answers import right
 from snnenergy.trace.recorder import Recorder
+from snnenergy.trace.rest import rested
 from snnenergy.trace.samples import Reader
-from snnenergy.trace.workload import MAX_WORDS, check_roles, rested
+from snnenergy.trace.workload import MAX_WORDS, check_roles
 
 if TYPE_CHECKING:
     from snnenergy.counts import Counts

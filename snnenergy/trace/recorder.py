@@ -99,6 +99,7 @@ class Recorder:
         self.retired: list[Plan] = []
         self.call_sites: dict[str, dict[object, int]] = {}
         self.neuron_models = self.names.neurons()
+        self.state_left: dict[str, None] = {}  # neurons that began a forward with state of an earlier one
         self.links: dict[str, Site | None] = {}
         self.activities: dict[str, Activity] = {}
         self.lost_forwards: dict[str, int] = {}

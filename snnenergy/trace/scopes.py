@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from snnenergy.frameworks import neuron_layout, neuron_model, neuron_model_of_class
+from snnenergy.frameworks import neuron_layout, neuron_model, neuron_model_of_class, state_left
 from snnenergy.trace.forward import Frame
 from snnenergy.trace.survey import Survey
 
@@ -88,6 +88,8 @@ def surveyed_modules(rec: Recorder, survey: Survey, done: Callable[[Frame, nn.Mo
     def before(module: nn.Module, args: tuple[Any, ...]) -> None:
         named = rec.names.get(module)
         if named is not None and rec.surveying is survey and rec.here():
+            if named.model is not None and named.path not in survey.forward.fired:
+                _note_state(survey, named.path, module)
             survey.frames.append(frame_of(named, module, survey.frames[-1].neuron, args[0] if args else None))
 
     def after(module: nn.Module, args: tuple[Any, ...], out: Any) -> None:
@@ -112,6 +114,16 @@ def surveyed_modules(rec: Recorder, survey: Survey, done: Callable[[Frame, nn.Mo
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _note_state(survey: Survey, path: str, module: nn.Module) -> None:
+    """A neuron is about to take its first step: does it start from state that an earlier call left?"""
+    survey.paused = True
+    try:
+        if state_left(module):
+            survey.rec.state_left.setdefault(path)
+    finally:
+        survey.paused = False
 
 
 def _left(

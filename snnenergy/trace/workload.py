@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from snnenergy.errors import ForwardError, SnnEnergyError, UsageError
-from snnenergy.frameworks import put_to_rest, state_left
 from snnenergy.frameworks.neurons import NEURONS
+from snnenergy.trace.rest import rested
 
 if TYPE_CHECKING:
     from snnenergy.counts import Counts
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 
 MAX_WORDS = 300
 """Characters of the model's own message that are shown."""
-STATE_LEFT = "state left from a previous call"
-"""How the note on it begins."""
-FEW = 5
-"""Names a note holds."""
 
 
 def count_workload(
@@ -76,29 +72,8 @@ def check_roles(work: Workload, roles: Mapping[str, str]) -> None:
             raise UsageError(f"{path}={model}: no such neuron model; use one of {', '.join(NEURONS)}")
 
 
-def rested(model: torch.nn.Module) -> list[str]:
-    """Puts to rest what a previous call left in the neurons, by their framework's own reset; says what it did."""
-    left = {name or "(root)": module for name, module in model.named_modules() if state_left(module)}
-    reset = [name for name, module in left.items() if put_to_rest(module)]
-    kept = [name for name in left if name not in reset]
-    notes = []
-    if reset:
-        notes.append(f"{STATE_LEFT} was reset: {_few(reset)}")
-    if kept:
-        notes.append(
-            f"{STATE_LEFT}, which the first step may start from: {_few(kept)}; "
-            "reset it in the factory or at the start of forward"
-        )
-    return notes
-
-
 def _encoding(work: Workload) -> tuple[str, ...]:
     return (work.encoding,) if work.encoding else ()
-
-
-def _few(names: list[str]) -> str:
-    more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
-    return ", ".join(names[:FEW]) + more
 
 
 def _forward(work: Workload) -> None:

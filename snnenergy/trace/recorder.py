@@ -302,7 +302,7 @@ class Recorder:
 
     def _begin_watch(self, plan: Plan) -> None:
         self.trail = []
-        for site, listener in plan.heard:
+        for site, listener in plan.listeners:
             site.listen(listener)
         for site in plan.sites:
             site.begin(self._forward)
@@ -387,7 +387,7 @@ class Recorder:
             activity.add(fired.sums(plan.clock) if fired is not None else None)
             site = self.links.get(path) or self.sites.get((path, "spikes"))
             if site is not None:
-                plan.heard.append((site, Listener(activity, plan.clock)))
+                plan.listeners.append((site, Listener(activity, plan.clock)))
 
     def _places(self, w: Tensor) -> list[tuple[dict[str, Any], str, Tensor]]:
         """Where modules keep, or kept when the forward began, a parameter or buffer: it may be replaced there."""

@@ -55,7 +55,7 @@ class Plan:
     wakes: list[Wake] = field(default_factory=list)
     heard: frozenset[Any] = frozenset()  # operators that contract outside the hooked leaves
     sites: list[Site] = field(default_factory=list)
-    heard: list[tuple[Site, Listener]] = field(default_factory=list)  # where each neuron's spikes are read
+    listeners: list[tuple[Site, Listener]] = field(default_factory=list)  # where each neuron's spikes are read
     regions: list[str | None] = field(default_factory=list)
     weights: list[Tensor] = field(default_factory=list)
     versions: list[int] = field(default_factory=list)

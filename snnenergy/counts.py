@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -43,6 +44,21 @@ class Domain(StrEnum):
 
 
 _AC_DOMAINS = (Domain.SPIKE, Domain.TERNARY)
+
+
+@lru_cache(maxsize=4096)
+def _unit(magnitudes: tuple[float, ...]) -> float | None:
+    """As `Evidence.unit`; a model's streams are asked for it many times, and the search is long where there is none."""
+    if len(magnitudes) == 1:
+        return magnitudes[0]
+    if all(m.is_integer() for m in magnitudes):
+        return float(math.gcd(*(int(m) for m in magnitudes)))
+    largest = magnitudes[-1]
+    for k in range(2, MAX_MULTIPLE + 1):
+        ratios = [m * k / largest for m in magnitudes]
+        if all(abs(r - round(r)) <= MULTIPLE_TOLERANCE * k and round(r) >= 1 for r in ratios):
+            return largest / k
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +101,7 @@ class Evidence:
         s = 1 whatever the integers; otherwise the largest s that keeps every k at most 256.  A subset of commensurable
         values is commensurable, so a merge can lose a unit and never find one.
         """
-        if self.many or not self.magnitudes:
-            return None
-        if len(self.magnitudes) == 1:
-            return self.magnitudes[0]
-        if all(m.is_integer() for m in self.magnitudes):
-            return float(math.gcd(*(int(m) for m in self.magnitudes)))
-        largest = self.magnitudes[-1]
-        for k in range(2, MAX_MULTIPLE + 1):
-            ratios = [m * k / largest for m in self.magnitudes]
-            if all(abs(r - round(r)) <= MULTIPLE_TOLERANCE * k and round(r) >= 1 for r in ratios):
-                return largest / k
-        return None
+        return None if self.many or not self.magnitudes else _unit(self.magnitudes)
 
     @property
     def domain(self) -> Domain:

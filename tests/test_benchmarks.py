@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import snnenergy
-from benchmarks import conformance, overhead
+from benchmarks import conformance, overhead, scale
 from tests.conftest import ROOT
 
 
@@ -154,3 +154,11 @@ def test_both_tables_stand_in_the_page_with_their_versions() -> None:
     assert page.count(f"snnenergy {snnenergy.__version__}, torch ") == 2
     assert not [net for net in overhead.NETS if f"| {net} |" not in page]
     assert "of 42 cases exact" in page
+
+
+def test_scale_counts_every_sample_it_times(tmp_path: Path) -> None:
+    file = scale.images(tmp_path, 70)
+    seconds, samples = scale.counted(str(file), 70)
+    assert samples == 70 and seconds > 0
+    with pytest.raises(SystemExit, match="no table 'rank'; there are data, ranks, layers"):
+        scale.main(["rank"])

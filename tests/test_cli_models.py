@@ -335,7 +335,7 @@ def test_a_chip_at_an_operating_point_and_a_folder_of_profiles(cli: Cli, tmp_pat
     assert "has no operating point '2 V'" in answer.err
     answer = cli("profile", *files, "--hardware", "truenorth,truenorth@0.75 V")
     assert answer.code == 2
-    assert "named twice" in answer.err
+    assert "names it twice" in answer.err
     own = (ROOT / "hardware_profiles" / "loihi.yaml").read_text().replace("name: loihi\n", "name: mine\n", 1)
     (tmp_path / "mine.yaml").write_text(own.replace("aliases: [loihi1, loihi_davies]", "aliases: []"))
     answer = cli("profile", *files, "--hardware", "mine", "--profile-path", tmp_path, "--json", "-")

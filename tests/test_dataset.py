@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -239,6 +240,43 @@ def test_a_loader_that_breaks_leaves_what_was_counted_and_can_go_on(
     whole = counted("user_data:net", "user_data:loader")
     assert of_the_run(Counts.load(out)) == of_the_run(whole)
     assert "nothing to resume" in cli(*command, "--resume").err
+
+
+@pytest.mark.parametrize("within", [True, False])
+def test_interrupted_it_leaves_whole_batches_and_goes_on(
+    within: bool, code: Callable[..., str], cli: Cli, tmp_path: Path
+) -> None:
+    batches = 0
+
+    class Pressed(Same):
+        """Ctrl-C is pressed while the second batch runs."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            nonlocal batches
+            batches += 1
+            if within and batches == 2:
+                signal.raise_signal(signal.SIGINT)
+            return super().forward(x)
+
+    def loader() -> Iterator[Any]:
+        yield from ((X[i : i + 4], Y[i : i + 4]) for i in (0, 4))
+        if not within and batches == 2:
+            signal.raise_signal(signal.SIGINT)
+        yield X[8:], Y[8:]
+
+    out = tmp_path / "counts.json"
+    command = ("profile", "user_data:pressed", "--data", "user_data:loader", "--hardware", "none", "--json", out)
+    code(loader=loader, pressed=Pressed)
+    stopped = cli(*command)
+    assert stopped.code == 130
+    assert ("stopping after this batch" in stopped.err) == within
+    counts = Counts.load(out)
+    assert (counts.samples, counts.conditions.partial, counts.coverage.complete) == (8, True, True)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    batches = 3
+    assert cli(*command, "--resume").code == 0
+    whole = counted("user_data:net", code(loader=[(X, Y)]))
+    assert of_the_run(dataclasses.replace(Counts.load(out), model="net")) == of_the_run(whole)
 
 
 def test_values_that_are_no_numbers_are_counted_and_told(code: Callable[..., str], cli: Cli, tmp_path: Path) -> None:

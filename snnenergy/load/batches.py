@@ -146,7 +146,7 @@ def from_iterable(made: Any, spec: str, cut: Cut, reading: Reading, batch_size: 
         )
     _no_other_shards(made, spec)
     by_index = isinstance(made, DataLoader) and getattr(made, "batch_sampler", None) is not None
-    total = _total(made, cut) if by_index else None
+    total = _total(made, cut) if by_index else cut.limit if cut.shards == 1 and not cut.skip else None
     if by_index and not cut.whole:
         return Batches(spec, lambda own: _by_index(made, own, cut, reading), total)
     return Batches(spec, lambda own: _one_by_one(made, own, cut, reading), total)

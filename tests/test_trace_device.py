@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from snnenergy.trace.fanout import Axis, ConvShape, conv_effective_map, positions
+from snnenergy.trace.sites import Site, read_product
 from snnenergy.trace.streams import Fan, Tally
 
 SHAPE = ConvShape(3, 4, 1, (Axis(6, 3, 3, 2, 1, 1, False, (0, 6)), Axis(5, 5, 3, 1, 1, 1, False, (0, 5))))
@@ -44,3 +45,29 @@ def test_reading_on_the_device_equals_reading_on_the_host(kind: str, pruned: boo
     assert device.evidence(neuron=False) == host.evidence(neuron=False)
     assert device.value_taps == pytest.approx(host.value_taps, rel=1e-12)
     np.testing.assert_array_equal(device.rows[1], host.rows[1])
+
+
+def test_products_that_wait_on_the_device_are_read_as_those_on_the_host() -> None:
+    """Two forwards, the second of which does not count: what waits of it is dropped, what waits of the first is not."""
+    a, b = torch.tensor([[[1.0, 0, 1], [0, 0, 1]]]), torch.tensor([[[2.0], [1], [0]]])
+
+    def sites() -> tuple[Site, Site]:
+        left, right = Site("p", "product"), Site("p", "product", operand="b")
+        left.partner, right.partner = right, left
+        for site in (left, right):
+            site.begin(1)
+        return left, right
+
+    host, device = sites(), sites()
+    read_product(*host, a, b)
+    device[0]._pairs.append((a, b, 0, 1))  # as `read_product` leaves it where the values are not on the host
+    for site in device:
+        site.begin(2)
+    device[0]._pairs.append((b.mT, a.mT, 0, 2))
+    for site in device:
+        site.drop()
+    device[0].flush()
+    for one, other in zip(host, device, strict=True):
+        assert one.tallies[0].totals == other.tallies[0].totals
+        assert one.tallies[0].evidence(neuron=False) == other.tallies[0].evidence(neuron=False)
+    assert host[0].tallies[0].totals == (3, 1, 1)  # by hand: only the first column of a meets a non-zero in b

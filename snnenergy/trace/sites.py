@@ -67,6 +67,7 @@ class Site:
         self._dtype: torch.dtype | None = None  # of inputs that lie in memory as the buffer does
         self._slots: list[int] = []
         self._waiting: list[Tensor] = []  # on an accelerator: copies that stay there
+        self._pairs: list[tuple[Tensor, Tensor, int, int]] = []  # there too: both operands, call, forward
 
     def begin(self, forward: int) -> None:
         self._mark, self.forward, self.slot = self._held, forward, 0
@@ -136,6 +137,10 @@ class Site:
 
     def flush(self) -> None:
         """Read what is buffered: first what belongs to finished forwards, then what belongs to the open one."""
+        pairs, self._pairs = self._pairs, []
+        for a, b, slot, forward in pairs:
+            assert self.partner is not None
+            _tally_product(self, self.partner, a, b, slot, current=forward == self.forward)
         held, mark, slots = self._held, self._mark, self._slots
         if not held:
             return
@@ -151,6 +156,7 @@ class Site:
         if self._held > self._mark:
             self._held = self._mark
             del self._slots[self._mark :], self._waiting[self._mark :]
+        self._pairs = [pair for pair in self._pairs if pair[3] != self.forward]
         for tally in self.tallies:
             tally.restore(self.forward)
         if self.listener is not None:
@@ -200,19 +206,32 @@ def _pick(x: Tensor, index: Array, axis: int) -> Tensor:
 
 def read_product(left: Site, right: Site, a: Tensor, b: Tensor) -> None:
     """Two activations a [B, m, k] @ b [B, k, n]: a tap is driven when both are non-zero; taps stand on `left`."""
+    slot = left.slot
+    left.slot += 1
+    right.slot += 1
+    if a.is_cpu:
+        _tally_product(left, right, a, b, slot, current=True)
+        return
+    left._pairs.append((a.detach().clone(), b.detach().clone(), slot, left.forward))
+    if len(left._pairs) >= min(MANY, FAR // max(1, a.numel() + b.numel())):
+        left.flush()
+
+
+def _tally_product(left: Site, right: Site, a: Tensor, b: Tensor, slot: int, *, current: bool) -> None:
     one, other = left.tallies[0], right.tallies[0]
-    one.save(left.forward)
-    other.save(right.forward)
+    for site in (left, right):
+        if current:
+            site.tallies[0].save(site.forward)
+        else:
+            site.tallies[0].settle()
     left_values, right_values = host(a), host(b)
     a_lines, b_lines = _lines(left_values != 0, 1), _lines(right_values != 0, 2)  # [B, k]
     taps: Rows = (a_lines * b_lines).sum(1)
     alone = [tally.magnitudes.alone for tally in (one, other)]
     before = sum(alone) and one.totals[1]
-    one.add_taps(taps, one.see(left_values), a.numel(), left.slot)
+    one.add_taps(taps, one.see(left_values), a.numel(), slot)
     other.elements += b.numel()
     other.nonzero_only += other.see(right_values)
-    left.slot += 1
-    right.slot += 1
     # sum of |value| x taps, by either operand: which of them weighs the unit taps follows from the domains at the end
     for tally, was, values, axis, lines in (
         (one, alone[0], left_values, 1, b_lines),

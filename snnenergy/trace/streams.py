@@ -308,7 +308,13 @@ class Tally:
     @property
     def totals(self) -> tuple[int, int, int]:
         """nonzero, driven, effective."""
-        sums = sum((kept.sum(axis=(1, 2)) for kept in self.rows.values()), np.zeros(3))
+        sums = [0.0, 0.0, 0.0]
+        for kept in self._rows.values():
+            sums = [one + more for one, more in zip(sums, kept.sum(axis=(1, 2)).tolist(), strict=True)]
+        for _, _, found in self._readings:
+            sums = [
+                one + float(more.sum() if hasattr(more, "sum") else more) for one, more in zip(sums, found, strict=True)
+            ]
         return int(sums[0]) + self.nonzero_only, int(sums[1]), int(sums[2])
 
     def evidence(self, *, neuron: bool) -> Evidence:
@@ -356,15 +362,7 @@ def _added(kept: dict[int, Rows], readings: list[Reading]) -> dict[int, Rows]:
     total = dict(kept)
     for rows in {r[0] for r in readings}:
         parts = [(slots, found) for n, slots, found in readings if n == rows]
-        slots = np.array([slot for slots, _ in parts for slot in slots])
-        need = int(slots.max(initial=-1)) + 1
-        lines = (slots[:, None] * rows + np.arange(rows)).reshape(-1)
-        brought = [
-            np.concatenate([np.broadcast_to(found[i], len(calls) * rows) for calls, found in parts]) for i in range(3)
-        ]
-        sums: Rows = np.array([np.bincount(lines, row, need * rows) for row in brought], np.float64).reshape(
-            3, need, rows
-        )
+        sums = _summed(parts, rows)
         before = total.get(rows)
         if before is not None:
             small, large = sorted((before, sums), key=lambda r: r.shape[1])
@@ -372,6 +370,24 @@ def _added(kept: dict[int, Rows], readings: list[Reading]) -> dict[int, Rows]:
             sums[:, : small.shape[1]] += small
         total[rows] = sums
     return total
+
+
+def _summed(parts: list[tuple[list[int], Found]], rows: int) -> Rows:
+    """[3, slots, rows] of several reads; each has a line per call and row, or one number for its only line."""
+    if len(parts) == 1 and parts[0][0] == list(range(len(parts[0][0]))):
+        ((calls, found),) = parts
+        alone = np.empty((3, len(calls), rows))
+        for row, part in zip(alone, found, strict=True):
+            row.reshape(-1)[:] = part
+        return alone
+    slots = np.array([slot for calls, _ in parts for slot in calls])
+    need = int(slots.max(initial=-1)) + 1
+    lines = (slots[:, None] * rows + np.arange(rows)).reshape(-1)
+    sums = np.empty((3, need, rows))
+    for i, row in enumerate(sums):
+        brought = np.concatenate([np.broadcast_to(found[i], len(calls) * rows) for calls, found in parts])
+        row.reshape(-1)[:] = np.bincount(lines, brought, need * rows)
+    return sums
 
 
 # Scratch that is written before it is read; fresh pages cost more than the arithmetic on them.

@@ -377,6 +377,8 @@ class Recorder:
             self._watch_outputs(plan)
         if plan.mode in ("hooks", "function") and not self._once:
             self._hook_leaves()
+            for site in plan.sites:
+                site.prepare()
         return plan
 
     def _hear(self, plan: Plan, forward: Forward) -> None:

@@ -322,6 +322,19 @@ def test_what_cannot_be_merged_says_why() -> None:
             counts.merge(odd)
 
 
+def test_a_module_is_no_folder_of_its_name(
+    code: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "user_data").mkdir()
+    np.save(tmp_path / "user_data" / "x.npy", X.numpy())
+    assert counted("user_data:net", code(loader=[X[:2]])).samples == 2
+    assert counted("user_data:net", "user_data").samples == 10
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"no \.npy or \.npz file in this folder"):
+        counted("user_data:net", "empty")
+
+
 def test_options_that_do_not_go_together(cli: Cli) -> None:
     net = DIGITS / "digits_ann.pt2"
     for options, said in (
@@ -351,7 +364,7 @@ def test_accuracy_of_the_pass_reaches_the_gate_and_the_comparison(code: Callable
 def test_a_distributed_sampler_is_refused() -> None:
     from torch.utils.data.distributed import DistributedSampler
 
-    from snnenergy.load.batches import from_iterable
+    from snnenergy.load.loaders import from_iterable
 
     data = TensorDataset(X)
     loader = DataLoader(data, sampler=DistributedSampler(data, num_replicas=3, rank=0))

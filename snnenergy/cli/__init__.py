@@ -4,6 +4,8 @@
     options     the options that commands share      output      the terminal, files whole or absent, stdout
     delivery    the formats of a report              models      profile, compare, report, demo
     stored      merge: Counts files only             files       inspect
+    dataset     profile --data                       watching    its progress bar, and Ctrl-C
+    spreads     --per-sample, --until-ci
     gate        check                                starting    init
     differences diff
     chips       hardware list, show, lint, schema    validation  validate

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import re
-import signal
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +13,7 @@ import typer
 from snnenergy.cli import options as o
 from snnenergy.cli import output, spreads, stored
 from snnenergy.cli.runner import say
+from snnenergy.cli.watching import Stop, bar
 from snnenergy.errors import InputError, SnnEnergyError, UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +24,6 @@ if TYPE_CHECKING:
 
 _DATA = "Data sets"
 _SHARD = re.compile(r"([1-9]\d{0,6})/([1-9]\d{0,6})")
-REFRESH_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +190,7 @@ def _counted(
     prices = None if one.rows is None else spreads.Prices(one.rows, chips.profiles, chips.pricing)
     failure: BaseException | None = None
     stopped = ""
-    with _Stop() as stop, one, _bar(work.name, batches.total, shown=world.first) as advance:
+    with Stop() as stop, one, bar(work.name, batches.total, shown=world.first) as advance:
         try:
             for batch in batches:
                 with stop.deferred():
@@ -279,70 +274,3 @@ def _stored(data: Data, json: str | None) -> Counts | None:
             f"{json}: holds shard {', '.join(counts.conditions.shards) or '1/1'}, not {data.shard or '1/1'}"
         )
     return replace(counts, conditions=replace(counts.conditions, shards=())) if counts.conditions.partial else counts
-
-
-class _Stop:
-    """Ctrl-C within a batch stops after it, so that what was counted is whole; a second one stops at once."""
-
-    def __init__(self) -> None:
-        self.torn = False  # stopped within a batch: the counters are not to be trusted
-        self._busy = self._asked = False
-
-    def __enter__(self) -> _Stop:
-        self._former = signal.signal(signal.SIGINT, self._hear)
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        signal.signal(signal.SIGINT, self._former)
-
-    def _hear(self, number: int, frame: FrameType | None) -> None:
-        if self._busy and not self._asked:
-            self._asked = True
-            say("stopping after this batch; Ctrl-C again stops at once, and nothing is written")
-            return
-        self.torn = self._busy
-        raise KeyboardInterrupt
-
-    @contextmanager
-    def deferred(self) -> Iterator[None]:
-        self._busy = True
-        try:
-            yield
-        finally:
-            self._busy = False
-        if self._asked:
-            raise KeyboardInterrupt
-
-
-@contextmanager
-def _bar(name: str, total: int | None, *, shown: bool) -> Iterator[Callable[[int], None]]:
-    """Samples counted, their rate and the time left, on stderr; nothing where nobody watches."""
-    if not shown or not sys.stderr.isatty():
-        yield lambda done: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-    from rich.text import Text
-
-    class Rate(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            return Text(f"{task.speed:,.1f} samples/s" if task.speed else "")
-
-    console = Console(stderr=True, width=min(output.width(), 80))
-    of = f"/{total:,}" if total is not None else ""
-    columns = (
-        TextColumn("{task.description}", markup=False), BarColumn(bar_width=None), TextColumn("{task.completed:,}" + of),
-        Rate(), TimeRemainingColumn(),
-    )  # fmt: skip  # left to right, as they stand on the screen
-    with Progress(*columns, console=console, transient=True, auto_refresh=False) as progress:
-        task = progress.add_task(name[:20], total=total)
-        last = 0.0
-
-        def advance(done: int) -> None:
-            nonlocal last
-            now = time.monotonic()
-            due = now - last >= REFRESH_SECONDS
-            progress.update(task, completed=done, refresh=due)
-            last = now if due else last
-
-        yield advance

@@ -10,22 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from snnenergy.errors import InputError, UsageError
 from snnenergy.load.arrays import Arrays
-from snnenergy.load.batches import (
-    BATCH,
-    WHOLE,
-    Batch,
-    Batches,
-    Cut,
-    Dealer,
-    Reading,
-    from_iterable,
-    seed_everything,
-    total_of,
-)
+from snnenergy.load.batches import BATCH, WHOLE, Batch, Batches, Cut, Dealer, seed_everything, total_of
 from snnenergy.load.encoders import Encoding, are_events, encode
 from snnenergy.load.factory import here_first, imported, is_factory
 from snnenergy.load.files import said
 from snnenergy.load.inputs import choose, load_inputs, split_key
+from snnenergy.load.items import Reading
+from snnenergy.load.loaders import from_iterable
 from snnenergy.load.mapped import map_arrays
 from snnenergy.load.models import Model, load_model
 from snnenergy.load.workload import Workload, coding_of, layout
@@ -93,13 +84,14 @@ def _encoded(x: Any, coding: Encoding, start: int) -> tuple[Any, int, int]:
 
 
 def _batches(data: DataOptions, reading: Reading, model: Model, seed: int, event_bin: float | None) -> Batches:
-    path, key = split_key(data.source)
-    if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.is_file())
+    folder = Path(data.source)
+    if folder.is_dir():
+        files = sorted(p for p in folder.rglob("*") if p.suffix in SUFFIXES and p.is_file())
         if not files:
             raise InputError(f"--data {data.source}: no .npy or .npz file in this folder or the folders in it")
-        return _Files(files, key, data, reading, model, event_bin).batches()
-    if path.exists():
+        return _Files(files, None, data, reading, model, event_bin).batches()
+    path, key = split_key(data.source)
+    if path.is_file():
         return _Files([path], key, data, reading, model, event_bin).batches()
     if not is_factory(data.source):
         raise InputError(f"--data {data.source}: no such file or folder, and not pkg.mod:loader")

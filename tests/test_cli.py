@@ -57,6 +57,7 @@ ERRORS = [
     (errors.CountsError, 2),
     (errors.ProfileError, 2),
     (errors.UnknownHardwareError, 2),
+    (errors.RankError, 2),
     (errors.UnsafeModelError, 3),
     (errors.BudgetError, 1),
     (errors.CoverageError, 4),

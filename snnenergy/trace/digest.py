@@ -33,7 +33,9 @@ def _tensor(t: Tensor) -> bytes:
     key = (t.data_ptr(), version(t), tuple(t.shape), t.dtype, sample)
     seen = _known.get(t)
     if seen is None or seen[0] != key:
-        seen = (key, hashlib.sha256(repr((t.dtype, tuple(t.shape))).encode() + bytes(_content(t))).digest())
+        state = hashlib.sha256(repr((t.dtype, tuple(t.shape))).encode())
+        state.update(_content(t))
+        seen = (key, state.digest())
         _known[t] = seen
     return seen[1]
 

@@ -180,6 +180,18 @@ def test_a_run_stops_when_the_mean_is_known(code: Callable[..., None], cli: Cli,
     assert any(note.startswith(f"stopped after {counts.samples} samples") for note in counts.identity.notes)
 
 
+def test_where_samples_are_not_told_apart_it_looks_at_batches(
+    code: Callable[..., None], cli: Cli, tmp_path: Path
+) -> None:
+    many = SPIKES[1:].repeat(20, 1)
+    code(loader=[many[i : i + 10] for i in range(0, len(many), 10)])
+    done = cli(*COMMAND, "--samples", "10", "--until-ci", "5%", "--json", tmp_path / "c.json")
+    assert done.code == 0 and "looks at the means of batches" in done.err and "Spread over 30 batches" in done.out
+    assert Counts.load(tmp_path / "c.json").samples == 300
+    refused = cli(*COMMAND, "--samples", "10", "--per-sample", "--json", tmp_path / "c.json")
+    assert refused.code == 2 and "cannot be run one by one" in refused.err
+
+
 def test_options_of_samples_that_do_not_go_together(code: Callable[..., None], cli: Cli, tmp_path: Path) -> None:
     code(loader=[SPIKES])
     for options, said in (

@@ -185,7 +185,7 @@ def _counted(
         samples=reading.samples,
         roles=reading.roles(),
         device=local_device(data.device),
-        each="sample" if data.per_sample or data.until_ci else None,
+        each=_each(reading, data, tell),
     )
     prices = None if one.rows is None else spreads.Prices(one.rows, chips.profiles, chips.pricing)
     failure: BaseException | None = None
@@ -217,6 +217,18 @@ def _counted(
     prices.update(made.counts)
     columns = prices.archive(made.counts) if data.per_sample else None
     return replace(made, spreads=tuple(prices.spreads()), columns=columns)
+
+
+def _each(reading: o.Reading, data: Data, tell: Callable[[str], None]) -> str | None:
+    """What a row of prices is of: a sample, or a batch where the user says how many samples it holds and not where they lie."""
+    if not (data.per_sample or data.until_ci):
+        return None
+    if reading.samples is None:
+        return "sample"
+    if data.per_sample:
+        raise UsageError("--per-sample and --samples: samples that have no axis of their own cannot be run one by one")
+    tell("note: --samples: samples are not told apart, so --until-ci looks at the means of batches")
+    return "forward"
 
 
 def _narrow(prices: spreads.Prices, counts: Counts, wanted: str) -> str:

@@ -87,7 +87,7 @@ class Pass:
                 if (taken := self._take(batch.part(i, 1))) != 1:
                     raise InputError(
                         f"batch {batch.index}: a forward of one sample was taken for {taken}: the axis of the samples is not "
-                        "known; pass --time-axis, or deliver labels"
+                        "known; pass --time-axis, deliver labels, or pass --samples (--until-ci then looks at batches)"
                     )
         self.batches += 1
 

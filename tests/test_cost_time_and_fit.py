@@ -288,7 +288,7 @@ def test_a_comparison_keeps_both_sides_at_one_corner() -> None:
     both = compare({"one": few, "two": many}, ["loihi", "truenorth"])
     ratio = both.of("two", "loihi").energy / both.of("one", "loihi").energy  # type: ignore[operator]  # both are priced
     assert ratio == Range(1.0, 1.0, 1.0)  # the same inference; a ratio across corners would spread
-    assert both.verdict == "energy of two / one: loihi 1x (1 to 1), truenorth 1x (1 to 1)"
+    assert both.verdict == "one and two are not told apart on loihi (1x, 1 to 1) and truenorth (1x, 1 to 1)"
     assert [(e.model, e.hardware) for e in both.estimates] == [
         ("one", "loihi"),
         ("one", "truenorth"),

@@ -28,9 +28,9 @@ from snnenergy.hardware.library import list_hardware
 from snnenergy.report import (
     breakeven,
     document,
+    drawings,
     figures,
     html,
-    page,
     pair_charts,
     quantities,
     roofline,
@@ -202,6 +202,11 @@ def test_a_page_that_would_be_too_large_leaves_the_layers_out_and_says_so(monkey
     assert len(cut) < len(whole)
     assert "in the JSON report only" in cut
     assert document.parse(cut).counts == made.many().counts
+    monkeypatch.setattr(html, "MAX_BYTES", len(cut) - 1)
+    bare = html.render(made.many())
+    assert len(bare) < len(cut)
+    assert "everything about single layers is in the JSON report only" in bare
+    assert document.parse(bare).counts == made.many().counts
 
 
 def test_ten_large_models_on_ten_chips_with_their_profiles_stay_under_the_limit() -> None:
@@ -423,7 +428,7 @@ def test_activity_does_not_matter_to_a_chip_that_charges_dense_work() -> None:
 
 def test_one_constant_with_a_range_moves_the_verdict_and_shared_ends_cancel() -> None:
     pair, _, _ = _pair("tianjic")
-    swings = sensitivity.swings(pair)
+    swings = sensitivity.of_parts(pair)
     assert [s.part for s in swings] == ["neuron", "synaptic"]
     # neuron energy of the SNN from 0.8 to 1.5 of 5.2 nJ, over the ANN's 85.4 nJ, which spends none
     ends = (105.6 + 0.8 * 5.2, 110.8, 105.6 + 1.5 * 5.2)
@@ -442,7 +447,7 @@ def test_the_roof_by_hand_and_no_layer_above_it() -> None:
     assert all(0 < p.reached < found.attainable(p.intensity) for p in found.points)
     assert roofline.roof(made.digits_ann(), load_hardware("loihi"), "ann") is None
     held = dataclasses.replace(made.digits(), profiles=(chip, load_hardware("a100_sxm")))
-    assert list(page.roofs(held)) == ["h100_sxm"]
+    assert list(drawings.roofs(held)) == ["h100_sxm"]
 
 
 def test_a_swing_through_one_turns_the_verdict() -> None:

@@ -151,7 +151,7 @@ def test_colour_changes_nothing_but_colour_and_bars() -> None:
 
 def test_the_first_line_is_the_verdict_and_says_that_all_was_counted() -> None:
     first = " ".join(terminal.render(made.digits()).split("\n\n")[0].split())
-    assert first.startswith("On h100_sxm, digits_ann takes less energy than digits_snn by 9x")
+    assert first.startswith("digits_ann takes less energy than digits_snn on h100_sxm (9x, 9 to 9) and tianjic (1.3x")
     assert first.endswith("[all arithmetic counted]")
 
 
@@ -337,7 +337,7 @@ def _cells(e: Estimate) -> list[str]:
     rest = drawn[drawn.index(row) + len(row) :].split("\nin short")[0].split("\n\n")[0]
     columns = next(line for line in markdown.render(comparison).splitlines() if line.startswith("| `"))
     place = [cell.strip() for cell in columns.split(" | ")][6]
-    return [f"{row} {' '.join(rest.split())}".strip(), place, str(page.grid_row(e)["fit"])]
+    return [f"{row} {' '.join(rest.split())}".strip(), place, str(page.grid_row(comparison, e)["fit"])]
 
 
 def test_a_net_whose_weights_alone_are_too_wide_fits_once_quantised() -> None:
@@ -394,7 +394,9 @@ def test_models_of_other_counting_rules_or_inputs_are_named() -> None:
 
 def test_a_model_in_which_nothing_was_counted_is_no_side_of_a_ratio() -> None:
     both = compare({"empty": made.empty().counts["empty"], "net": made.digits_snn("net")}, ["loihi", "h100_sxm"])
-    assert both.verdict.startswith("no chip prices both empty and net; not comparable on loihi (empty:")
+    assert both.verdict.startswith(
+        "no chip prices both empty and net in full; not comparable on loihi and h100_sxm (empty:"
+    )
     for text in (terminal.render(both), markdown.render(both), html.render(both), tables.csv(both), tables.latex(both)):
         shown = re.sub(r"(?s)<script.*?</script>", "", text)
         assert "empty: no layer was counted" in shown or "," in shown.splitlines()[0]

@@ -18,7 +18,7 @@ from reports import make
 from snnenergy.cost import published
 from snnenergy.cost.records import Comparison
 from snnenergy.counts import Counts, LayerCounts
-from snnenergy.report import document, page, quantities, summary, waterfall
+from snnenergy.report import document, page, quantities, stories, summary, waterfall
 from tests.conftest import ROOT, Cli
 
 HERE = Path(make.__file__).parent
@@ -179,7 +179,7 @@ def test_two_nets_of_as_many_steps_have_no_extra_ones() -> None:
 
 
 def test_a_net_that_wins_at_any_activity_is_told_so() -> None:
-    says = {row["name"]: row["even"] for row in page.pairs(stored("ecg"))}
+    says = {row["name"]: row["even"] for row in page.pairs(stories.stories(stored("ecg")))}
     assert says["srnn against lstm on tianjic"].startswith(
         "At T = 1301 the SNN wins even if every synapse were driven in every step"
     )

@@ -121,8 +121,11 @@ def _missing(told: Told) -> Iterator[str]:
 def _misfits(told: Told) -> Iterator[str]:
     problems = [p for p in told.fit.problems if not p.endswith("input is not supported")]  # told already
     weights = [p for p in problems if is_width(p)]
-    for problem in [p for p in problems if p not in weights][:6]:
+    others = [p for p in problems if p not in weights]
+    for problem in others[:6]:
         yield f"does not fit: {problem}"
+    if len(others) > 6:
+        yield f"does not fit: {len(others) - 6} more reasons of this kind"
     if weights:
         paths = [p.removeprefix("layer ").split(":", 1)[0] for p in weights]
         limit = weights[0].rsplit("> ", 1)[1]

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from snnenergy.cost.price import estimate
 from snnenergy.cost.records import Comparison, Estimate
+from snnenergy.cost.verdict import sentence
 from snnenergy.counts import Counts
 from snnenergy.errors import UsageError
 from snnenergy.hardware import Profile, load_hardware
@@ -23,7 +24,7 @@ def compare(
     strict_fit: bool = False,
     accuracy: Mapping[str, float] | None = None,
 ) -> Comparison:
-    """Every model on every chip; the first model is the one others are compared with.
+    """Every model on every chip; the verdict sets the cheapest of each chip beside the next one.
 
     bits: both sides at that width, a comparison at matched precision
     accuracy: share of right answers (0 to 1) of models where it is known, in place of what the Counts say; reports set it
@@ -39,7 +40,7 @@ def compare(
         for chip in chips
     )
     made = Comparison(dict(models), rows, profiles=tuple(chips), accuracy=_shares(accuracy or {}, models))
-    return dataclasses.replace(made, verdict=_verdict(made), notes=_notes(made))
+    return dataclasses.replace(made, verdict=sentence(made), notes=_notes(made))
 
 
 def _shares(accuracy: Mapping[str, float], models: Mapping[str, Counts]) -> dict[str, float]:
@@ -54,44 +55,6 @@ def _shares(accuracy: Mapping[str, float], models: Mapping[str, Counts]) -> dict
 
 def _named(name: str, row: Estimate) -> Estimate:
     return dataclasses.replace(row, model=name)
-
-
-def _verdict(made: Comparison) -> str:
-    """Energy of each further model over the first one's, per chip; or the energies, of one model."""
-    first, *others = made.models
-    if not others:
-        from snnenergy.hardware.quantity import show
-
-        cells = [f"{e.hardware} {show(e.energy.nominal, 'J') if e.energy else e.verdict}" for e in made.estimates]
-        return f"energy per inference of {first}: {', '.join(cells)}"
-    return "; ".join(_ratios(made, first, other) for other in others)
-
-
-def _ratios(made: Comparison, first: str, other: str) -> str:
-    cells, dark = [], []
-    for chip in made.hardware:
-        ours, base = made.of(other, chip), made.of(first, chip)
-        if blocked := next((why for e in (base, ours) if (why := _incomparable(e))), ""):
-            dark.append(f"{chip} ({blocked})")
-            continue
-        assert ours.energy is not None and base.energy is not None  # else one of them was blocked
-        ratio = ours.energy / base.energy
-        cells.append(f"{chip} {_digits(ratio.nominal)}x ({_digits(ratio.low)} to {_digits(ratio.high)})")
-    shown = f"energy of {other} / {first}: {', '.join(cells)}" if cells else f"no chip prices both {first} and {other}"
-    return f"{shown}; not comparable on {', '.join(dark)}" if dark else shown
-
-
-def _incomparable(e: Estimate) -> str:
-    """Why an energy is no side of a ratio: it is unknown, a lower bound, or of nothing."""
-    if e.energy is None or e.partial:
-        return f"{e.model}: {e.verdict}"
-    return "" if e.energy.nominal else f"{e.model}: no energy was priced"
-
-
-def _digits(value: float) -> str:
-    """Three digits, and no exponent below a million: 3,830 and not 3.83e+03."""
-    rounded = float(f"{value:.3g}")
-    return f"{rounded:,.0f}" if 1000 <= rounded < 1e6 else f"{rounded:.3g}"
 
 
 def _notes(made: Comparison) -> tuple[str, ...]:

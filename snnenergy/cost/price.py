@@ -65,6 +65,12 @@ def dynamic_only(
     return _estimate(Run(_usable(counts), _at(chip, operating_point), batch, _width(bits), pipeline), "")
 
 
+def again(counts: Counts, chip: Profile, options: Mapping[str, str]) -> Estimate:
+    """An estimate, without its band, under the options of another: its batch, bits and pipelining."""
+    batch, bits = (int(options[name]) if options.get(name, "").isdecimal() else None for name in ("batch", "bits"))
+    return dynamic_only(counts, chip, batch=batch or 1, bits=bits, pipeline="pipeline" in options)
+
+
 def _usable(counts: Counts) -> Counts:
     if counts.samples < 1:
         raise UsageError(f"{counts.model}: these counts hold no sample; there is no inference to price")

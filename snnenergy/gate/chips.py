@@ -75,8 +75,6 @@ class Prices:
         return self._made[key][2]
 
     def _priced(self, counts: Counts, chip: Profile) -> Estimate:
-        from snnenergy.cost.price import dynamic_only  # an estimate without its validated band, which no budget reads
+        from snnenergy.cost.price import again  # without the validated band, which no budget reads
 
-        said = self._options.get(chip.name, {})
-        batch, bits = (int(said[name]) if said.get(name, "").isdecimal() else None for name in ("batch", "bits"))
-        return dynamic_only(counts, chip, batch=batch or 1, bits=bits, pipeline="pipeline" in said)
+        return again(counts, chip, self._options.get(chip.name, {}))

@@ -1,32 +1,42 @@
 """Where an SNN stops winning against its ANN on one chip: closed form in time steps T and activity r, from the affine model.
 
-    E_S(T, r) = T (a + b r)      a: energy of a time step no event changes (neuron updates, static power, memory, dense layers)
-                                 b: energy per unit of activity and time step (synaptic events and their routing)
-    r*(T) = (E_A / T - a) / b    the activity at which both cost the same;      T*(r) = E_A / (a + b r)
+    E_S(T, r) = c + T (a + b r)        a: energy of a time step no event changes (neuron updates, static power, dense layers)
+                                       b: energy per unit of activity and time step (synaptic events, routing, time they take)
+                                       c: what no step changes (filling the layers, once)
+    r*(T) = ((E_A - c) / T - a) / b    the activity at which both cost the same;      T*(r) = (E_A - c) / (a + b r)
 
 r is spikes per synapse and time step: driven, non-zero-weight taps of the spiking layers over their dense taps.
-Assumed, and said beside every number: all layers' activity scales together, and everything but events grows with T.
+With the chip's profile, a, b and c come from three prices: the net as it is, in silence (T a + c), and at twice its steps.
+Without it they come from the parts of its energy.  Assumed, and said beside every number: all layers' activity scales together.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from snnenergy.cost.price import again
 from snnenergy.cost.records import Range
+from snnenergy.counts import PerStep
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from snnenergy.cost.records import Estimate, LayerEstimate
     from snnenergy.counts import Counts, LayerCounts
+    from snnenergy.hardware import Profile
     from snnenergy.report.summary import Pair
 
 EVENT_PARTS = ("compute", "synaptic")
 """Of the layers that spikes drive; routing carries spikes wherever it stands."""
 ASSUMPTION = (
-    "Assumed: the activity of all spiking layers scales together; their synaptic and compute energy, and all routing, is proportional to "
-    "it and to T; neuron, memory and static energy and layers priced as dense grow with T alone; the ANN stays as it is."
+    "Assumed: the energy of the SNN is c + T (a + b r), the activity r of all spiking layers scales together, everything that it "
+    "computes in one step it computes in each, and the ANN stays as it is. a, b and c come from pricing the SNN again in silence and "
+    "at twice its time steps; where the report holds no profile of the chip, from the parts of its energy."
 )
+NOISE = 1e-9
+"""Share of an energy below which a difference of two of them is rounding."""
 THRESHOLDS = (
     ("Davidson, Furber 2021", "10.3389/fnins.2021.651141", 1.72, 1.72),
     ("Dampfhoffer et al. 2023", "10.1109/TETCI.2022.3214509", 0.15, 1.38),
@@ -38,24 +48,25 @@ RATE_THRESHOLDS = (("Yan et al. 2024", "10.48550/arXiv.2409.08290", 0.064, 5, 10
 
 @dataclass(frozen=True, slots=True)
 class Corner:
-    """One end of the ranges: the ANN's joules, and a and b of the SNN, joules per time step."""
+    """One end of the ranges: the ANN's joules; a and b of the SNN, joules per time step; and its c."""
 
     ann: float
     step: float
     event: float
+    fixed: float = 0.0
 
     def energy(self, time_steps: float, rate: float) -> float:
         """SNN joules per inference."""
-        return time_steps * (self.step + self.event * rate)
+        return self.fixed + time_steps * (self.step + self.event * rate)
 
     def rate(self, time_steps: float) -> float:
         """r*(T); negative where the SNN loses even in silence, infinite where activity costs nothing."""
-        left = self.ann / time_steps - self.step
+        left = (self.ann - self.fixed) / time_steps - self.step
         return left / self.event if self.event else math.copysign(math.inf, left)
 
     def time_steps(self, rate: float) -> float:
         per_step = self.step + self.event * rate
-        return self.ann / per_step if per_step else math.inf
+        return (self.ann - self.fixed) / per_step if per_step else math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,23 +91,85 @@ def _ordered(low: float, nominal: float, high: float) -> Range:
     return Range(min(low, nominal, high), nominal, max(low, nominal, high))
 
 
-def solve(pair: Pair, snn: Counts) -> BreakEven | None:
-    """None where T is unknown or no layer is spiking: there is no axis to move along."""
+def solve(pair: Pair, snn: Counts, chip: Profile | None = None) -> BreakEven | None:
+    """None where T is unknown or no layer is spiking: there is no axis to move along.
+
+    chip: the profile that priced the pair, with which the SNN is priced again
+    """
     spiking = {layer.path: layer for layer in snn.layers if layer.streams and all(s.is_ac for s in layer.streams)}
     dense = sum(layer.dense_macs for layer in spiking.values())
     rate = sum(layer.effective for layer in spiking.values()) / dense if dense else 0.0
     if not snn.time_steps or not rate or pair.ann.energy is None or pair.snn.energy is None:
         return None
+    ends = _priced(pair, snn, rate, chip) if chip is not None else None
+    return BreakEven(pair, snn.time_steps, rate, *(ends or _of_parts(pair, snn, spiking, rate)))
+
+
+def _priced(pair: Pair, snn: Counts, rate: float, chip: Profile) -> tuple[Corner, Corner, Corner] | None:
+    """From three prices; None where today's arithmetic prices the net otherwise, or one of its variants not at all."""
+    steps, options = snn.time_steps, pair.snn.options
+    own, quiet, longer = (again(c, chip, options).energy for c in (snn, silent(snn), doubled(snn)))
+    if not steps or own is None or quiet is None or longer is None:
+        return None
+    if not math.isclose(own.nominal, _joules(pair.snn, "nominal"), rel_tol=NOISE):
+        return None
+
+    def corner(end: str) -> Corner:
+        now, still, twice = (float(getattr(energy, end)) for energy in (own, quiet, longer))
+        fixed, events = (change if abs(change) > NOISE * now else 0.0 for change in (2 * now - twice, now - still))
+        return Corner(_joules(pair.ann, end), (now - events - fixed) / steps, events / rate / steps, fixed)
+
+    return corner("low"), corner("nominal"), corner("high")
+
+
+def silent(snn: Counts) -> Counts:
+    """The same net where no neuron fires and no spike arrives; what is graded or analog arrives as it did."""
+    return replace(snn, layers=tuple(map(_silenced, snn.layers)))
+
+
+def _silenced(layer: LayerCounts) -> LayerCounts:
+    spiking = bool(layer.streams) and all(s.is_ac for s in layer.streams)
+    streams = tuple(replace(s, nonzero=0, driven=0, effective=0, unit_taps=0) for s in layer.streams)
+    steps = layer.per_step
+    return replace(
+        layer,
+        streams=streams if spiking else layer.streams,
+        spikes_out=None if layer.spikes_out is None else 0,
+        per_step=None if steps is None else _quiet(steps, spiking),
+    )
+
+
+def _quiet(steps: PerStep, spiking: bool) -> PerStep:
+    still = PerStep(*(tuple([0] * len(row)) for row in (steps.effective, steps.driven, steps.spikes_out)))
+    return still if spiking else replace(steps, spikes_out=still.spikes_out)
+
+
+def doubled(snn: Counts) -> Counts:
+    """The same net at twice its time steps, with the same activity in each."""
+    assert snn.time_steps is not None  # `solve` asks for no other
+    return replace(snn, time_steps=2 * snn.time_steps, layers=tuple(map(_twice, snn.layers)))
+
+
+def _twice(layer: LayerCounts) -> LayerCounts:
+    steps = layer.per_step
+    rows = None if steps is None else PerStep(steps.effective * 2, steps.driven * 2, steps.spikes_out * 2)
+    return replace(layer + layer, per_step=rows)
+
+
+def _of_parts(
+    pair: Pair, snn: Counts, spiking: Mapping[str, LayerCounts], rate: float
+) -> tuple[Corner, Corner, Corner]:
+    """Synaptic and compute energy of the spiking layers and all routing as events, everything else as T alone."""
     driven = [e for e in pair.snn.layers if e.path in spiking and event_driven(spiking[e.path], e, snn.samples)]
 
     def corner(end: str) -> Corner:
         events = getattr(pair.snn.breakdown.routing, end)
         events += sum(getattr(getattr(e.breakdown, part), end) for e in driven for part in EVENT_PARTS)
         rest = _joules(pair.snn, end) - events
-        assert snn.time_steps is not None  # checked above
+        assert snn.time_steps is not None  # `solve` checked it
         return Corner(_joules(pair.ann, end), rest / snn.time_steps, events / rate / snn.time_steps)
 
-    return BreakEven(pair, snn.time_steps, rate, corner("low"), corner("nominal"), corner("high"))
+    return corner("low"), corner("nominal"), corner("high")
 
 
 def _joules(estimate: Estimate, end: str) -> float:

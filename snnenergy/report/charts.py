@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 WIDTH = 560
 LAYER_STEP = 15
+KINDS = ("inputs not zero", "firing rate")
+"""What the activity of a layer is told by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +155,10 @@ def activity(counts: Counts, theme: Theme = PRINT) -> alt.LayerChart:
 
     rows = activity_rows(counts)
     base = chart(rows, theme, len(rows), LAYER_STEP)
-    kinds = ["inputs not zero", "firing rate"]
-    legend = alt.Legend(orient="top", title=None)
-    color = alt.Color("kind:N", scale=alt.Scale(domain=kinds, range=[theme.parts[0], theme.parts[1]]), legend=legend)
-    shape = alt.Shape("kind:N", scale=alt.Scale(domain=kinds, range=["circle", "square"]), legend=legend)
+    legend = alt.Legend(orient="top", title=None, columns=2)
+    colors = list(theme.parts[: len(KINDS)])
+    color = alt.Color("kind:N", scale=alt.Scale(domain=list(KINDS), range=colors), legend=legend)
+    shape = alt.Shape("kind:N", scale=alt.Scale(domain=list(KINDS), range=["circle", "square"]), legend=legend)
     x = alt.X("share:Q", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", tickCount=5), title="share active")
     y = alt.Y("who:N", sort=None, title=None)
     stem = base.mark_rule(color=theme.faint).encode(x=x, y=y, x2=alt.datum(0))
@@ -174,13 +176,10 @@ def activity(counts: Counts, theme: Theme = PRINT) -> alt.LayerChart:
 def activity_rows(counts: Counts) -> list[Row]:
     rows = []
     for row in L.rows(counts):
-        for kind, share in (
-            ("inputs not zero", None if row.sparsity is None else 1 - row.sparsity),
-            ("firing rate", row.rate),
-        ):
+        shares = (None if row.sparsity is None else 1 - row.sparsity, row.rate)
+        for kind, share in zip(KINDS, shares, strict=True):
             if share is not None:
-                note = f" ({row.activity})" if kind == "firing rate" and row.activity else ""
-                says = f"{row.path}: {kind} {q.percent(share)}{note}"
+                says = f"{row.path}: {kind} {q.percent(share)}"
                 rows.append({"who": plain(row.path), "kind": kind, "share": share, "says": plain(says)})
     return rows
 

@@ -74,7 +74,8 @@ def _break_even(
     if ann.energy is None or snn.energy is None or ann.partial or snn.partial or not ann.energy.nominal:
         return q.NONE, q.NONE
     pair = Pair(snn.hardware, ann, snn)
-    solved = breakeven.solve(pair, comparison.counts[name])
+    chip = next((chip for chip in comparison.profiles if chip.name == snn.hardware), None)
+    solved = breakeven.solve(pair, comparison.counts[name], chip)
     even = _span(solved.time_steps_at(solved.rate)) if solved is not None else q.NONE
     return _span(pair.ratio), even
 

@@ -6,7 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 from snnenergy.errors import UsageError
-from snnenergy.report import breakeven, charts, page, pair_charts, summary
+from snnenergy.report import charts, drawings, pair_charts
+from snnenergy.report.stories import stories
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +41,7 @@ def drawn(comparison: Comparison) -> dict[str, alt.LayerChart]:
         made[name("parts")] = charts.parts(comparison)
         if any(e.model in comparison.accuracy for e in priced):
             made[name("pareto")] = charts.pareto(comparison)
-    for chip, roofs in page.roofs(comparison).items():
+    for chip, roofs in drawings.roofs(comparison).items():
         made[name("roofline", chip)] = charts.roofline(roofs)
     for model, counts in comparison.counts.items():
         if charts.activity_rows(counts):
@@ -48,14 +49,12 @@ def drawn(comparison: Comparison) -> dict[str, alt.LayerChart]:
     for e in priced:
         if charts.layer_rows(comparison.counts[e.model], e):
             made[name("layers", e.model, e.hardware)] = charts.layers(comparison.counts[e.model], e)
-    for pair in summary.pairs(comparison):
-        ann, snn = comparison.counts[pair.ann.model], comparison.counts[pair.snn.model]
-        who = (pair.snn.model, pair.ann.model, pair.chip)
-        made[name("waterfall", *who)] = pair_charts.fall(pair, ann, snn)
-        made[name("sensitivity", *who)] = pair_charts.swing(pair)
-        found = breakeven.solve(pair, snn)
-        if found is not None and found.nominal.event:
-            made[name("break-even", *who)] = pair_charts.break_even(found)
+    for story in stories(comparison):
+        who = (story.pair.snn.model, story.pair.ann.model, story.pair.chip)
+        made[name("waterfall", *who)] = pair_charts.fall(story)
+        made[name("sensitivity", *who)] = pair_charts.swing(story)
+        if story.even is not None and story.curved:
+            made[name("break-even", *who)] = pair_charts.break_even(story.even)
     return made
 
 

@@ -14,13 +14,18 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from snnenergy.report import document, page
+from snnenergy import __version__
+from snnenergy.report import document, drawings, page
 from snnenergy.report.escape import plain
+from snnenergy.report.stories import stories
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import jinja2
 
     from snnenergy.cost.records import Comparison
+    from snnenergy.report.stories import Story
 
 MAX_BYTES = 1_500_000
 
@@ -28,22 +33,28 @@ MAX_BYTES = 1_500_000
 def render(comparison: Comparison) -> str:
     """The page: accuracies of the comparison add energy against accuracy, its profiles rooflines and choices.
 
-    A page that would pass 1.5 MB leaves out the layers of its estimates and the rooflines, and says so.
+    A page that would pass 1.5 MB leaves out the layers of its estimates and the rooflines, then what it says of single layers,
+    and says so.
     """
-    drawings = page.drawings(comparison)
-    made = _page(comparison, drawings, whole=True)
-    return made if len(made.encode()) <= MAX_BYTES else _page(comparison, page.fewer(drawings), whole=False)
+    told = stories(comparison)
+    drawn = drawings.drawings(comparison, told)
+    for cut in CUTS:
+        made = _page(comparison, told, drawings.fewer(drawn, cut), cut)
+        if len(made.encode()) <= MAX_BYTES:
+            break
+    return made
 
 
 def fragment(comparison: Comparison) -> str:
     """The verdict and the table of models and chips alone, without script or style: what a notebook shows."""
-    said = page.told(comparison, whole=False)
-    return _environment().get_template("fragment.html.j2").render(headline=said["headline"], grid=said["grid"])
+    said = page.verdict(comparison)
+    return _environment().get_template("fragment.html.j2").render(**said)
 
 
-def _page(comparison: Comparison, drawings: dict[str, Any], *, whole: bool) -> str:
+def _page(comparison: Comparison, told: Sequence[Story], drawn: dict[str, Any], cut: int) -> str:
     style, scripts = _shipped("page.css"), [_once(_bundle()), _once(_shipped("page.js"))]
-    packed = comparison if whole else _without_layers(comparison)
+    packed = _without_layers(comparison) if cut else comparison
+    record = document.embed(packed)
     template = _environment().get_template("report.html.j2")
     return template.render(
         policy=_policy(style, scripts),
@@ -51,11 +62,13 @@ def _page(comparison: Comparison, drawings: dict[str, Any], *, whole: bool) -> s
         bundle=scripts[0],
         code=scripts[1],
         element=document.ELEMENT,
-        record=document.embed(packed),
-        drawings=_inert(drawings),
-        drawn=set(drawings["specs"]),
-        cut="" if whole else _CUT,
-        **page.told(comparison, whole),
+        record=record,
+        fingerprint=hashlib.sha256(record.encode()).hexdigest(),
+        version=__version__,
+        drawings=_inert(drawn),
+        drawn=set(drawn["specs"]),
+        cut=CUTS[cut],
+        **page.told(comparison, told, cut),
     )
 
 
@@ -65,10 +78,15 @@ def _policy(style: str, scripts: list[str]) -> str:
     return f"default-src 'none'; script-src {hashes}; style-src {_hash(style)}; base-uri 'none'; form-action 'none'"
 
 
-_CUT = (
-    "This page would have been too large: the energies of single layers are in the JSON report only, and the rooflines "
-    "are left out."
-)
+CUTS = {
+    0: "",
+    1: (
+        "This page would have been too large: the energies of single layers are in the JSON report only, and the rooflines "
+        "are left out."
+    ),
+    2: "This page would have been too large: everything about single layers is in the JSON report only.",
+}
+"""What a page that is cut so far says of it."""
 
 
 def _without_layers(comparison: Comparison) -> Comparison:

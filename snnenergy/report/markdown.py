@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from snnenergy.report import layers as L
 from snnenergy.report import quantities as q
-from snnenergy.report import summary
+from snnenergy.report import summary, why
 from snnenergy.report.escape import markdown as text
 from snnenergy.report.escape import markdown_code as code
 from snnenergy.report.escape import markup
@@ -21,6 +21,7 @@ def render(comparison: Comparison, *, depth: int | None = None, sort: str | None
     """The whole report; layer tables are folded away (`<details>`)."""
     blocks = [f"**{text(summary.headline(comparison))}**"]
     blocks += [f"> {text(note)}" for note in (*comparison.notes, *summary.mismatches(comparison))]
+    blocks += _reasons(comparison)
     if comparison.estimates:
         blocks.append(_grid(comparison))
     blocks.append(_activity(comparison))
@@ -41,6 +42,14 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1, wor
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, rules, *rows))
 
 
+def _reasons(comparison: Comparison) -> list[str]:
+    """Chip by chip, which model is cheaper, by how much, why, and how far the chip is known."""
+    rows = why.rows(comparison, times="×", micro="µ")
+    head = ("chip", "cheaper", "by", "mostly because of", "validated")
+    cells = ((code(r.chip), text(r.cheaper), text(r.by), text(r.why), text(r.band)) for r in rows)
+    return [table(head, cells, left=5)] if rows else []
+
+
 def _grid(comparison: Comparison) -> str:
     head = ("model", "chip", "energy", "range", "latency", "EDP", "fit", "in short", "validated")
     return table(head, (_grid_row(e) for e in comparison.estimates), left=2, words=3)
@@ -58,7 +67,7 @@ def _grid_row(e: Estimate) -> tuple[str, ...]:
         limits,
         *times,
         summary.fit(e),
-        text(e.verdict) or q.NONE,
+        text(summary.short(e)) or q.NONE,
         text(e.band),
     )
 

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from snnenergy.report import breakeven, charts, sensitivity, waterfall
+from snnenergy.report import breakeven, charts
 from snnenergy.report import quantities as q
 from snnenergy.report.escape import plain
 
 if TYPE_CHECKING:
     import altair as alt
 
-    from snnenergy.counts import Counts
-    from snnenergy.report import summary
     from snnenergy.report.charts import Row
+    from snnenergy.report.stories import Story
 
 MAX_STEPS = 64
 """Points of a break-even curve."""
 
 
-def fall(pair: summary.Pair, ann: Counts, snn: Counts, theme: charts.Theme = charts.PRINT) -> alt.LayerChart:
+def fall(story: Story, theme: charts.Theme = charts.PRINT) -> alt.LayerChart:
     """From the ANN's energy to the SNN's, change by change."""
     import altair as alt
 
-    rows = fall_rows(pair, ann, snn)
+    rows = fall_rows(story)
     kinds = ["total", "less", "more"]
     color = alt.Color(
         "kind:N",
@@ -42,13 +41,13 @@ def fall(pair: summary.Pair, ann: Counts, snn: Counts, theme: charts.Theme = cha
     return charts.styled(alt.layer(bars), theme)
 
 
-def fall_rows(pair: summary.Pair, ann: Counts, snn: Counts) -> list[Row]:
+def fall_rows(story: Story) -> list[Row]:
     return [
         {
             "label": plain(s.label), "start": s.start, "end": s.end, "kind": "total" if s.total else "more" if s.joules > 0 else "less",
             "says": plain(f"{s.label}: {'' if s.total or s.joules < 0 else '+'}{q.quantity(s.joules, 'J', micro='µ')}"),
         }
-        for s in waterfall.steps(pair, ann, snn)
+        for s in story.steps
     ]  # fmt: skip  # one record, read across
 
 
@@ -107,11 +106,11 @@ def time_steps(own: int) -> list[int]:
     return sorted({own, *(1 + i * (4 * own - 1) // (MAX_STEPS - 1) for i in range(MAX_STEPS))})
 
 
-def swing(pair: summary.Pair, theme: charts.Theme = charts.PRINT) -> alt.LayerChart:
-    """SNN to ANN ratio when one part of the constants moves from low to high; at the dashed line the verdict turns."""
+def swing(story: Story, theme: charts.Theme = charts.PRINT) -> alt.LayerChart:
+    """SNN to ANN ratio when one constant moves from low to high; at the dashed line the verdict turns."""
     import altair as alt
 
-    rows = swing_rows(pair)
+    rows = swing_rows(story)
     base = charts.chart(rows, theme, len(rows), 24)
     axis = alt.X(
         "low:Q",
@@ -128,7 +127,7 @@ def swing(pair: summary.Pair, theme: charts.Theme = charts.PRINT) -> alt.LayerCh
     return charts.styled(alt.layer(bars, ticks, even), theme)
 
 
-def swing_rows(pair: summary.Pair) -> list[Row]:
+def swing_rows(story: Story) -> list[Row]:
     return [
         {
             "part": s.part,
@@ -137,5 +136,5 @@ def swing_rows(pair: summary.Pair) -> list[Row]:
             "nominal": s.ratio.nominal,
             "says": f"{s.part}: {q.factor(s.ratio)}",
         }
-        for s in sensitivity.swings(pair)
+        for s in story.swings
     ]

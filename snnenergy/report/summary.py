@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from snnenergy.cost.verdict import sentence
 from snnenergy.report import quantities as q
 
 if TYPE_CHECKING:
@@ -26,10 +27,10 @@ MAX_VERDICT = 400
 """Characters: the first line of ten models on ten chips must stay a line; the table holds the rest."""
 
 
-def headline(comparison: Comparison, *, micro: str = "u") -> str:
+def headline(comparison: Comparison) -> str:
     """The first line of a report: what was left out, if anything; then the verdict."""
     missing = [gap for name in comparison.counts if (gap := _gap(comparison.counts[name], name))]
-    verdict = _cut(comparison.verdict or _verdict(comparison, micro))
+    verdict = _cut(comparison.verdict or sentence(comparison))
     return f"INCOMPLETE COUNT ({'; '.join(missing)}): {verdict}" if missing else f"{verdict} [all arithmetic counted]"
 
 
@@ -38,7 +39,7 @@ def _cut(verdict: str) -> str:
     if len(verdict) <= MAX_VERDICT:
         return verdict
     kept = verdict[:MAX_VERDICT]
-    end = max(kept.rfind(mark) for mark in (". ", "; ", ", "))
+    end = max(kept.rfind("; "), kept.rfind("), ") + 1) or kept.rfind(", ")
     return f"{kept[:end] if end > 0 else kept} ... (all of it in the table)"
 
 
@@ -54,37 +55,10 @@ def _gap(counts: Counts, name: str) -> str:
 
 def coverage(counts: Counts) -> str:
     c = counts.coverage
+    if c.complete and not counts.uncounted:
+        return "all parameters and calls counted"
     ops = f"uncounted: {len(counts.uncounted)}" if counts.uncounted else "nothing uncounted"
     return f"{q.percent(c.parameters)} of parameters and {q.percent(c.calls)} of calls counted, {ops}"
-
-
-def _verdict(comparison: Comparison, micro: str) -> str:
-    """Where the caller brought no verdict: per chip, the cheapest model against the next one."""
-    if not comparison.estimates:
-        return "Nothing was priced."
-    sentences = [s for chip in comparison.hardware if (s := _cheapest(comparison, chip))]
-    if sentences:
-        return " ".join(sentences)
-    priced = [e for e in comparison.estimates if e.energy is not None]
-    if not priced:
-        return "No model could be priced on any of these chips."
-    bounds = (
-        f"{e.model} on {e.hardware}: {energy(e, micro=micro)} {q.interval(e.energy, 'J', micro=micro)} per inference"
-        for e in priced[:3]
-    )
-    return "; ".join(bounds) + ("." if len(priced) <= 3 else f"; and {len(priced) - 3} more below.")
-
-
-def _cheapest(comparison: Comparison, chip: str) -> str:
-    whole = [(e.energy.nominal, e) for e in on_chip(comparison, chip) if e.energy is not None and not e.partial]
-    if len(whole) < 2:
-        return ""
-    (_, best), (_, second) = sorted(whole, key=lambda pair: pair[0])[:2]
-    assert best.energy is not None and second.energy is not None  # both come from `whole`
-    ratio = second.energy / best.energy
-    if ratio.low <= 1 <= ratio.high:
-        return f"On {chip}, {best.model} and {second.model} are not told apart: {q.factor(ratio)}."
-    return f"On {chip}, {best.model} takes less energy than {second.model} by {q.factor(ratio)}."
 
 
 def on_chip(comparison: Comparison, chip: str) -> list[Estimate]:
@@ -122,11 +96,17 @@ def _room(estimate: Estimate) -> str:
     return "fits"
 
 
+def short(estimate: Estimate) -> str:
+    """An estimate in a few words, where they say more than its fit does."""
+    cell = fit(estimate)
+    return "" if estimate.verdict in (cell, f"fits {cell}", f"needs {cell}") else estimate.verdict
+
+
 def remarks(comparison: Comparison) -> list[tuple[str, str]]:
     """(who, what) for everything a reader must know beyond the table; one line where several estimates share it."""
     who: dict[str, list[Estimate]] = {}
     for e in comparison.estimates:
-        for remark in dict.fromkeys((*e.fit.problems, *e.caveats)):
+        for remark in e.caveats or e.fit.problems:  # caveats tell the problems as well, once and not layer by layer
             who.setdefault(remark, []).append(e)
     return [(_names(comparison, estimates), remark) for remark, estimates in who.items()]
 

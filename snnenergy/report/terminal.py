@@ -12,7 +12,7 @@ from rich.text import Text
 from snnenergy.cost.records import Comparison
 from snnenergy.report import layers as L
 from snnenergy.report import quantities as q
-from snnenergy.report import summary
+from snnenergy.report import summary, why
 from snnenergy.report.escape import ascii_only, plain
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ def render(
     page.line(summary.headline(comparison), "bold")
     for note in (*comparison.notes, *summary.mismatches(comparison)):
         page.line(f"note: {note}", "yellow")
+    _reasons(page, comparison)
     for model in comparison.models:
         _grid(page, comparison, model)
     _ledger(page, comparison)
@@ -157,15 +158,35 @@ def _activity(counts: Counts) -> str:
     return ", ".join(parts)
 
 
+def _reasons(page: _Page, comparison: Comparison) -> None:
+    """Chip by chip, which model is cheaper, by how much and why; and how far the chips are known."""
+    rows = why.rows(comparison)
+    if rows:
+        page.line()
+        cheaper = min(max(len("cheaper"), *(len(row.cheaper) for row in rows)), 16)
+        by = max(len("by"), *(len(row.by) for row in rows))
+        columns = [("chip", _chip_width(comparison)), ("cheaper", cheaper), ("by", by), ("mostly because of", None)]
+        page.table(columns, (("", (row.chip, row.cheaper, row.by, row.why)) for row in rows), left=4)
+    bands = {e.hardware: e.band for e in comparison.estimates}
+    known = [chip for chip, band in bands.items() if not band.startswith("unvalidated")]
+    unknown = [chip for chip in bands if chip not in known]
+    sides = (("validated against silicon", known), ("not validated", unknown))
+    page.line("; ".join(f"{label}: {', '.join(chips)}" for label, chips in sides if chips))
+
+
+def _chip_width(comparison: Comparison) -> int:
+    return min(max(4, *(len(chip) for chip in comparison.hardware)), 17)
+
+
 def _grid(page: _Page, comparison: Comparison, model: str) -> None:
     counts = comparison.counts[model]
     page.line()
     page.line(f"{model}: {_activity(counts)} ({summary.conditions(counts)}; {summary.coverage(counts)})", "cyan")
     estimates = summary.of_model(comparison, model)
-    columns = [("chip", None), ("energy", 11), ("range", RANGE), ("latency", 8), ("EDP", 10), ("fit", 10)]
     if estimates:
-        page.table(columns, (_grid_row(e) for e in estimates))
-    short = [f"{e.hardware}: {e.verdict}" for e in estimates if e.verdict]
+        columns = [("chip", _chip_width(comparison)), ("energy", 11), ("range", RANGE), ("latency", 8), ("EDP", 10)]
+        page.table([*columns, ("fit", None)], (_grid_row(e) for e in estimates))
+    short = [f"{e.hardware}: {words}" for e in estimates if (words := summary.short(e))]
     if short:
         page.line(f"in short: {'; '.join(short)}")
 

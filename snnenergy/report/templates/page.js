@@ -12,15 +12,30 @@
   const percent = (share) => `${Number((100 * share).toPrecision(3))} %`;
   const views = {};
 
-  async function draw(id, rows) {
+  // What a mark says, beside the pointer; readers without one find it as the mark's label and in the tables.
+  const shown = document.createElement("div");
+  shown.id = "tip";
+  shown.hidden = true;
+  document.body.append(shown);
+  function tip(handler, event, item, value) {
+    shown.hidden = value === undefined || value === null || value === "";
+    if (shown.hidden) return;
+    shown.textContent = String(value);
+    const edge = document.documentElement.clientWidth - shown.offsetWidth - 8;
+    shown.style.left = `${Math.max(8, Math.min(event.pageX + 12, edge))}px`;
+    shown.style.top = `${event.pageY + 16}px`;
+  }
+
+  async function draw(id, rows = {}) {
     const place = $(`chart-${id}`);
     if (!place || !D.specs[id]) return;
     if (!views[id]) {
-      const options = { mode: "vega", renderer: "svg", ast: true, actions: false, tooltip: false, defaultStyle: false };
+      for (const held of D.specs[id].data) if (rows[held.name]) held.values = rows[held.name];
+      const options = { mode: "vega", renderer: "svg", ast: true, actions: false, tooltip: tip, defaultStyle: false };
       views[id] = vegaEmbed(place, D.specs[id], options).then((made) => made.view);
     }
     const view = await views[id];
-    for (const [name, values] of Object.entries(rows || {})) view.data(name, values);
+    for (const [name, values] of Object.entries(rows)) view.data(name, values);
     await view.resize().runAsync();
   }
 
@@ -35,15 +50,20 @@
 
   function layers(item) {
     $("says-layers").textContent = `${item.name}. ${item.says}`;
+    const paths = D.paths[item.model];
     const rows = item.rows.map(([layer, part, joules]) => ({
-      who: item.paths[layer], part: D.parts[part], order: part, joules, says: `${item.paths[layer]}: ${D.parts[part]} ${si(joules, "J")}`,
+      who: paths[layer], part: D.parts[part], order: part, joules, says: `${paths[layer]}: ${D.parts[part]} ${si(joules, "J")}`,
     }));
     draw("layers", { rows });
   }
 
   function activity(item) {
     $("says-activity").textContent = item.name;
-    draw("activity", { rows: item.rows });
+    const paths = D.paths[item.model];
+    const rows = item.rows.map(([layer, kind, share]) => ({
+      who: paths[layer], kind: D.kinds[kind], share, says: `${paths[layer]}: ${D.kinds[kind]} ${percent(share)}`,
+    }));
+    draw("activity", { rows });
   }
 
   function roof(item) {
@@ -51,9 +71,9 @@
     draw("roof", { roof: item.roof, rows: item.rows });
   }
 
-  // Break-even in the browser: E_S(T, r) = T (a + b r), and the activity at which it equals the ANN's energy.
-  const spent = ([, a, b], T, r) => T * (a + b * r);
-  const level = ([ann, a, b], T) => (ann / T - a) / b;
+  // Break-even in the browser: E_S(T, r) = c + T (a + b r), and the activity at which it equals the ANN's energy.
+  const spent = ([, a, b, c], T, r) => c + T * (a + b * r);
+  const level = ([ann, a, b, c], T) => ((ann - c) / T - a) / b;
 
   const last = (own) => (own > 64 ? 4 * own : Math.min(4 * own, 64));  // time steps worth showing
 
@@ -86,6 +106,8 @@
         says: `T = ${t}: the SNN wins below ${percent(Math.min(Math.max(ends[1], 0), 1))}`,
       };
     });
+    $("chart-even").closest("figure").hidden = !rows.length; // the SNN wins at every activity, or activity costs nothing
+    if (!rows.length) return;
     const point = [{ T, nominal: Math.min(rate, top), says: `T = ${T}, ${percent(rate)}` }];
     draw("even", { rows, point, published: published(steps, top) });
   }
@@ -120,7 +142,9 @@
     $("says-pair").textContent = item.name;
     document.querySelectorAll("[data-pair]").forEach((part) => { part.hidden = part.dataset.pair !== String(D.pairs.indexOf(item)); });
     draw("fall", { rows: item.fall });
-    draw("swing", { rows: item.swing });
+    $("chart-swing").closest("figure").hidden = !item.swing.length;
+    if (item.swing.length) draw("swing", { rows: item.swing });
+    $("says-swing").textContent = item.moved;
     const box = $("even");
     box.hidden = !item.even;
     if (!item.even) return;
@@ -142,7 +166,7 @@
       $("out-rate").textContent = percent(rate);
       rates.setAttribute("aria-valuetext", percent(rate));
       rates.disabled = !curve;
-      $("chart-even").closest("figure").hidden = !curve;
+      if (!curve) $("chart-even").closest("figure").hidden = true;
       $("answer").textContent = own.variants.length && !chosen ? "The chip does not price both models so." : answer(corners, T, rate);
       if (curve) even(own, corners, T, rate);
     };

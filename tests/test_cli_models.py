@@ -200,7 +200,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Answer]:
 def test_the_demo_prints_one_comparison_and_the_paths_of_its_report(shown: tuple[Path, Answer]) -> None:
     out, answer = shown
     assert answer.code == 0, answer.err
-    rows = {tuple(line.split()[:2]): line for line in answer.out.splitlines() if line.startswith(("ann ", "snn "))}
+    rows = {tuple(line.split()[:2]): line for line in answer.out.splitlines() if line.startswith(("ann  ", "snn  "))}
     assert set(rows) == {
         (net, chip) for net in ("ann", "snn") for chip in ("h100_sxm", "truenorth", "loihi", "tianjic")
     }

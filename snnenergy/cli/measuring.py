@@ -109,7 +109,7 @@ def measure(
     json: o.Json = None,
     html: Annotated[
         str | None,
-        typer.Option(metavar="FILE|-", help="Write the report, with what was measured.", rich_help_panel=o.RESULTS),
+        typer.Option(metavar="FILE|-", help="Write one self-contained page.", rich_help_panel=o.RESULTS),
     ] = None,
     markdown: o.Markdown = None,
 ) -> None:

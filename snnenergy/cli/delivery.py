@@ -97,7 +97,7 @@ def formats(
     look: Look, *, alone: bool = False, witness: WitnessReport | None = None, spreads: Sequence[Spread] = ()
 ) -> dict[str, Callable[[Comparison], str]]:
     """Every format a report can be written in: a record in, text out.  A new format is one row here and in Targets."""
-    from snnenergy.report import document, html, markdown, tables
+    from snnenergy.report import document, html, latex, markdown, tables
 
     return {
         "json": partial(_one, witness=witness, spreads=spreads) if alone else document.to_json,
@@ -105,7 +105,7 @@ def formats(
         "markdown": lambda comparison: markdown.render(comparison, **look.rows),
         "csv": tables.csv,
         "layers_csv": tables.layers_csv,
-        "latex": tables.latex,
+        "latex": latex.render,
     }
 
 

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 WIDTH = 560
 LAYER_STEP = 15
-KINDS = ("inputs not zero", "firing rate")
-"""What the activity of a layer is told by."""
+KINDS = ("inputs not zero", "firing rate", "silent neurons", "saturated neurons")
+"""What the activity of a layer is told by; the marks of each."""
+MARKS = ("circle", "square", "triangle-up", "cross")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,7 @@ def _stacked(
 
 
 def activity(counts: Counts, theme: Theme = PRINT) -> alt.LayerChart:
-    """Share of non-zero inputs of each synaptic layer, and spikes per neuron and time step of each neuron layer."""
+    """Share of non-zero inputs of each synaptic layer; of each neuron layer its rate, and the neurons that never or always fire."""
     import altair as alt
 
     rows = activity_rows(counts)
@@ -158,7 +159,7 @@ def activity(counts: Counts, theme: Theme = PRINT) -> alt.LayerChart:
     legend = alt.Legend(orient="top", title=None, columns=2)
     colors = list(theme.parts[: len(KINDS)])
     color = alt.Color("kind:N", scale=alt.Scale(domain=list(KINDS), range=colors), legend=legend)
-    shape = alt.Shape("kind:N", scale=alt.Scale(domain=list(KINDS), range=["circle", "square"]), legend=legend)
+    shape = alt.Shape("kind:N", scale=alt.Scale(domain=list(KINDS), range=list(MARKS)), legend=legend)
     x = alt.X("share:Q", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", tickCount=5), title="share active")
     y = alt.Y("who:N", sort=None, title=None)
     stem = base.mark_rule(color=theme.faint).encode(x=x, y=y, x2=alt.datum(0))
@@ -176,7 +177,7 @@ def activity(counts: Counts, theme: Theme = PRINT) -> alt.LayerChart:
 def activity_rows(counts: Counts) -> list[Row]:
     rows = []
     for row in L.rows(counts):
-        shares = (None if row.sparsity is None else 1 - row.sparsity, row.rate)
+        shares = (None if row.sparsity is None else 1 - row.sparsity, row.rate, row.silent, row.saturated)
         for kind, share in zip(KINDS, shares, strict=True):
             if share is not None:
                 says = f"{row.path}: {kind} {q.percent(share)}"

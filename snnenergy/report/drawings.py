@@ -47,6 +47,7 @@ def drawings(comparison: Comparison, told: Sequence[Story]) -> dict[str, Any]:
     if layered:
         specs["layers"] = _blank(charts.layers(comparison.counts[layered[0].model], layered[0], charts.PAGE))
     active = [name for name, counts in comparison.counts.items() if charts.activity_rows(counts)]
+    active.sort(key=lambda name: not summary.is_snn(comparison.counts[name]))
     if active:
         specs["activity"] = _blank(charts.activity(comparison.counts[active[0]], charts.PAGE))
     if any(e.model in comparison.accuracy for e in priced):

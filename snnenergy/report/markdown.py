@@ -96,7 +96,17 @@ def _layers(comparison: Comparison, model: str, depth: int | None, sort: str | N
     """Counts of each layer, and its nominal energy on every chip that prices the model."""
     priced = [e for e in summary.of_model(comparison, model) if e.energy is not None]
     rows = L.across(comparison.counts[model], priced, depth=depth, sort=sort, top=top)
-    head = ("layer", "ACs", "MACs", "dense MACs", "sparsity", "firing rate", *(code(e.hardware) for e in priced))
+    head = (
+        "layer",
+        "ACs",
+        "MACs",
+        "dense MACs",
+        "sparsity",
+        "firing rate",
+        "silent",
+        "saturated",
+        *(code(e.hardware) for e in priced),
+    )
     body = table(head, (_layer(row, joules) for row, joules in rows))
     return f"<details><summary>Layers of {markup(model)}, per inference</summary>\n\n{body}\n\n</details>"
 
@@ -106,7 +116,6 @@ def _layer(row: L.Row, joules: Sequence[float | None]) -> tuple[str, ...]:
     return (
         code(row.path),
         *numbers,
-        q.percent(row.sparsity),
-        q.percent(row.rate),
+        *(q.percent(share) for share in (row.sparsity, row.rate, row.silent, row.saturated)),
         *(q.quantity(j, "J", micro="µ") for j in joules),
     )

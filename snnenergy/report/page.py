@@ -116,7 +116,7 @@ def _model(comparison: Comparison, name: str, counts: Counts, cut: int) -> dict[
 
 def _layer(row: L.Row, joules: tuple[float | None, ...]) -> list[str]:
     numbers = [q.count(v) if v else q.NONE for v in (row.acs, row.macs, row.dense)]
-    rates = [q.percent(row.sparsity), q.percent(row.rate)]
+    rates = [q.percent(share) for share in (row.sparsity, row.rate, row.silent, row.saturated)]
     return [row.path, row.op, *numbers, *rates, *(q.quantity(j, "J", micro=MU) for j in joules)]
 
 

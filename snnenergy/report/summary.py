@@ -18,6 +18,7 @@ LEGEND = (
     ("dense", "multiply-accumulates of the dense layer, whatever the values"),
     ("sparsity", "share of input elements that were zero"),
     ("rate", "spikes per neuron and time step"),
+    ("silent, saturated", "share of neurons that fired in no, or in every, step of an inference; a dash: not known"),
     ("EDP", "energy-delay product, energy x latency of one inference"),
     ("[low, high]", "the range the cited constants allow; all move together, so ends add"),
 )

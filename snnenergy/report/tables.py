@@ -1,4 +1,4 @@
-"""The report as tables for other programs: CSV for spreadsheets and scripts, LaTeX (booktabs, siunitx) for papers."""
+"""The report as tables for other programs: CSV for spreadsheets and scripts, and a frame for notebooks."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 
 from snnenergy.cost.records import PARTS
 from snnenergy.report import layers as L
-from snnenergy.report import quantities as q
 from snnenergy.report import summary
 from snnenergy.report.escape import csv_cell
-from snnenergy.report.escape import latex as tex
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -137,76 +135,3 @@ def _written(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def _number(value: object) -> str:
     """Numbers as they round-trip; an unknown is an empty cell, never 0."""
     return "" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
-
-
-_TEX_PREFIXES = {
-    -24: r"\yocto", -21: r"\zepto", -18: r"\atto", -15: r"\femto", -12: r"\pico", -9: r"\nano", -6: r"\micro", -3: r"\milli",
-    0: "", 3: r"\kilo", 6: r"\mega", 9: r"\giga", 12: r"\tera", 15: r"\peta", 18: r"\exa",
-}  # fmt: skip  # a table, read across
-_RAGGED = r"\textsuperscript{*}"
-
-
-def latex(comparison: Comparison) -> str:
-    r"""A `table` for a document that loads booktabs and siunitx (version 3): \qty and \qtyrange keep the author's settings."""
-    head = ["Model", "Chip", "Energy", "Range", "Latency", "EDP", "ACs", "MACs"]
-    body: list[str] = []
-    for model in comparison.models:
-        body += [_tex_row(comparison.counts[model], e) for e in summary.of_model(comparison, model)] + [r"\midrule"]
-    lines = [
-        r"% needs \usepackage{booktabs} and \usepackage{siunitx} (version 3)",
-        r"\begin{table}",
-        r"  \centering",
-        rf"  \caption{{{tex(summary.headline(comparison))} Energy, latency and EDP per inference{_footnotes(comparison)}}}",
-        r"  \begin{tabular}{llrrrrrr}",
-        r"    \toprule",
-        "    " + " & ".join(head) + r" \\",
-        r"    \midrule",
-        *("    " + row for row in body[:-1]),
-        r"    \bottomrule",
-        r"  \end{tabular}",
-        r"\end{table}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _tex_row(counts: Counts, e: Estimate) -> str:
-    total = counts.total()
-    latency, edp = (None if r is None else r.nominal for r in (e.latency, e.edp))
-    cells = [
-        tex(e.model),
-        tex(e.hardware),
-        _tex_energy(e),
-        _tex_range(e.energy),
-        _qty(latency, r"\second"),
-        _qty(edp, r"\joule\second"),
-    ]
-    cells += [_qty(total.per_inference(n), "") for n in ("acs", "macs")]
-    return " & ".join(cells) + r" \\"
-
-
-def _tex_energy(e: Estimate) -> str:
-    if e.energy is None:
-        return "not priced"
-    return (r"$\geq$ " if e.partial else "") + _qty(e.energy.nominal, r"\joule") + (_RAGGED if e.partial else "")
-
-
-def _footnotes(comparison: Comparison) -> str:
-    partial = [f"{e.model} on {e.hardware}" for e in comparison.estimates if e.partial]
-    return f"; {_RAGGED} a lower bound, layers are missing ({tex(', '.join(partial))})." if partial else "."
-
-
-def _qty(value: float | None, unit: str) -> str:
-    if value is None:
-        return "--"
-    mantissa, exponent = q.scale(value)
-    if not unit:
-        return rf"\num{{{mantissa:g}e{exponent}}}" if exponent else rf"\num{{{mantissa:g}}}"
-    return rf"\qty{{{mantissa:g}}}{{{_TEX_PREFIXES[exponent]}{unit}}}"
-
-
-def _tex_range(value: Range | None) -> str:
-    if value is None:
-        return "--"
-    _, exponent = q.scale(value.nominal)
-    low, high = (f"{end / 10.0**exponent:.{q.DIGITS}g}" for end in (value.low, value.high))
-    return rf"\qtyrange{{{low}}}{{{high}}}{{{_TEX_PREFIXES[exponent]}\joule}}"

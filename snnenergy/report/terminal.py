@@ -262,6 +262,21 @@ def _layers(
     largest = max((_weight(r, estimate) or 0.0 for r in rows if r.path != L.CHIP), default=0.0)
     cells = [("", (*_cells(r, total, estimate), _bar(page, _weight(r, estimate), largest))) for r in rows]
     page.table(columns, [*cells, ("bold", (*_cells(total, total, estimate), ""))])
+    _odd(page, made)
+
+
+ODD = 6
+"""Layers named for their silent or saturated neurons, those with most of them."""
+
+
+def _odd(page: _Page, made: Sequence[L.Row]) -> None:
+    """Neurons that never, or always, fire: of the layers with most of them."""
+    for label in ("silent", "saturated"):
+        found = sorted(((getattr(r, label), r.path) for r in made if getattr(r, label)), key=lambda row: -row[0])
+        named = [f"{path} {q.percent(value)}" for value, path in found[:ODD]]
+        if named:
+            more = f" and {len(found) - ODD} layers more" if len(found) > ODD else ""
+            page.line(f"{label} neurons: {', '.join(named)}{more}", indent=2)
 
 
 def _weight(row: L.Row, estimate: Estimate | None) -> float | None:

@@ -150,11 +150,16 @@ def test_columns_beside_the_counts(code: Callable[..., None], cli: Cli, tmp_path
     assert done.code == 0
     assert "Spread over 40 samples" in done.out and "hardest on horowitz_fp32: sample at" in done.out
     assert max(map(len, done.out.splitlines())) <= 80
-    columns, counts = np.load(tmp_path / "c.npz"), Counts.load(tmp_path / "c.json")
+    columns, counts = _columns(tmp_path / "c.npz"), Counts.load(tmp_path / "c.json")
     assert (columns["acs"].sum(), columns["correct"].tolist()) == (counts.total().acs, [-1] * 40)
     (fp32, _) = json.loads((tmp_path / "c.json").read_text(encoding="utf-8"))["spread"]
     assert fp32["mean"] == pytest.approx(columns["joules_horowitz_fp32"].mean())
     assert fp32["hardest"][0][0] == int(columns["joules_horowitz_fp32"].argmax())
+
+
+def _columns(path: Path) -> dict[str, Any]:
+    with np.load(path) as file:
+        return dict(file)
 
 
 def test_a_stream_that_turns_out_graded_is_priced_so_from_the_first_sample(
@@ -164,7 +169,7 @@ def test_a_stream_that_turns_out_graded_is_priced_so_from_the_first_sample(
     late[-1, 0] = 0.5
     code(loader=[late[:20], late[20:]])
     assert cli(*COMMAND, "--per-sample", "--json", tmp_path / "c.json").code == 0
-    columns = np.load(tmp_path / "c.npz")
+    columns = _columns(tmp_path / "c.npz")
     assert (int(columns["acs"].sum()), int(columns["macs"].sum())) == (0, int((late != 0).sum()) * 3)
 
 

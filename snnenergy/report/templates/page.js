@@ -16,7 +16,8 @@
   const shown = document.createElement("div");
   shown.id = "tip";
   shown.hidden = true;
-  document.body.append(shown);
+  shown.setAttribute("aria-hidden", "true");
+  $("main").append(shown);
   function tip(handler, event, item, value) {
     shown.hidden = value === undefined || value === null || value === "";
     if (shown.hidden) return;

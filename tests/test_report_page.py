@@ -205,7 +205,7 @@ def test_a_page_that_would_be_too_large_leaves_the_layers_out_and_says_so(monkey
     monkeypatch.setattr(html, "MAX_BYTES", len(cut) - 1)
     bare = html.render(made.many())
     assert len(bare) < len(cut)
-    assert "everything about single layers is in the JSON report only" in bare
+    assert "everything about single layers, and the parts of each energy, are in the JSON report only" in bare
     assert document.parse(bare).counts == made.many().counts
 
 
@@ -215,6 +215,15 @@ def test_ten_large_models_on_ten_chips_with_their_profiles_stay_under_the_limit(
     text = html.render(compare({net.model: net for net in nets}, chips))
     assert len(text.encode()) < 1_500_000
     assert "in the JSON report only, and the rooflines" in text
+
+
+def test_hundreds_of_rows_stay_under_the_limit_and_name_what_they_leave_out() -> None:
+    nets = [made.spikformer(1, f"m{i}") if i % 2 else made.digits_ann(f"m{i}") for i in range(20)]
+    comparison = compare({net.model: net for net in nets}, list_hardware())
+    text = html.render(comparison)
+    assert len(text.encode()) < 1_500_000
+    assert text.count("<td>100 %</td>") >= len(comparison.estimates) > 600
+    assert re.search(r"\d+ more pairs are not shown here", text)
 
 
 def test_names_on_the_page_are_text_and_nothing_else() -> None:

@@ -10,8 +10,8 @@ from snnenergy.report import breakeven, charts, pair_charts, roofline, summary
 from snnenergy.report import layers as L
 from snnenergy.report import quantities as q
 from snnenergy.report.escape import plain
+from snnenergy.report.stories import MAX_PRICED, moved
 from snnenergy.report.stories import even as said
-from snnenergy.report.stories import moved
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,10 +31,13 @@ MU = "µ"
 
 def fewer(made: Mapping[str, Any], cut: int) -> dict[str, Any]:
     """What is left of them on a page that is cut: first those go that grow with the layers of every model on every chip."""
-    gone = (set(), {"layers", "roof"}, {"layers", "roof", "activity"})[cut]
+    gone = [*("layers", "roof") * (cut > 0), *("activity", "energy", "parts") * (cut > 1)]
     specs = {name: spec for name, spec in made["specs"].items() if name not in gone}
-    lists = {"layers": "layers", "roof": "roofs", "activity": "activity"}
-    return {**made, "specs": specs, **{lists[name]: [] for name in gone}, **({"paths": []} if cut == 2 else {})}
+    choices = {"layers": "layers", "roof": "roofs", "activity": "activity"}
+    left: dict[str, list[Any]] = {choices[name]: [] for name in gone if name in choices}
+    if cut > 1:
+        left |= {"paths": [], "pairs": made["pairs"][:MAX_PRICED]}
+    return {**made, "specs": specs, **left}
 
 
 def drawings(comparison: Comparison, told: Sequence[Story]) -> dict[str, Any]:

@@ -52,7 +52,8 @@ def drawn(comparison: Comparison) -> dict[str, alt.LayerChart]:
     for story in stories(comparison):
         who = (story.pair.snn.model, story.pair.ann.model, story.pair.chip)
         made[name("waterfall", *who)] = pair_charts.fall(story)
-        made[name("sensitivity", *who)] = pair_charts.swing(story)
+        if story.swings:
+            made[name("sensitivity", *who)] = pair_charts.swing(story)
         if story.even is not None and story.curved:
             made[name("break-even", *who)] = pair_charts.break_even(story.even)
     return made

@@ -84,7 +84,10 @@ CUTS = {
         "This page would have been too large: the energies of single layers are in the JSON report only, and the rooflines "
         "are left out."
     ),
-    2: "This page would have been too large: everything about single layers is in the JSON report only.",
+    2: (
+        "This page would have been too large: everything about single layers, and the parts of each energy, are in the JSON report "
+        "only."
+    ),
 }
 """What a page that is cut so far says of it."""
 

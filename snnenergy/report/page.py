@@ -9,7 +9,7 @@ from snnenergy.cost.records import PARTS
 from snnenergy.report import breakeven, summary, why
 from snnenergy.report import layers as L
 from snnenergy.report import quantities as q
-from snnenergy.report.stories import MAX_PAIRS, even, moved
+from snnenergy.report.stories import MAX_PRICED, even, moved
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +37,7 @@ def verdict(comparison: Comparison) -> dict[str, Any]:
 
 def told(comparison: Comparison, told_of: Sequence[Story], cut: int) -> dict[str, Any]:
     """Everything the template names but scripts, styles and drawings."""
+    shown = told_of[:MAX_PRICED] if cut > 1 else told_of
     published = (*breakeven.THRESHOLDS, *breakeven.RATE_THRESHOLDS)
     return {
         **verdict(comparison),
@@ -45,13 +46,14 @@ def told(comparison: Comparison, told_of: Sequence[Story], cut: int) -> dict[str
         "parts": parts(comparison),
         "part_names": [p for p in PARTS if spent(comparison, p)],
         "models": models(comparison, cut),
-        "pairs": pairs(told_of),
-        "pairs_left": max(len(summary.pairs(comparison)) - MAX_PAIRS, 0),
+        "pairs": pairs(shown),
+        "pairs_left": len(summary.pairs(comparison)) - len(shown),
         "remarks": [(who, _micro(what)) for who, what in summary.remarks(comparison)],
         "bands": {e.hardware: e.band for e in comparison.estimates},
         "ledger": summary.ledger(comparison),
         "options": options(comparison),
         "sources": sources(comparison),
+        "titles": {e.hardware: e.title for e in comparison.estimates},
         "legend": summary.LEGEND,
         "assumption": breakeven.ASSUMPTION,
         "thresholds": [(who, doi) for who, doi, *_ in published],
@@ -67,11 +69,11 @@ def grid_row(comparison: Comparison, e: Estimate) -> dict[str, Any]:
     latency, edp = (None if r is None else r.nominal for r in (e.latency, e.edp))
     counted = comparison.counts[e.model].coverage
     return {
-        "model": e.model, "chip": e.hardware, "title": e.title, "energy": summary.energy(e, micro=MU), "fit": summary.fit(e), "band": e.band,
+        "model": e.model, "chip": e.hardware, "energy": summary.energy(e, micro=MU), "fit": summary.fit(e), "band": e.band,
         "range": q.interval(e.energy, "J", micro=MU), "short": summary.short(e),
         "latency": q.quantity(latency, "s", micro=MU), "edp": q.quantity(edp, "J s", micro=MU),
         "counted": q.percent(min(counted.parameters, counted.calls)),
-        "state": "none" if e.energy is None else "partial" if e.partial else "whole",
+        "priced": e.energy is not None,
     }  # fmt: skip  # one record, read across
 
 

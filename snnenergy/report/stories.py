@@ -43,20 +43,19 @@ class Story:
 def stories(comparison: Comparison) -> tuple[Story, ...]:
     """Those with a break-even curve first: they have more to say."""
     chips = {chip.name: chip for chip in comparison.profiles}
-    solved = [
-        (pair, breakeven.solve(pair, comparison.counts[pair.snn.model], chips.get(pair.chip)))
-        for pair in summary.pairs(comparison)
-    ]
-    ordered = sorted(solved, key=lambda row: row[1] is None or not row[1].nominal.event)[:MAX_PAIRS]
-    return tuple(
-        _story(comparison, pair, even, chips.get(pair.chip) if i < MAX_PRICED else None)
-        for i, (pair, even) in enumerate(ordered)
-    )
+
+    def flat(pair: summary.Pair) -> bool:
+        found = breakeven.solve(pair, comparison.counts[pair.snn.model])
+        return found is None or not found.nominal.event
+
+    told = sorted(summary.pairs(comparison), key=flat)[:MAX_PAIRS]
+    return tuple(_story(comparison, pair, chips.get(pair.chip), i < MAX_PRICED) for i, pair in enumerate(told))
 
 
-def _story(comparison: Comparison, pair: summary.Pair, even: breakeven.BreakEven | None, chip: Profile | None) -> Story:
+def _story(comparison: Comparison, pair: summary.Pair, chip: Profile | None, by_figure: bool) -> Story:
     ann, snn = comparison.counts[pair.ann.model], comparison.counts[pair.snn.model]
-    figures = None if chip is None else sensitivity.of_figures(pair, ann, snn, chip)
+    even = breakeven.solve(pair, snn, chip)
+    figures = sensitivity.of_figures(pair, ann, snn, chip) if chip is not None and by_figure else None
     # a memory that spills has a range without any figure of its own: then the parts tell more
     swings = (
         figures

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 WIDTH = 560
 LAYER_STEP = 15
-KINDS = ("inputs not zero", "firing rate", "silent neurons", "saturated neurons")
+KINDS = ("inputs not zero", "firing rate", "silent", "saturated")
 """What the activity of a layer is told by; the marks of each."""
 MARKS = ("circle", "square", "triangle-up", "cross")
 
@@ -138,7 +138,7 @@ def _stacked(
     )
     scale = alt.Scale(domain=seen, range=[theme.parts[PARTS.index(p)] for p in seen])
     legend = alt.Legend(orient="top", title=None, columns=3, symbolType="square")
-    axis = alt.Axis(format="%", tickCount=5) if unit == "%" else si(unit)
+    axis = shares() if unit == "%" else si(unit)
     bars = chart(rows, theme, count, step).mark_bar(stroke=theme.paper, strokeWidth=0.5)
     encoded = bars.encode(
         x=alt.X(field, title=title, axis=axis),
@@ -160,7 +160,7 @@ def activity(counts: Counts, theme: Theme = PRINT) -> alt.LayerChart:
     colors = list(theme.parts[: len(KINDS)])
     color = alt.Color("kind:N", scale=alt.Scale(domain=list(KINDS), range=colors), legend=legend)
     shape = alt.Shape("kind:N", scale=alt.Scale(domain=list(KINDS), range=list(MARKS)), legend=legend)
-    x = alt.X("share:Q", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", tickCount=5), title="share active")
+    x = alt.X("share:Q", scale=alt.Scale(domain=[0, 1]), axis=shares(), title="share active")
     y = alt.Y("who:N", sort=None, title=None)
     stem = base.mark_rule(color=theme.faint).encode(x=x, y=y, x2=alt.datum(0))
     return styled(
@@ -259,12 +259,19 @@ def roof_rows(found: Sequence[Roof]) -> tuple[list[Row], list[Row]]:
     return line, points
 
 
+def shares() -> alt.Axis:
+    """Ticks of a share from nothing to all; labels that would touch are left out."""
+    import altair as alt
+
+    return alt.Axis(format="%", values=[0, 0.25, 0.5, 0.75, 1], labelOverlap="parity", labelSeparation=8)
+
+
 def si(unit: str, **more: Any) -> alt.Axis:
     """Ticks with SI prefixes; few enough for a phone."""
     import altair as alt
 
     label = f"replace(format(datum.value, '.3~s'), /([0-9])([^0-9]*)$/, '$1 $2') + '{unit}'"  # 10n becomes 10 nJ
-    return alt.Axis(labelExpr=label, tickCount=5, labelOverlap="parity", **more)
+    return alt.Axis(labelExpr=label, tickCount=5, labelOverlap="parity", labelSeparation=8, **more)
 
 
 def _decades(values: Sequence[float], unit: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from snnenergy import whole
-from snnenergy.errors import CountsError
+from snnenergy.errors import ActivityError, CountsError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 MAX_MAGNITUDES = 64
 """More distinct magnitudes than this and a stream is analog; nobody's spikes have so many sizes."""
+UNSEEN = (
+    "its activity is not known: it was counted from shapes (--meta); assume rates with --assume-rate or --rates, "
+    "or count it on data"
+)
 MAX_MULTIPLE = 256
 """Largest k for which values k s with fractional s are still called graded (an average pool of 16 x 16 spikes)."""
 MULTIPLE_TOLERANCE = 4e-7
@@ -136,6 +140,7 @@ class Stream:
     unit_taps: driven taps weighted by |value| / s; None where the values have no unit s
     evidence, pair: what was seen of this operand, and of the other one of a product of activations
     override: the domain the user named, if any
+    seen: values were looked at; False: only `elements` and `operand` are known, and the other figures stand for nothing
     """
 
     source: str | None = None
@@ -148,11 +153,15 @@ class Stream:
     evidence: Evidence = Evidence()
     pair: Evidence | None = None
     override: Domain | None = None
+    seen: bool = True
 
     @property
     def domain(self) -> Domain:
+        """Raises ActivityError where no value was looked at."""
         if self.override is not None:
             return self.override
+        if not self.seen:
+            raise ActivityError(UNSEEN)
         if self.pair is not None:
             return _pair_domain(self.evidence.domain, self.pair.domain)
         return self.evidence.domain
@@ -164,7 +173,9 @@ class Stream:
 
     @property
     def sparsity(self) -> float:
-        """Share of elements that were zero, 0 to 1; 0 where nothing was seen."""
+        """Share of elements that were zero, 0 to 1; 0 where nothing arrived."""
+        if not self.seen:
+            raise ActivityError(UNSEEN)
         return 1 - self.nonzero / self.elements if self.elements else 0.0
 
     def __add__(self, other: Stream) -> Stream:
@@ -172,6 +183,10 @@ class Stream:
             raise CountsError(f"stream {self.source!r}: domain overridden as {self.override} and as {other.override}")
         evidence = self.evidence | other.evidence
         pair = self.pair | other.pair if self.pair is not None and other.pair is not None else self.pair or other.pair
+        if not (self.seen and other.seen):
+            return dataclasses.replace(
+                self, elements=self.elements + other.elements, unit_taps=None, seen=False, pair=pair
+            )
         merged = dataclasses.replace(
             self,
             elements=self.elements + other.elements,
@@ -295,32 +310,42 @@ class LayerCounts:
         if self.role not in ROLES:
             raise CountsError(f"layer {self.path!r}: role must be one of {', '.join(ROLES)}, found {self.role!r}")
 
+    @property
+    def seen(self) -> bool:
+        """Whether values were looked at; False: every figure of its streams but `elements` raises ActivityError."""
+        return all(s.seen for s in self.streams)
+
+    def _known(self) -> tuple[Stream, ...]:
+        if not self.seen:
+            raise ActivityError(f"layer {self.path}: {UNSEEN}")
+        return self.streams
+
     # Effective taps, split by the domain of their stream: the field's headline numbers.
     @property
     def acs(self) -> int:
-        return sum(s.effective for s in self.streams if s.is_ac)
+        return sum(s.effective for s in self._known() if s.is_ac)
 
     @property
     def macs(self) -> int:
-        return sum(s.effective for s in self.streams if not s.is_ac)
+        return sum(s.effective for s in self._known() if not s.is_ac)
 
     @property
     def graded_macs(self) -> int:
         """The part of `macs` whose values are integer multiples of one magnitude."""
-        return sum(s.effective for s in self.streams if s.domain is Domain.GRADED)
+        return sum(s.effective for s in self._known() if s.domain is Domain.GRADED)
 
     @property
     def graded_units(self) -> int:
         """Unit accumulates of the graded streams: a graded 3 is three."""
-        return sum(s.unit_taps or 0 for s in self.streams if s.domain is Domain.GRADED)
+        return sum(s.unit_taps or 0 for s in self._known() if s.domain is Domain.GRADED)
 
     @property
     def driven(self) -> int:
-        return sum(s.driven for s in self.streams)
+        return sum(s.driven for s in self._known())
 
     @property
     def effective(self) -> int:
-        return sum(s.effective for s in self.streams)
+        return sum(s.effective for s in self._known())
 
     @property
     def elements(self) -> int:
@@ -328,7 +353,7 @@ class LayerCounts:
 
     @property
     def nonzero(self) -> int:
-        return sum(s.nonzero for s in self.streams)
+        return sum(s.nonzero for s in self._known())
 
     @property
     def sparsity(self) -> float:
@@ -442,6 +467,7 @@ class Conditions:
     partial: the run stopped before its data ended
     nonfinite: samples that held NaN or infinity; those values were counted as the non-zero values they are
     shards: which shards of the data set these are, such as `2/4`; empty: all of it
+    assumed: the activity was not counted but assumed; says how, such as `firing rate 0.1`, empty where it was counted
     predicted: the counts are of a net that does not exist yet; says how they were made, empty where it was run
     """
 
@@ -453,6 +479,7 @@ class Conditions:
     nonfinite: int = 0
     shards: tuple[str, ...] = ()
     predicted: str = ""
+    assumed: str = ""
 
     def __post_init__(self) -> None:
         for shard in self.shards:
@@ -465,6 +492,7 @@ class Conditions:
             ("seed", "seeds"),
             ("synthetic", "kinds of input (synthetic)"),
             ("predicted", "origins (predicted)"),
+            ("assumed", "assumed activity"),
         ):
             a, b = getattr(self, name), getattr(other, name)
             if a != b:
@@ -594,7 +622,41 @@ class Counts:
                 return layer
         raise KeyError(path)
 
+    @property
+    def seen(self) -> bool:
+        """Whether values were looked at; False: counted from shapes, and `total()` raises ActivityError."""
+        return all(layer.seen for layer in self.layers)
+
+    @property
+    def activity(self) -> str:
+        """What the activity stands on, in words; empty where it was counted on data."""
+        if not self.seen:
+            return "not known, counted from shapes"
+        if self.conditions.assumed:
+            return f"assumed, {self.conditions.assumed}"
+        return "of synthetic input, means nothing" if self.conditions.synthetic else ""
+
+    def per_inference(self, name: str) -> float | None:
+        """A figure of `Totals` for one inference; None where it needs values that nobody looked at."""
+        if self.seen:
+            return self.total().per_inference(name)
+        if name in _OF_VALUES or not self.samples:
+            return None
+        return float(sum(getattr(layer, name) for layer in self.layers)) / self.samples
+
+    @property
+    def sparsity(self) -> float | None:
+        """Share of input elements that were zero; None where none arrived or their values are not known."""
+        return self.total().sparsity if self.seen and any(layer.elements for layer in self.layers) else None
+
+    @property
+    def firing_rate(self) -> float | None:
+        """Spikes per neuron update; None without neurons, or where their spikes are not known."""
+        return self.total().firing_rate if self.seen else None
+
     def total(self) -> Totals:
+        """Sums over all layers; raises ActivityError where the counts are of shapes alone."""
+
         def add(name: str) -> int:
             return sum(getattr(layer, name) or 0 for layer in self.layers)
 
@@ -696,7 +758,7 @@ class Counts:
         driven taps / (samples x synapses), with valid taps = samples x T x synapses.  Published limits below which an
         SNN may win: 1.72 (doi:10.3389/fnins.2021.651141), 0.15 to 1.38 (doi:10.1109/TETCI.2022.3214509).
         """
-        if not layer.valid_macs or not layer.streams or not all(s.is_ac for s in layer.streams):
+        if not layer.valid_macs or not layer.streams or not layer.seen or not all(s.is_ac for s in layer.streams):
             return None
         return layer.driven * (self.time_steps or 1) / layer.valid_macs
 
@@ -710,9 +772,10 @@ class Counts:
         plain = [f.name for f in dataclasses.fields(LayerCounts) if f.name not in ("streams", "per_step", "geometry")]
         derived = "acs macs graded_macs graded_units driven effective elements nonzero sparsity firing_rate".split()
         rows = [
-            {n: getattr(layer, n) for n in (*plain, *derived)}
+            {n: getattr(layer, n) for n in plain}
+            | {n: getattr(layer, n) if layer.seen or n not in _OF_VALUES else None for n in derived}
             | {
-                "domains": "+".join(layer.domains),
+                "domains": "+".join(layer.domains) if layer.seen else None,
                 "spikes_per_neuron": self.spikes_per_neuron(layer),
                 "spikes_per_synapse": self.spikes_per_synapse(layer),
                 "silent_share": self.share_of_neurons(layer, layer.silent),
@@ -721,6 +784,12 @@ class Counts:
             for layer in self.layers
         ]
         return pd.DataFrame(rows)
+
+
+_OF_VALUES = frozenset(
+    "acs macs graded_macs graded_units dense_analog_macs driven effective nonzero sparsity spikes_out".split()
+)
+"""Figures that follow from the values that arrived."""
 
 
 def _dense_analog(layer: LayerCounts) -> int:

@@ -21,7 +21,8 @@ MAX_BYTES = 256 * 1024 * 1024
 def encode(value: Any) -> Any:
     """Dataclasses to plain JSON values; fields at their default are left out below the top level."""
     if isinstance(value, C.Stream):
-        return {"domain": str(value.domain)} | _fields(value)
+        known = value.seen or value.override is not None
+        return ({"domain": str(value.domain)} if known else {}) | _fields(value)
     if isinstance(value, C.Coverage):
         return {"parameters": value.parameters, "calls": value.calls} | _fields(value, keep=True)
     if dataclasses.is_dataclass(value):
@@ -33,7 +34,7 @@ def encode(value: Any) -> Any:
     return value
 
 
-_WHERE_SAID = ("answers", "nonfinite", "shards", "predicted")
+_WHERE_SAID = ("answers", "nonfinite", "shards", "predicted", "assumed")
 """Left out where there is nothing to say, also at the top."""
 
 

@@ -5,6 +5,7 @@ SnnEnergyError                  base; never raised itself
 │   ├── InputError        2     an input file or shape that cannot be used
 │   ├── ForwardError      2     the model's own forward raised; the cause is chained
 │   ├── TimeAxisError     2     time axis or sample axis cannot be known; says what to pass
+│   ├── ActivityError    2     the counts are of shapes, and what was asked needs the values that arrived
 │   ├── CountsError       2     a Counts file that is not one, or parts that do not add up
 │   ├── RankError         2     a process of a distributed run is gone or late: there is no total
 │   └── ProfileError      2     a hardware profile: file:line:col: key: what was found, what was expected
@@ -40,6 +41,10 @@ class ForwardError(UsageError):
 
 class TimeAxisError(UsageError):
     """Which axis is time, or how many samples ran, cannot be known; the message says what to pass."""
+
+
+class ActivityError(UsageError):
+    """Counts made from shapes alone were asked what only values can tell; the message says how to assume rates."""
 
 
 class CountsError(UsageError):

@@ -54,6 +54,7 @@ ERRORS = [
     (errors.InputError, 2),
     (errors.ForwardError, 2),
     (errors.TimeAxisError, 2),
+    (errors.ActivityError, 2),
     (errors.CountsError, 2),
     (errors.ProfileError, 2),
     (errors.UnknownHardwareError, 2),

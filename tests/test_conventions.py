@@ -362,10 +362,10 @@ def test_files_of_rates_that_are_wrong(tmp_path: Path) -> None:
 
     file = tmp_path / "rates.json"
     with pytest.raises(UsageError, match="cannot be read"):
-        assumed(snn(), file)
+        assumed(snn(), file, None)
     for text, said in (("[]", "expected an object"), ("{", "not a JSON file"), ('{"nowhere": 0.1}', "no layer")):
         file.write_text(text, encoding="utf-8")
         with pytest.raises(UsageError, match=said):
-            assumed(snn(), file)
+            assumed(snn(), file, None)
     file.write_text('{"second": 0.25, "lif": 0.5}', encoding="utf-8")
-    assert assumed(snn(), file).model == "snn (assumed rates)"
+    assert assumed(snn(), file, None).model == "snn (assumed rates)"

@@ -16,6 +16,7 @@ from snnenergy.cli.runner import command, say
 from snnenergy.errors import BudgetError, UsageError
 
 if TYPE_CHECKING:
+    from snnenergy.cost.convention_rates import Rate
     from snnenergy.cost.convention_rules import Convention as Rule
     from snnenergy.cost.conventions import ConventionResult
     from snnenergy.counts import Counts
@@ -32,6 +33,12 @@ AllConventions = Annotated[
 RatesFile = Annotated[
     Path | None,
     typer.Option("--rates", metavar="FILE", help="Firing rates by layer (JSON), assumed and not measured."),
+]
+AssumeRate = Annotated[
+    float | None,
+    typer.Option(
+        "--assume-rate", min=0, max=1, metavar="SHARE", help="Firing rate of every neuron, assumed and not measured."
+    ),
 ]
 ClaimsFile = Annotated[
     Path | None,
@@ -113,10 +120,19 @@ def _rule(value: object) -> str:
     return ", ".join(cells) or "free"
 
 
-def assumed(counts: Counts, file: Path) -> Counts:
-    """The counts with the firing rates of a JSON file: `{"layer": 0.1, "product": [0.1, 0.2]}`."""
-    from snnenergy.cost.convention_rates import price_rates
+def assumed(counts: Counts, file: Path | None, rate: float | None) -> Counts:
+    """The counts with the firing rates of a JSON file, or one rate for every neuron; as they are where neither is given."""
+    from snnenergy.cost.convention_rates import assume_rate, price_rates
 
+    if rate is not None:
+        return dataclasses.replace(assume_rate(counts, rate), model=f"{counts.model} (assumed rate)")
+    if file is None:
+        return counts
+    return dataclasses.replace(price_rates(counts, _rates(file)), model=f"{counts.model} (assumed rates)")
+
+
+def _rates(file: Path) -> Mapping[str, Rate]:
+    """A JSON file `{"layer": 0.1, "product": [0.1, 0.2]}`."""
     try:
         if untrusted.regular(file).st_size > MAX_RATES_BYTES:
             raise UsageError(f"{file}: larger than {MAX_RATES_BYTES >> 20} MiB; this is no file of rates")
@@ -127,8 +143,7 @@ def assumed(counts: Counts, file: Path) -> Counts:
         raise UsageError(f"{file}: not a JSON file: {str(error)[:200]}") from error
     if not isinstance(found, dict):
         raise UsageError(f'{file}: expected an object such as {{"layer1": 0.1}}, found {str(found)[:40]!r}')
-    rates = {path: tuple(rate) if isinstance(rate, list) else rate for path, rate in found.items()}
-    return dataclasses.replace(price_rates(counts, rates), model=f"{counts.model} (assumed rates)")
+    return {path: tuple(rate) if isinstance(rate, list) else rate for path, rate in found.items()}
 
 
 def deliver(counted: Mapping[str, Counts], convention: str, wanted: Mapping[str, str], pricing: o.Pricing) -> None:

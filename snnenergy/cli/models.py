@@ -44,6 +44,7 @@ def profile(
     min_coverage: o.MinCoverage = None,
     convention: conventions.Convention = None,
     rates: conventions.RatesFile = None,
+    assume_rate: conventions.AssumeRate = None,
     witness: o.Witness = False,
 ) -> None:
     """Counts one inference of a model, and prices it on chips; with --data the mean inference of a data set.
@@ -51,8 +52,10 @@ def profile(
     The JSON holds the Counts (`snnenergy.Counts.load` reads them) with the estimates beside them.
     """
     wanted = targets.checked()
-    if witness and convention is not None:
-        raise UsageError("--witness and --convention: give one of them")
+    _one_of(("witness", witness), ("convention", convention))
+    _one_of(("rates", rates), ("assume-rate", assume_rate))
+    _one_of(("meta", reading.meta), ("witness", witness))
+    _one_of(("meta", reading.meta), ("data", data.data))
     data.checked(reading, wanted.get("json"))
     chips = () if convention is not None else pricing.profiles()  # a chip that is not there is told before the run
     failure: BaseException | None = None
@@ -73,8 +76,7 @@ def profile(
         work = loaded(model, reading, 0, 1)
         counts = counts_of(work, reading)
         seen = _witness(work, counts) if witness else None
-    if rates is not None:
-        counts = conventions.assumed(counts, rates)
+    counts = conventions.assumed(counts, rates, assume_rate)
     counted = {counts.model: counts}
     if convention is not None:
         conventions.deliver(counted, convention, wanted, pricing)
@@ -85,6 +87,13 @@ def profile(
     if failure is not None:
         raise failure
     _demand(counted, min_coverage)
+
+
+def _one_of(*options: tuple[str, object]) -> None:
+    """Raises UsageError where options that exclude each other were given."""
+    given = [f"--{name}" for name, value in options if value not in (None, False)]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)}: give one of them")
 
 
 def compare(

@@ -126,6 +126,11 @@ class Reading:
         int, typer.Option(min=0, metavar="N", help="Seed of synthetic input and random models.", rich_help_panel=_MODEL)
     ] = 0
 
+    meta: Annotated[
+        bool,
+        typer.Option("--meta", help="Shapes only: no weights in memory, activity not known.", rich_help_panel=_MODEL),
+    ] = False
+
     def of(self, i: int, models: int) -> dict[str, object]:
         """What `load` is told of the i-th of so many models; UsageError where the options do not go with them."""
         if self.input and self.input_shape:
@@ -142,6 +147,7 @@ class Reading:
             "steps": self.steps,
             "time_axis": self.time_axis,
             "event_bin": self.event_bin,
+            "meta": self.meta,
         }
 
     def roles(self) -> dict[str, str]:

@@ -106,16 +106,37 @@ def _missing(told: Told) -> Iterator[str]:
             unpublished.setdefault(figure, []).append(path)
     for figure, paths in unpublished.items():
         yield f"{figure} is not published ({named(paths)}): not priced, the total is partial"
+    if not told.run.counts.seen:
+        yield from _from_shapes(told)
+        return
+    if told.run.counts.conditions.assumed:
+        yield f"activity is assumed, not measured: {told.run.counts.conditions.assumed}"
     unrecorded = [path for path, row in told.priced.items() if row.unrecorded]
     if unrecorded:
         yield f"no stream was recorded ({named(unrecorded)}), so its domain is unknown: not priced, the total is partial"
     if told.run.counts.uncounted:
         paths = list(dict.fromkeys(f"{row.path} ({row.op})" for row in told.run.counts.uncounted))
         yield f"uncounted arithmetic, {named(paths)}: not priced, the total is partial"
-    if told.run.counts.conditions.synthetic:
+    if told.run.counts.conditions.synthetic and not told.run.counts.conditions.assumed:
         yield "inputs were synthetic: activity, and every cost that follows from it, means nothing"
     if told.run.counts.conditions.predicted:
         yield f"predicted, of a net that was not built: {told.run.counts.conditions.predicted}"
+
+
+def _from_shapes(told: Told) -> Iterator[str]:
+    """What counts of shapes leave open on this chip, with the bound that shapes alone give."""
+    run = told.run
+    if any(row.unrecorded for row in told.priced.values()):
+        most = sum(run.per(layer.valid_macs) for layer in run.counts.layers)
+        yield (
+            "activity is not known (counted from shapes), and this chip's cost follows from it: not priced; at most "
+            f"{most:,.0f} taps are driven per inference, if no input is ever zero; assume rates with --assume-rate or --rates"
+        )
+    else:
+        yield "activity is not known (counted from shapes); this chip does the dense operation whatever the values"
+    if run.counts.uncounted:
+        paths = list(dict.fromkeys(f"{row.path} ({row.op})" for row in run.counts.uncounted))
+        yield f"uncounted arithmetic, {named(paths)}: not priced, the total is partial"
 
 
 def _misfits(told: Told) -> Iterator[str]:

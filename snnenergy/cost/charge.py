@@ -9,6 +9,7 @@ from snnenergy.cost.records import ZERO, Breakdown, Range
 from snnenergy.cost.run import Run, is_convolution, span
 from snnenergy.counts import LayerCounts, Stream
 from snnenergy.hardware.figures import Energy
+from snnenergy.hardware.profile import Profile
 
 Taps = Callable[[Stream, LayerCounts, bool], int | None]
 
@@ -105,7 +106,26 @@ def _opening(run: Run, layer: LayerCounts) -> Priced:
     return Priced()
 
 
+def is_dense(chip: Profile) -> bool:
+    """Whether the chip does the whole dense operation whatever arrives."""
+    return {chip.charges.spike, chip.charges.ternary, chip.charges.graded, chip.charges.analog} == {"dense_mac"}
+
+
+def _unseen(run: Run, layer: LayerCounts, stream: Stream) -> Priced:
+    """A stream of which only the shape is known: a dense chip does the same whatever it carries."""
+    if not is_dense(run.chip):
+        return Priced(unrecorded=True)
+    price = price_of(run, layer, "mac")
+    if price is None:
+        return Priced(missing=("arithmetic.mac",))
+    count = run.per(_dense(stream, layer, False))
+    words = f"dense MACs ({run.arithmetic(layer).format})" if run.chip.arithmetic else "dense MACs"
+    return Priced(Breakdown(compute=span(price) * count), (words,), count)
+
+
 def _stream(run: Run, layer: LayerCounts, stream: Stream) -> Priced:
+    if not stream.seen and stream.override is None:
+        return _unseen(run, layer, stream)
     name = getattr(run.chip.charges, stream.domain)
     if stream.pair is not None and run.chip.family == "neuromorphic":
         return Priced(unsupported=(PRODUCT,))  # a synapse holds a weight, not another activation

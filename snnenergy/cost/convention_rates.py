@@ -22,12 +22,25 @@ Rate = float | tuple[float | None, ...]
 Rates = Mapping[str, Rate]
 
 
-def price_rates(structure: Counts, rates: Rates) -> Counts:
+def assume_rate(structure: Counts, rate: float) -> Counts:
+    """`price_rates` with one rate for every neuron layer; UsageError where the model has none."""
+    neurons = [layer.path for layer in structure.layers if layer.role == "neuron"]
+    if not neurons:
+        raise UsageError(
+            f"{structure.model}: no spiking neuron was recognised, so nothing fires at {rate:g}; name neurons with "
+            "--neuron PATH=LIF, or give rates by layer with --rates"
+        )
+    return price_rates(structure, dict.fromkeys(neurons, rate), f"every neuron fires at a rate of {rate:g}")
+
+
+def price_rates(structure: Counts, rates: Rates, words: str = "") -> Counts:
     """The Counts of an architecture whose layers get inputs that spike at the given rates.
 
     rates: by path, 0 to 1.  A synaptic layer's is the share of its inputs that spike (one for each operand of a product
         of activations), a neuron layer's the share of updates that send a spike; a neuron layer's rate is also that of
-        the layers it feeds, where those have none of their own.  Other synaptic layers keep the input they have.
+        the layers it feeds, where those have none of their own.  Other synaptic layers keep the input they have; where
+        that is not known, it is taken as analog and never zero.
+    words: how the rates are named in reports
     Raises UsageError for what is no rate or no layer, and for neuron layers left without one.
     """
     paths = {layer.path: layer for layer in structure.layers}
@@ -38,13 +51,16 @@ def price_rates(structure: Counts, rates: Rates) -> Counts:
             _check(path, rate, optional=isinstance(given, tuple))
     before = {p: [s for s in ps if paths[s].role == "neuron"] for p, ps in _upstream(paths).items()}
     layers = tuple(_assumed(r, structure, _rate(r, rates, before.get(r.path, []))) for r in structure.layers)
+    words = words or f"firing rates of {len(rates)} layers"
+    if not structure.seen:
+        words += "; inputs that no neuron feeds are analog and never zero; no weight is zero"
     note = f"assumed firing rates ({len(rates)} layers), not measured"
     return dataclasses.replace(
         structure,
         layers=layers,
         samples=RATE_SAMPLES,
         forwards=0,
-        conditions=dataclasses.replace(structure.conditions, inputs="", synthetic=True),
+        conditions=dataclasses.replace(structure.conditions, inputs="", synthetic=True, assumed=words),
         identity=dataclasses.replace(structure.identity, notes=(*structure.identity.notes, note)),
     )
 
@@ -83,7 +99,9 @@ def _assumed(layer: LayerCounts, structure: Counts, rate: Rate | None) -> LayerC
         spikes = round(grown.updates * rate) if isinstance(rate, int | float) else None
         return dataclasses.replace(grown, spikes_out=spikes)
     streams = [
-        dataclasses.replace(
+        dataclasses.replace(s, elements=many(s.elements))
+        if not s.seen
+        else dataclasses.replace(
             s,
             elements=many(s.elements),
             nonzero=many(s.nonzero),
@@ -93,7 +111,9 @@ def _assumed(layer: LayerCounts, structure: Counts, rate: Rate | None) -> LayerC
         )
         for s in layer.streams
     ]
-    if rate is not None:
+    if rate is None and not grown.seen:
+        streams = _spiking(grown, streams, (None,) * len(streams))
+    elif rate is not None:
         streams = _spiking(grown, streams, rate)
     return dataclasses.replace(grown, streams=tuple(streams))
 
@@ -110,9 +130,18 @@ def _spiking(layer: LayerCounts, streams: list[Stream], rate: Rate) -> list[Stre
     made = []
     for stream, own in zip(streams, each, strict=True):
         share = stream.elements / inputs if stream.operand == "a" else 0.0
-        joint = math.prod(r for r in each if r is not None) if stream.pair is not None else own or 0.0
+        if own is None and not stream.seen:
+            stream = dataclasses.replace(stream, nonzero=stream.elements, evidence=Evidence(many=True))
+        dense = 0.0 if stream.seen else 1.0  # what is not known is taken as never zero
+        joint = (
+            math.prod(r for r in each if r is not None) if stream.pair is not None else dense if own is None else own
+        )
         driven = round(layer.valid_macs * share * joint)  # both sides of a product must be there
-        changed = dataclasses.replace(stream, driven=driven, effective=round(driven * nonzero), unit_taps=driven)
+        changed = dataclasses.replace(
+            stream, driven=driven, effective=round(driven * nonzero), unit_taps=driven, seen=True
+        )
+        if stream.evidence.many:
+            changed = dataclasses.replace(changed, unit_taps=None)
         if own is not None:
             changed = dataclasses.replace(changed, nonzero=round(stream.elements * own), evidence=SPIKES, override=None)
         made.append(changed)

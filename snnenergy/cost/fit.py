@@ -131,6 +131,8 @@ def _fan_out(source: Population, target: Population, layer: LayerCounts) -> floa
     """Neurons that one spike reaches: recorded, or dense, or the mean of what was counted; else one."""
     if layer.fan_out or "linear" in layer.op:
         return layer.fan_out or target.neurons
+    if not layer.seen:
+        return 1.0
     fired = layer.nonzero or (source.neuron.spikes_out if source.neuron is not None else 0)
     return max(1.0, layer.driven / fired) if fired else 1.0
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 
 from snnenergy.cost import caveats
-from snnenergy.cost.charge import Priced, layer_energy, neuron_energy
+from snnenergy.cost.charge import Priced, is_dense, layer_energy, neuron_energy
 from snnenergy.cost.fit import Placement, fit, place
 from snnenergy.cost.latency import duration
 from snnenergy.cost.memory import address_operations, traffic
@@ -103,7 +103,35 @@ def _band(chip: Profile) -> str:
     return band(chip)
 
 
+def _unknown(run: Run, band: str) -> Estimate:
+    """Counts of shapes on a chip whose cost follows from values: no price, and whether the net fits."""
+    priced = {layer.path: layer_energy(run, layer) for layer in run.counts.layers}
+    fitted = fit(run, run.populations, place(run, run.populations), {})
+    told = caveats.Told(run, priced, (), fitted, None, Breakdown())
+    return Estimate(
+        model=run.counts.model,
+        hardware=run.chip.name,
+        title=run.chip.title,
+        energy=None,
+        latency=None,
+        fit=fitted,
+        caveats=caveats.lines(told),
+        verdict="activity not known",
+        partial=True,
+        band=band,
+        latency_model=run.chip.latency.model,
+        sources=_sources(run),
+        options=_options(run),
+    )
+
+
+def _sources(run: Run) -> tuple[str, ...]:
+    return tuple(s.doi or s.url or s.title for s in run.chip.sources.values())
+
+
 def _estimate(run: Run, band: str) -> Estimate:
+    if not run.counts.seen and not is_dense(run.chip):
+        return _unknown(run, band)
     priced = {layer.path: layer_energy(run, layer) for layer in run.counts.layers}
     mapped = tuple(p for p in run.populations if _is_mapped(p, priced))
     placement = place(run, mapped)
@@ -132,7 +160,7 @@ def _estimate(run: Run, band: str) -> Estimate:
         partial=partial,
         band=band,
         latency_model=run.chip.latency.model,
-        sources=tuple(s.doi or s.url or s.title for s in run.chip.sources.values()),
+        sources=_sources(run),
         options=_options(run),
     )
 

@@ -7,8 +7,8 @@ from typing import Any
 
 
 def active(value: Any) -> bool:
-    """Whether a state variable is a tensor that holds something else than zeros."""
-    count = getattr(value, "count_nonzero", None)
+    """Whether a state variable is a tensor that holds something else than zeros; one without values holds nothing."""
+    count = getattr(value, "count_nonzero", None) if getattr(value, "fake_mode", None) is None else None
     return callable(count) and bool(count())
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snnenergy.errors import InputError
+from snnenergy.load import shapes
 from snnenergy.load.encoders import CODINGS, Encoding
 from snnenergy.load.encoders import encode as encode_steps
+from snnenergy.load.factory import is_factory
 from snnenergy.load.inputs import Inputs, load_inputs, shape_to_try, synthetic
 from snnenergy.load.models import Model, load_model
 
@@ -26,6 +29,7 @@ class Workload:
     synthetic: the inputs were made up from a shape, from `seed`: activity means nothing
     time_axis, samples: where the file says so (a free size, labels beside the inputs); else None
     notes: what the reader must know; labels: class labels, if the input file has them
+    mode: the FakeTensorMode that module and inputs belong to, where they have shapes and no values; else None
     encoding: how a static input became steps, in words; empty where it is as the file has it
     """
 
@@ -41,6 +45,7 @@ class Workload:
     notes: tuple[str, ...] = ()
     labels: Any = None
     encoding: str = ""
+    mode: Any = None
 
 
 def load(
@@ -56,23 +61,28 @@ def load(
     steps: int | None = None,
     time_axis: int | None = None,
     event_bin: float | None = None,
+    meta: bool = False,
 ) -> Workload:
     """A model file or `pkg.mod:factory`, and inputs from a file, from a shape, or its own; errors say what to pass.
 
     encode, steps: the coding that makes T steps of a static input, time on `time_axis` (0 where it is not given)
     event_bin: duration of a frame, where the input file holds events
+    meta: shapes only; what a factory makes takes no memory, and no input has a value
     """
+    mode = shapes.mode() if meta else None
     coding = coding_of(encode, steps, seed, time_axis)
     if input is not None and input_shape is not None:
         raise InputError("--input and --input-shape: give one of them")
     if event_bin is not None and input is None:
         raise InputError("--event-bin: goes with --input FILE, a file of events")
-    model = load_model(source, factory=factory, allow_classes=allow_classes, trust=trust)
+    with mode if mode is not None and is_factory(str(source)) else nullcontext():
+        model = load_model(source, factory=factory, allow_classes=allow_classes, trust=trust)
     notes, kwargs = list(model.notes), {}
     if input is not None:
         inputs = load_inputs(input, model.slots, event_bin)
     elif input_shape is not None:
-        inputs = synthetic(input_shape, model.slots, seed)
+        made_up = shapes.inputs if mode is not None else synthetic
+        inputs = made_up(input_shape, model.slots, seed)
     elif model.example_inputs is not None:
         inputs, kwargs = Inputs(model.example_inputs[0]), model.example_inputs[1]
         notes.append("no input given: the model's own example inputs")
@@ -83,6 +93,9 @@ def load(
         inputs, found_axis, samples = _encoded(inputs, coding)
     elif event_bin is not None:
         found_axis, samples = 0, 1
+    if mode is not None:
+        inputs, kwargs = replace(inputs, values=shapes.only(mode, inputs.values)), shapes.only(mode, kwargs)
+        shapes.place(mode, model.module)
     random = input_shape is not None or (coding is not None and coding.coding == "rate")
     return Workload(
         name=model.name,
@@ -90,13 +103,14 @@ def load(
         inputs=inputs.values,
         kwargs=kwargs,
         kind=model.kind,
-        synthetic=input_shape is not None,
-        seed=seed if random else None,
+        synthetic=input_shape is not None and mode is None,
+        seed=seed if random and mode is None else None,
         time_axis=found_axis,
         samples=samples,
         notes=(*notes, *inputs.notes),
         labels=inputs.labels,
         encoding="" if coding is None else str(coding),
+        mode=mode,
     )
 
 

@@ -72,9 +72,8 @@ def _counted(comparison: Comparison) -> str:
 
 
 def _counts(name: str, counts: Counts) -> str:
-    total = counts.total()
-    numbers = [_num(total.per_inference(n) if counts.samples else None) for n in ("acs", "macs", "dense_macs")]
-    shares = [_percent(total.sparsity if total.elements else None), _percent(total.firing_rate)]
+    numbers = [_num(counts.per_inference(n) if counts.samples else None) for n in ("acs", "macs", "dense_macs")]
+    shares = [_percent(counts.sparsity), _percent(counts.firing_rate)]
     return _row((text(name), _whole(counts.samples), _whole(counts.time_steps), *numbers, *shares))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from snnenergy.cost.records import PARTS, Breakdown, LayerEstimate
 from snnenergy.errors import UsageError
@@ -32,11 +32,11 @@ class Row:
     role: str = ""
     op: str = ""
     layers: int = 1
-    acs: float = 0.0
-    macs: float = 0.0
+    acs: float | None = 0.0
+    macs: float | None = 0.0
     dense: float = 0.0
     elements: float = 0.0
-    nonzero: float = 0.0
+    nonzero: float | None = 0.0
     updates: float = 0.0
     spikes: float | None = None
     breakdown: Breakdown | None = None
@@ -48,7 +48,7 @@ class Row:
 
     @property
     def sparsity(self) -> float | None:
-        return 1 - self.nonzero / self.elements if self.elements else None
+        return None if self.nonzero is None or not self.elements else 1 - self.nonzero / self.elements
 
     @property
     def rate(self) -> float | None:
@@ -64,7 +64,7 @@ class Row:
         return None if self.breakdown is None else self.breakdown.total.nominal
 
     def __add__(self, other: Row) -> Row:
-        numbers = {n: getattr(self, n) + getattr(other, n) for n in ("layers", *_ADDITIVE)}
+        numbers: dict[str, Any] = {n: _plus(getattr(self, n), getattr(other, n)) for n in ("layers", *_ADDITIVE)}
         spikes = [r.spikes for r in (self, other) if r.spikes is not None]
         parts = [r.breakdown for r in (self, other) if r.breakdown is not None]
         return dataclasses.replace(
@@ -80,6 +80,11 @@ class Row:
             silent=None,
             saturated=None,
         )
+
+
+def _plus(one: float | None, other: float | None) -> float | None:
+    """A sum with something unknown in it is unknown."""
+    return None if one is None or other is None else one + other
 
 
 _ADDITIVE = ("acs", "macs", "dense", "elements", "nonzero", "updates")
@@ -104,11 +109,11 @@ def _row(layer: LayerCounts, counts: Counts, estimate: LayerEstimate | None) -> 
         path=layer.path,
         role=layer.role,
         op=layer.neuron_model or layer.op,
-        acs=layer.acs / n,
-        macs=layer.macs / n,
+        acs=layer.acs / n if layer.seen else None,
+        macs=layer.macs / n if layer.seen else None,
         dense=layer.dense_macs / n,
         elements=layer.elements / n,
-        nonzero=layer.nonzero / n,
+        nonzero=layer.nonzero / n if layer.seen else None,
         updates=layer.updates / n,
         spikes=None if layer.spikes_out is None else layer.spikes_out / n,
         breakdown=_whole(estimate) if estimate is not None else None,
@@ -149,8 +154,8 @@ def _folded(made: Iterable[Row], depth: int) -> list[Row]:
 
 SORTS: dict[str, Callable[[Row], tuple[float, str]]] = {
     "energy": lambda r: (-(r.joules or 0.0), r.path),
-    "acs": lambda r: (-r.acs, r.path),
-    "macs": lambda r: (-r.macs, r.path),
+    "acs": lambda r: (-(r.acs or 0.0), r.path),
+    "macs": lambda r: (-(r.macs or 0.0), r.path),
     "dense": lambda r: (-r.dense, r.path),
     "sparsity": lambda r: (-(r.sparsity or 0.0), r.path),
     "rate": lambda r: (-(r.rate or 0.0), r.path),

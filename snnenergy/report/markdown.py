@@ -75,9 +75,8 @@ def _grid_row(e: Estimate) -> tuple[str, ...]:
 def _activity(comparison: Comparison) -> str:
     rows = []
     for name, counts in comparison.counts.items():
-        total = counts.total()
-        numbers = [q.count(total.per_inference(n)) for n in ("acs", "macs", "dense_macs")]
-        shares = (q.percent(total.sparsity if total.elements else None), q.percent(total.firing_rate))
+        numbers = [q.count(counts.per_inference(n)) for n in ("acs", "macs", "dense_macs")]
+        shares = (q.percent(counts.sparsity), q.percent(counts.firing_rate))
         rows.append((code(name), *numbers, *shares, text(summary.conditions(counts)), summary.coverage(counts)))
     head = ("model, per inference", "ACs", "MACs", "dense MACs", "sparsity", "firing rate", "conditions", "coverage")
     return table(head, rows, words=2)

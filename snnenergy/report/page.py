@@ -97,7 +97,6 @@ def models(comparison: Comparison, cut: int) -> list[dict[str, Any]]:
 def _model(comparison: Comparison, name: str, counts: Counts, cut: int) -> dict[str, Any]:
     priced = [] if cut else [e for e in summary.of_model(comparison, name) if e.energy is not None]
     top = (None, TOP, 1)[cut]
-    total = counts.total()
     identity = counts.identity
     versions = ", ".join(f"{k} {v}" for k, v in identity.versions.items())
     facts = {
@@ -109,9 +108,9 @@ def _model(comparison: Comparison, name: str, counts: Counts, cut: int) -> dict[
     }
     return {
         "name": name, "conditions": summary.conditions(counts), "coverage": summary.coverage(counts),
-        "acs": q.count(total.per_inference("acs")), "macs": q.count(total.per_inference("macs")),
-        "dense": q.count(total.per_inference("dense_macs")), "sparsity": q.percent(total.sparsity if total.elements else None),
-        "rate": q.percent(total.firing_rate), "chips": [e.hardware for e in priced], "odd": rates,
+        "acs": q.count(counts.per_inference("acs")), "macs": q.count(counts.per_inference("macs")),
+        "dense": q.count(counts.per_inference("dense_macs")), "sparsity": q.percent(counts.sparsity),
+        "rate": q.percent(counts.firing_rate), "chips": [e.hardware for e in priced], "odd": rates,
         "facts": {k: v for k, v in facts.items() if v}, "layers": [_layer(r, j) for r, j in L.across(counts, priced, sort="acs" if top else None, top=top)],
     }  # fmt: skip  # one record, read across
 

@@ -32,7 +32,16 @@ def headline(comparison: Comparison) -> str:
     """The first line of a report: what was left out, if anything; then the verdict."""
     missing = [gap for name in comparison.counts if (gap := _gap(comparison.counts[name], name))]
     verdict = _cut(comparison.verdict or sentence(comparison))
+    verdict = "".join(_loose(comparison)) + verdict
     return f"INCOMPLETE COUNT ({'; '.join(missing)}): {verdict}" if missing else f"{verdict} [all arithmetic counted]"
+
+
+def _loose(comparison: Comparison) -> list[str]:
+    """Before the verdict: whose activity was assumed, or is not known at all."""
+    unknown = [name for name, counts in comparison.counts.items() if not counts.seen]
+    assumed = [f"{name}: {c.conditions.assumed}" for name, c in comparison.counts.items() if c.conditions.assumed]
+    lines = [f"ACTIVITY NOT KNOWN ({some(unknown)}: counted from shapes). "] if unknown else []
+    return [*lines, f"ASSUMED ACTIVITY ({some(assumed)}). "] if assumed else lines
 
 
 def _cut(verdict: str) -> str:
@@ -135,7 +144,9 @@ def conditions(counts: Counts) -> str:
     parts = [f"{counts.samples} sample{'s' if counts.samples != 1 else ''}"]
     if counts.time_steps is not None:
         parts.append(f"T = {counts.time_steps}")
-    if counts.conditions.synthetic:
+    if not counts.seen or counts.conditions.assumed:
+        parts.append(f"activity {counts.activity}")
+    elif counts.conditions.synthetic:
         parts.append("synthetic input: activity means nothing")
     if counts.answers.accuracy is not None:
         some_labels = counts.answers.labelled != counts.samples
@@ -164,7 +175,7 @@ def mismatches(comparison: Comparison) -> list[str]:
         if len(set(values.values())) > 1:
             named = ", ".join(f"{n}: {v}" for n, v in list(values.items())[:4])
             notes.append(f"the models ran with different {label} ({named}); compare with care")
-    synthetic = [n for n, c in rows if c.conditions.synthetic]
+    synthetic = [n for n, c in rows if c.conditions.synthetic and c.seen and not c.conditions.assumed]
     if synthetic:
         notes.append(f"synthetic input for {some(synthetic)}: dense fields are right, activity means nothing")
     return notes
@@ -194,6 +205,7 @@ def pairs(comparison: Comparison) -> list[Pair]:
     snns = [n for n, c in comparison.counts.items() if is_snn(c)]
     anns = [n for n in comparison.counts if n not in snns]
     rows = [e for e in comparison.estimates if e.energy is not None and e.energy.low > 0]
+    rows = [e for e in rows if comparison.counts[e.model].seen]
     whole = {(e.model, e.hardware): e for e in rows if not e.partial}
     return [
         Pair(chip, whole[ann, chip], whole[snn, chip])

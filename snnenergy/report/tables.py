@@ -52,6 +52,7 @@ _HEAD = [
         *_COUNTS,
         "sparsity",
         "firing_rate",
+        "activity",
     ),
     *("parameters_counted", "calls_counted", "uncounted", "caveats"),
 ]
@@ -106,11 +107,10 @@ def layers_csv(comparison: Comparison) -> str:
 
 
 def _total(name: str, counts: Counts, e: Estimate | None) -> list[object]:
-    total = counts.total()
-    events = [total.per_inference(n) for n in _COUNTS]
-    rates = [total.sparsity if total.elements else None, total.firing_rate]
+    events = [counts.per_inference(n) for n in _COUNTS]
+    rates = [counts.sparsity, counts.firing_rate]
     held = [counts.coverage.parameters, counts.coverage.calls, len(counts.uncounted)]
-    run = [counts.samples, counts.time_steps, *events, *rates, *held]
+    run = [counts.samples, counts.time_steps, *events, *rates, counts.activity or "counted on data", *held]
     if e is None:
         return [name, "", *[None] * (3 * len(_ENDS) + len(PARTS) + 6), *run, ""]
     parts = [getattr(e.breakdown, p).nominal if e.energy is not None else None for p in PARTS]

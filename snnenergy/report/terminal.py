@@ -152,9 +152,9 @@ def render_counts(
 
 
 def _activity(counts: Counts) -> str:
-    total = counts.total()
-    parts = [f"{q.count(total.per_inference('acs'))} ACs", f"{q.count(total.per_inference('macs'))} MACs"]
-    parts.append(f"{q.count(total.per_inference('dense_macs'))} dense")
+    known = [f"{q.count(counts.per_inference(n))} {word}" for n, word in (("acs", "ACs"), ("macs", "MACs"))]
+    parts = known if counts.seen else ["ACs and MACs not known"]
+    parts.append(f"{q.count(counts.per_inference('dense_macs'))} dense")
     return ", ".join(parts)
 
 
@@ -281,7 +281,7 @@ def _odd(page: _Page, made: Sequence[L.Row]) -> None:
 
 def _weight(row: L.Row, estimate: Estimate | None) -> float | None:
     """What shares and bars are of: joules, or effective operations where no chip prices them."""
-    return row.joules if estimate else row.acs + row.macs
+    return row.joules if estimate else None if row.acs is None or row.macs is None else row.acs + row.macs
 
 
 def _bar(page: _Page, value: float | None, largest: float) -> str:
@@ -305,7 +305,7 @@ def _cells(row: L.Row, total: L.Row, estimate: Estimate | None) -> tuple[str, ..
     return (row.path, *(n.replace(" ", "") for n in numbers))
 
 
-def _some(value: float) -> str:
+def _some(value: float | None) -> str:
     return q.count(value) if value else q.NONE
 
 

@@ -68,10 +68,15 @@ def assemble(rec: Recorder) -> Counts:
         uncounted=_ledger(rec, used),
         coverage=_coverage(rec, plans, used),
         conditions=Conditions(
-            inputs=f"{rec.input_digest % (1 << 128):032x}", seed=rec.seed, rules=RULES_VERSION, synthetic=rec.synthetic
+            inputs=_inputs_digest(rec, layers), seed=rec.seed, rules=RULES_VERSION, synthetic=rec.synthetic
         ),
         identity=_identity(rec, layers, time_steps, plans[-1].clock.source if plans else ""),
     )
+
+
+def _inputs_digest(rec: Recorder, layers: tuple[LayerCounts, ...]) -> str:
+    """Empty where the inputs were shapes: those are nobody's data."""
+    return f"{rec.input_digest % (1 << 128):032x}" if all(layer.seen for layer in layers) else ""
 
 
 def _empty(layer: LayerCounts) -> bool:
@@ -88,7 +93,8 @@ def inputs_of(rec: Recorder, path: str, sites: list[Site]) -> list[Site]:
 def spikes_of(rec: Recorder, path: str) -> Site | None:
     """Where the spikes of a neuron are read, if they are known."""
     spikes = rec.links.get(path) or rec.sites.get((path, "spikes"))
-    return spikes if rec.spike_known(path) else None
+    seen = spikes is not None and all(tally.seen for tally in spikes.tallies)
+    return spikes if seen and rec.spike_known(path) else None
 
 
 def _layer(rec: Recorder, s: Structure, w: Work, sites: list[Site], steps: int | None, order: str) -> LayerCounts:
@@ -159,6 +165,7 @@ def _streams(site: Site) -> list[Stream]:
             evidence=tally.evidence(neuron=site.neuron),
             pair=site.partner.tallies[0].evidence(neuron=site.partner.neuron) if site.partner is not None else None,
             override=segment.override,
+            seen=tally.seen,
         )
         rows.append(_with_units(stream, tally, site))
     return rows
@@ -166,6 +173,8 @@ def _streams(site: Site) -> list[Stream]:
 
 def _with_units(stream: Stream, tally: Tally, site: Site) -> Stream:
     """unit taps = sum of |value| x taps / s, an integer by construction; None where no s exists."""
+    if not stream.seen:
+        return replace(stream, unit_taps=None)
     if stream.operand == "b" or not stream.driven:
         return replace(stream, unit_taps=0)
     scale: Evidence | None = weighted_by(stream)
@@ -250,6 +259,8 @@ def _identity(rec: Recorder, layers: tuple[LayerCounts, ...], steps: int | None,
     if steps:
         notes.append(f"T = {steps} steps, {rec.samples} samples ({time_source})")
     notes += left_note(rec.state_left)
+    if not all(layer.seen for layer in layers):
+        notes.append("counted from shapes, without values: no weight is taken as zero")
     structure = [
         (la.path, la.role, la.op, la.weights, la.fan_in, la.fan_out, dict(la.geometry))
         for la in layers

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from snnenergy.trace.lineage import version
+from snnenergy.trace.lineage import valueless, version
 
 _known: MutableMapping[Tensor, tuple[tuple[Any, ...], bytes]] = WeakTensorKeyDictionary()
 
@@ -27,7 +27,7 @@ def _content(t: Tensor) -> Any:
 
 def _tensor(t: Tensor) -> bytes:
     """sha256 of dtype, shape and content; remembered per parameter until it changes."""
-    if t.is_meta or t.layout != torch.strided:
+    if valueless(t) or t.layout != torch.strided:
         return repr((t.dtype, tuple(t.shape))).encode()
     sample = _sample(t)
     key = (t.data_ptr(), version(t), tuple(t.shape), t.dtype, sample)
@@ -63,6 +63,8 @@ def architecture(layers: Iterable[tuple[Any, ...]]) -> str:
 
 def inputs(tensors: Sequence[Tensor], axis: int, others: Mapping[str, Any]) -> int:
     """Sum over samples of each one's digest, modulo 2^128: independent of order, batch size and sharding."""
+    if any(map(valueless, tensors)):
+        return 0  # shapes alone: no run on values has these inputs
     if not tensors:
         return int.from_bytes(hashlib.sha256(repr(sorted(others.items())).encode()).digest()[:16], "big")
     batch, split, head = _layout(axis, tuple((t.shape, t.dtype) for t in tensors))

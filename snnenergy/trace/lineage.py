@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 
 PARAMETER, BUFFER, ACTIVATION = 2, 1, 0
 
@@ -47,6 +48,18 @@ UNKNOWN = Tag()
 def version(t: Tensor) -> int:
     """How often a tensor was written in place; -1 for inference tensors, which do not say."""
     return -1 if t.is_inference() else int(t._version)
+
+
+def valueless(t: Tensor) -> bool:
+    """Whether a tensor has a shape and no values: made under FakeTensorMode, or on the meta device."""
+    return isinstance(t, FakeTensor) or t.is_meta
+
+
+def address(t: Tensor) -> int:
+    """Where a tensor begins; one without values lies nowhere, and its storage and offset stand for the place."""
+    if valueless(t):
+        return (storage(t) << 48) + int(t.storage_offset())
+    return int(t.data_ptr())
 
 
 def storage(t: Tensor) -> int:

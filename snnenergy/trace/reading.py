@@ -15,7 +15,7 @@ from torch import Tensor
 from snnenergy.trace.fanout import ConvShape, conv_effective_map, linear_effective_map, macs_and_reach, positions
 from snnenergy.trace.formulas import Arithmetic
 from snnenergy.trace.forward import Read
-from snnenergy.trace.lineage import PARAMETER, Tag, version
+from snnenergy.trace.lineage import PARAMETER, Tag, address, version
 from snnenergy.trace.sites import Fans, Segment, Site, read_product
 from snnenergy.trace.streams import Fan
 from snnenergy.trace.structure import Structure, Work
@@ -203,7 +203,7 @@ class Reading:
         self.survey.last = Read(site, x, fans, w, made_of, tuple(map(version, made_of)))
         frame.reads.append(self.survey.last)
         self._count_read()
-        shape = self.survey.inputs.get(x.data_ptr())
+        shape = self.survey.inputs.get(address(x))
         if shape is not None and tuple(x.shape) == (1, *shape):
             self.survey.forward.unbatched = True
         given = frame.argument
@@ -217,7 +217,7 @@ class Reading:
 
     def _link(self, site: Site, x: Tensor) -> None:
         """Is this input just what a neuron put out?  Then its events are that neuron's spikes, and are read once."""
-        fired = self.survey.forward.spiking.get((x.data_ptr(), x.numel()))
+        fired = self.survey.forward.spiking.get((address(x), x.numel()))
         if fired is not None and self.lineage.of(x).producer == fired[0] and x.is_contiguous() == fired[2]:
             self.survey.forward.links.setdefault(fired[0], []).append((fired[1], site))
 

@@ -15,6 +15,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from snnenergy.counts import Counts
 from snnenergy.frameworks import called_past_hooks, emits_spikes, input_layout, left_spikes
@@ -539,7 +540,7 @@ class Recorder:
             site.flush()
             if site.listener is not None and not self.depth:
                 site.listener.close()
-        with torch.no_grad():
+        with torch.no_grad(), unset_fake_temporarily():
             return assemble(self)
 
     @property

@@ -88,7 +88,7 @@ def surveyed_modules(rec: Recorder, survey: Survey, done: Callable[[Frame, nn.Mo
     def before(module: nn.Module, args: tuple[Any, ...]) -> None:
         named = rec.names.get(module)
         if named is not None and rec.surveying is survey and rec.here():
-            if named.model is not None and named.path not in survey.forward.fired:
+            if named.model is not None and named.path not in survey.forward.fired and not survey.shapes_only:
                 _note_state(survey, named.path, module)
             survey.frames.append(frame_of(named, module, survey.frames[-1].neuron, args[0] if args else None))
 

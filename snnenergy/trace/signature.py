@@ -8,10 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from snnenergy.trace.lineage import valueless
 from snnenergy.trace.streams import host
 
 
 def binary(t: Tensor) -> bool:
+    if valueless(t):
+        return False
     values = host(t)
     found = values[values != 0]
     return found.size > 0 and bool((found == found.reshape(-1)[0]).all())

@@ -19,6 +19,7 @@ from torch import Tensor
 from snnenergy.counts import Domain
 from snnenergy.trace.activity import Listener
 from snnenergy.trace.fanout import EXACT_FLOAT32
+from snnenergy.trace.lineage import valueless
 from snnenergy.trace.streams import NO_FAN, Array, Fan, Rows, Tally, host
 
 SMALL = 1 << 15
@@ -97,10 +98,21 @@ class Site:
             memmove(self._address + held * self._bytes, x.data_ptr(), self._bytes)
             self._slots.append(slot)
             self._held = held + 1
+        elif valueless(x):
+            self._pass_by(x, fans)
         elif x.is_cpu:
             self._take_host(x, fans, slot)
         else:
             self._take_device(x, fans, slot)
+
+    def _pass_by(self, x: Tensor, fans: Fans) -> None:
+        """One call's input of which only the shape is known."""
+        channels = x.dim() - 1 if self.kind == "linear" else x.dim() - (self.rank - 1)
+        places = math.prod(x.shape[channels + 1 :])
+        for segment, tally, fan in zip(self.segments, self.tallies, fans, strict=True):
+            tally.save(self.forward)
+            size = x.numel() if segment.index is None else x.numel() // x.shape[channels] * len(segment.index)
+            tally.pass_by(fan.elements(size, places) if size else 0)
 
     def _take_host(self, x: Tensor, fans: Fans, slot: int) -> None:
         values = host(x)
@@ -200,6 +212,9 @@ class Site:
         self.slot = slot + 1
         tally = self.tallies[0]
         tally.save(self.forward)
+        if valueless(x):
+            tally.pass_by(x.numel())
+            return
         nonzero = tally.see(host(x))
         tally.add_taps(np.full(1, float(taps)), nonzero, x.numel(), slot)
 
@@ -213,6 +228,11 @@ def read_product(left: Site, right: Site, a: Tensor, b: Tensor) -> None:
     slot = left.slot
     left.slot += 1
     right.slot += 1
+    if valueless(a) or valueless(b):
+        for site, x in ((left, a), (right, b)):
+            site.tallies[0].save(site.forward)
+            site.tallies[0].pass_by(x.numel())
+        return
     if a.is_cpu:
         _tally_product(left, right, a, b, slot, current=True)
         return

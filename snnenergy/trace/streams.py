@@ -177,6 +177,7 @@ class Tally:
         self.value_taps = 0.0  # sum of |value| x driven taps, once there are several magnitudes
         self._rows: dict[int, Rows] = {}
         self._readings: list[Reading] = []  # not added up yet
+        self.seen = True  # False: shapes arrived here, and no values
         self._forward = 0
         self._over = 0  # readings of forwards that have ended
         self._before: tuple[Any, ...] = ()
@@ -297,6 +298,11 @@ class Tally:
         """Rows per call -> [3, slots, rows]: nonzero, driven, effective of all that was read."""
         self._over = self._sum_up(self._over)
         return _added(self._rows, self._readings)
+
+    def pass_by(self, elements: int) -> None:
+        """So many elements arrived whose values nobody knows."""
+        self.elements += elements
+        self.seen = False
 
     def see(self, values: Array) -> int:
         """Evidence of a whole tensor; returns its non-zero elements."""

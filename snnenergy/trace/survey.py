@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from snnenergy.trace import contractions, formulas
@@ -22,7 +23,7 @@ from snnenergy.trace.activity import Fired
 from snnenergy.trace.contractions import Call
 from snnenergy.trace.formulas import Arithmetic, Contraction, Free
 from snnenergy.trace.forward import Forward, Frame, Lost, Read
-from snnenergy.trace.lineage import Lineage, Tag
+from snnenergy.trace.lineage import Lineage, Tag, address, valueless
 from snnenergy.trace.reading import Reading
 from snnenergy.trace.sites import OUTPUT_FANS, Site
 from snnenergy.trace.streams import host
@@ -82,6 +83,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         self.inputs: dict[int, tuple[int, ...]] = {}
         self._tags: dict[object, Tag] = {}
         self._memos: dict[object, _Memo] = {}
+        self.shapes_only = False  # the model runs on tensors without values
 
     def begin(self, inputs: Sequence[Tensor]) -> None:
         if torch._C._is_any_autocast_enabled():
@@ -91,8 +93,9 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         if self.rec.surveyed and not self.watching:
             self.lineage.look()
         self.lineage.begin(inputs)
-        self.inputs = {t.data_ptr(): tuple(t.shape) for t in inputs if t.numel()}
-        self._first = inputs[0].data_ptr() if inputs else 0
+        self.inputs = {address(t): tuple(t.shape) for t in inputs if t.numel()}
+        self._first = address(inputs[0]) if inputs else 0
+        self.shapes_only = any(map(valueless, inputs))
         self._input_keys = {t.untyped_storage()._cdata for t in inputs}
         self._memos.clear()
 
@@ -122,7 +125,10 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         try:
             if entry.plain and not self.lineage.labelled and self._note_plain(entry, args, out):
                 return out
-            if torch.is_grad_enabled():
+            if self.shapes_only:  # what we keep beside the model's tensors has values
+                with torch.no_grad(), unset_fake_temporarily():
+                    self._note(entry, func, args, kwargs, out)
+            elif torch.is_grad_enabled():
                 with torch.no_grad():
                     self._note(entry, func, args, kwargs, out)
             else:
@@ -342,7 +348,8 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
     def _note_time(self, name: str, args: Sequence[Any]) -> None:
         """Steps that the model itself takes off its first input: the axis they are on is time."""
         x = args[0]
-        if x.data_ptr() != self._first or self.inputs.get(x.data_ptr()) != tuple(x.shape):
+        at = address(x)
+        if at != self._first or self.inputs.get(at) != tuple(x.shape):
             return
         axis = args[1] if len(args) > 1 and isinstance(args[1], int) else 0
         axis %= max(1, x.dim())
@@ -435,8 +442,9 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         spikes = outs[index]
         work.updates += spikes.numel()
         work.output_elements += spikes.numel()
-        self.forward.spiking[(spikes.data_ptr(), spikes.numel())] = (path, call, spikes.is_contiguous())
-        self.forward.heard.setdefault(path, Fired()).see((host(spikes) if spikes.is_cpu else spikes.detach())[None])
+        self.forward.spiking[(address(spikes), spikes.numel())] = (path, call, spikes.is_contiguous())
+        if not valueless(spikes):
+            self.forward.heard.setdefault(path, Fired()).see((host(spikes) if spikes.is_cpu else spikes.detach())[None])
         site = self.rec.site((path, "spikes"), path, "output", None)
         self.rec.open(site)
         site.take(spikes.detach(), OUTPUT_FANS)

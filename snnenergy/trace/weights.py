@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from snnenergy.trace.fanout import ConvShape
-from snnenergy.trace.lineage import Lineage, version
+from snnenergy.trace.lineage import Lineage, address, valueless, version
 from snnenergy.trace.sites import Fans, Site, segment_fans
 from snnenergy.trace.streams import Array, Fan, host
 
@@ -46,7 +46,7 @@ class Weights:
         name = self._lineage.name_of(w)
         if name is None:
             return Seen(None, _nonzero(w))
-        key = (name, w.storage_offset(), w.shape, w.stride(), version(w), w.data_ptr())
+        key = (name, w.storage_offset(), w.shape, w.stride(), version(w), address(w))
         found = self._seen.get(key)
         if found is None:
             found = self._seen[key] = Seen(key, _nonzero(w))
@@ -62,4 +62,6 @@ class Weights:
 
 
 def _nonzero(w: Tensor) -> int:
+    if valueless(w):
+        return w.numel()  # nobody knows: none is taken as zero, and the Counts say so
     return int(np.count_nonzero(host(w) != 0)) if w.device.type == "cpu" else int(torch.count_nonzero(w))

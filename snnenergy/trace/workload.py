@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from snnenergy.counts import Counts
     from snnenergy.load.workload import Workload
 
+_SHAPES_ONLY = (
+    "With --meta tensors have shapes and no values: a size or a branch that depends on values cannot be followed.\n"
+)
 MAX_WORDS = 300
 """Characters of the model's own message that are shown."""
 
@@ -37,8 +41,8 @@ def count_workload(
     from snnenergy.trace import count
 
     check_roles(work, roles or {})
-    with torch.no_grad():
-        notes = rested(work.module)
+    notes = rested(work.module)
+    with torch.no_grad(), work.mode if work.mode is not None else nullcontext():
         try:
             counts = count(
                 work.module,
@@ -85,5 +89,6 @@ def _forward(work: Workload) -> None:
         said = " ".join(str(error).split())[:MAX_WORDS]
         raise ForwardError(
             f"{work.name}: its forward raised {type(error).__name__} on input of shape {shapes or 'none'}: {said}\n"
-            "Check --input or --input-shape against what the model expects (`snnenergy inspect` shows it)."
+            + (_SHAPES_ONLY if work.mode is not None else "")
+            + "Check --input or --input-shape against what the model expects (`snnenergy inspect` shows it)."
         ) from error

@@ -342,6 +342,7 @@ def test_options_that_do_not_go_together(cli: Cli) -> None:
         (("--data", DIGITS / "digits.npz", "--input", DIGITS / "digits.npz"), "give one of them"),
         (("--data", DIGITS / "digits.npz", "--resume"), "goes with --json FILE"),
         (("--data", "missing.npz"), "no such file or folder"),
+        (("--data", DIGITS / "digits.npz", "--meta"), "give one of them"),
     ):
         found = cli("profile", net, *options)
         assert found.code == 2 and said in found.err

@@ -217,3 +217,12 @@ def test_seven_billion_parameters_take_no_memory(cli: Cli) -> None:
     weights = 32 * (4 * width * width + 3 * width * hidden) + words * width
     attention = 32 * 2 * steps * steps * width
     assert sum(layer.get("dense_macs", 0) for layer in document["layers"]) == steps * weights + attention
+
+
+@pytest.mark.parametrize("command", ["measure", "init"])
+def test_what_runs_on_values_refuses_shapes(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = cli(command, Path(__file__).parents[1] / "examples" / "digits" / "digits_ann.pt2", "--meta")
+    assert found.code == 2 and f"--meta: {command} runs the model on values" in found.err

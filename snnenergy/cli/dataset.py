@@ -174,7 +174,7 @@ def _counted(
     shard, shards = data.part() if world.size == 1 else (world.rank, world.size)
     cut = Cut(data.limit, shard, shards, 0 if before is None else before.samples)
     assert data.data is not None  # the caller's check
-    options: dict[str, Any] = {k: v for k, v in reading.of(0, 1).items() if k not in ("input", "input_shape")}
+    options: dict[str, Any] = {k: v for k, v in reading.of(0, 1).items() if k not in ("input", "input_shape", "meta")}
     work, batches = load_dataset(model, DataOptions(data.data, data.batch_size, cut), **options)
     tell = say if world.first else _silent
     for note in work.notes:

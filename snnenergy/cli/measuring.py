@@ -122,6 +122,7 @@ def measure(
     machine, chip = this_machine(device), _profile(hardware)
     if chip is None and set(wanted) - {"json"}:
         raise UsageError("--html and --markdown: a report needs the profile of a chip; pass --hardware PROFILE")
+    reading.needs_values("measure")
     work = loaded(model, reading, 0, 1)
     counts = counts_of(work, reading)
     batch = max(1, round(counts.samples / max(1, counts.forwards)))

@@ -150,6 +150,11 @@ class Reading:
             "meta": self.meta,
         }
 
+    def needs_values(self, command: str) -> None:
+        """UsageError where --meta leaves `command` nothing to run on."""
+        if self.meta:
+            raise UsageError(f"--meta: {command} runs the model on values, and shapes have none; leave it out")
+
     def roles(self) -> dict[str, str]:
         """The neurons named by hand: {path: model}."""
         pairs = [text.rpartition("=") for text in self.neuron or ()]

@@ -79,6 +79,7 @@ def _table(model: str, reading: o.Reading, folder: Path) -> ModelTable:
 
     if reading.trust:
         raise UsageError("--trust is for one call and never stands in a file; save the model another way")
+    reading.needs_values("init")
     told = reading.of(0, 1)
     factory, given = told["factory"], told["input"]
     shape = told["input_shape"]

@@ -71,3 +71,15 @@ def test_products_that_wait_on_the_device_are_read_as_those_on_the_host() -> Non
         assert one.tallies[0].totals == other.tallies[0].totals
         assert one.tallies[0].evidence(neuron=False) == other.tallies[0].evidence(neuron=False)
     assert host[0].tallies[0].totals == (3, 1, 1)  # by hand: only the first column of a meets a non-zero in b
+
+
+def test_a_model_that_moves_between_devices_in_one_context_is_read_on_both() -> None:
+    """What waits on the device has other room than the buffer on the host: neither may use the other's."""
+    site, fans, x = Site("p", "linear"), (Fan(3, 1),), torch.ones(200, 160)
+    site.begin(1)
+    site.take(x, fans)
+    site._take_device(x, fans, 1)
+    for _ in range(10):
+        site.take(x, fans)
+    site.flush()
+    assert site.tallies[0].totals == (12 * 32_000, 3 * 12 * 32_000, 3 * 12 * 32_000)

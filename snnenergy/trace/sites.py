@@ -42,6 +42,8 @@ class Segment:
 
 
 WHOLE = (Segment(None),)
+NO_BUFFER: Array = np.empty(0, object)
+"""Of a dtype that no input has."""
 Fans = tuple[Fan, ...]
 OUTPUT_FANS: Fans = (NO_FAN,)
 
@@ -61,7 +63,7 @@ class Site:
         self.slot = 0  # calls so far in the open forward
         self.forward = 0
         self._fans: Fans = OUTPUT_FANS
-        self._buffer: Array = np.empty(0)
+        self._buffer: Array = NO_BUFFER
         self._address = self._bytes = 0  # of the buffer, and of one call in it
         self._room = self._held = self._mark = 0
         self._shape: tuple[int, ...] = ()
@@ -144,7 +146,7 @@ class Site:
             self.flush()
         if not self._waiting:
             self._fans, self._shape, self._room = fans, tuple(x.shape), max(1, min(MANY, FAR // max(1, x.numel())))
-            self._dtype = None
+            self._buffer, self._dtype = NO_BUFFER, None  # its shape and room are no longer those above
         self._waiting.append(x.clone())
         self._slots.append(slot)
         self._held += 1

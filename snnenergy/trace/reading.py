@@ -15,7 +15,7 @@ from torch import Tensor
 from snnenergy.trace.fanout import ConvShape, conv_effective_map, linear_effective_map, macs_and_reach, positions
 from snnenergy.trace.formulas import Arithmetic
 from snnenergy.trace.forward import Read
-from snnenergy.trace.lineage import PARAMETER, Tag, address, version
+from snnenergy.trace.lineage import Tag, address, version
 from snnenergy.trace.sites import Fans, Segment, Site, read_product
 from snnenergy.trace.streams import Fan
 from snnenergy.trace.structure import Structure, Work
@@ -35,14 +35,7 @@ class Reading:
         self.survey, self.rec, self.lineage = survey, survey.rec, survey.lineage
 
     def weight_level(self, t: Tensor) -> int:
-        level = self.lineage.of(t).level
-        if level or not self.survey.frames[-1].leaf or self.survey.frames[-1].module is None:
-            return level
-        weight = getattr(self.survey.frames[-1].module, "_parameters", {}).get("weight")
-        # under autocast the cast weight may come from a cache filled before we looked
-        if weight is None or t.dtype == weight.dtype or t.dim() != 2:
-            return level
-        return PARAMETER if weight.shape in (t.shape, t.t().shape) else level
+        return self.lineage.of(t).level
 
     def zero_pad(self, t: Tensor) -> tuple[tuple[int, int], ...]:
         tag = self.lineage.of(t)
@@ -145,7 +138,6 @@ class Reading:
         if structure.role != "synaptic":
             structure.role, structure.op = "synaptic", op
         if w is not None:
-            self._use_own(w, bias)
             structure.weight_bits = 8 * w.element_size()
         if bias is not None:
             structure.biases[self.lineage.name_of(bias) or "bias"] = bias.numel()
@@ -155,16 +147,6 @@ class Reading:
         work.kernels += not self.survey.replaying
         self.survey.path = path
         return structure, work
-
-    def _use_own(self, w: Tensor, bias: Tensor | None) -> None:
-        """A leaf's weight that autocast had cast before we looked has no name left: it is the leaf's own."""
-        frame = self.survey.frames[-1]
-        if not frame.leaf or frame.module is None or self.lineage.of(w).level:
-            return
-        for name, t in (("weight", w), ("bias", bias)):
-            own = frame.module._parameters.get(name)
-            if own is not None and t is not None and own.numel() == t.numel():
-                self.survey.forward.used.add(name if frame.path == "(root)" else f"{frame.path}.{name}")
 
     def _site(self, key: object, path: str, kind: str, x: Tensor, axis: int) -> Site:
         """The site of a weighted operand; created with its segments the first time."""

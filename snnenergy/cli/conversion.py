@@ -20,45 +20,17 @@ if TYPE_CHECKING:
     from snnenergy.trace.conversion import Conversion
 
 DEFAULT_STEPS = "4,8,16,32"
-_MODEL = "Reading the model"
 
 
 @dataclass(frozen=True, slots=True)
 class Ann:
     """How the model is loaded, as in `profile`, and the input whose activations set the thresholds."""
 
-    input: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Input: .npz, .npy or .pt; once, or once per model.", rich_help_panel=_MODEL),
-    ] = None
-    input_shape: Annotated[
-        str | None,
-        typer.Option(
-            metavar="1,3,32,32",
-            help="Synthetic input of this shape: dense counts are right, activity means nothing.",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None
-    factory: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PKG.MOD:FN",
-            help="Function that builds the module of a state_dict; its code runs.",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None
-    allow_class: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PKG.CLS",
-            help="One more class a whole-module file may hold; its module is imported.",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None
-    trust: Annotated[
-        bool,
-        typer.Option("--trust", help="Run whatever code the file holds: only for your own.", rich_help_panel=_MODEL),
-    ] = False
+    input: Annotated[str | None, o.INPUT] = None
+    input_shape: Annotated[str | None, o.INPUT_SHAPE] = None
+    factory: Annotated[str | None, o.FACTORY] = None
+    allow_class: Annotated[list[str] | None, o.ALLOW_CLASS] = None
+    trust: Annotated[bool, o.TRUST] = False
 
     def options(self) -> dict[str, Any]:
         """What `load` is told."""

@@ -49,42 +49,35 @@ Markdown = Annotated[
 ]
 
 
+# which file and how it is loaded; for one model or a list of them
+INPUT = typer.Option(metavar="FILE", help="Input: .npz, .npy or .pt; once, or once per model.", rich_help_panel=_MODEL)
+INPUT_SHAPE = typer.Option(
+    metavar="1,3,32,32",
+    help="Synthetic input of this shape: dense counts are right, activity means nothing.",
+    rich_help_panel=_MODEL,
+)
+FACTORY = typer.Option(
+    metavar="PKG.MOD:FN",
+    help="Function that builds the module of a state_dict; its code runs.",
+    rich_help_panel=_MODEL,
+)
+ALLOW_CLASS = typer.Option(
+    metavar="PKG.CLS",
+    help="One more class a whole-module file may hold; its module is imported.",
+    rich_help_panel=_MODEL,
+)
+TRUST = typer.Option("--trust", help="Run whatever code the file holds: only for your own.", rich_help_panel=_MODEL)
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """How model files are loaded and counted; a list holds one value for all models, or one per model."""
 
-    input: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FILE", help="Input: .npz, .npy or .pt; once, or once per model.", rich_help_panel=_MODEL),
-    ] = None
-    input_shape: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="1,3,32,32",
-            help="Synthetic input of this shape: dense counts are right, activity means nothing.",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None
-    factory: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PKG.MOD:FN",
-            help="Function that builds the module of a state_dict; its code runs.",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None
-    allow_class: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PKG.CLS",
-            help="One more class a whole-module file may hold; its module is imported.",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None
-    trust: Annotated[
-        bool,
-        typer.Option("--trust", help="Run whatever code the file holds: only for your own.", rich_help_panel=_MODEL),
-    ] = False
+    input: Annotated[list[str] | None, INPUT] = None
+    input_shape: Annotated[list[str] | None, INPUT_SHAPE] = None
+    factory: Annotated[list[str] | None, FACTORY] = None
+    allow_class: Annotated[list[str] | None, ALLOW_CLASS] = None
+    trust: Annotated[bool, TRUST] = False
     time_axis: Annotated[
         int | None, typer.Option(metavar="AXIS", help="Which axis of the input is time.", rich_help_panel=_MODEL)
     ] = None

@@ -32,7 +32,8 @@ class DecoderBlock(nn.Module):
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + self.o(y.transpose(1, 2).reshape(n, s, d))
         y = self.norm2(x)
-        return x + self.down(F.silu(self.gate(y)) * self.up(y))
+        out: Tensor = x + self.down(F.silu(self.gate(y)) * self.up(y))
+        return out
 
 
 class Decoder(nn.Module):
@@ -48,7 +49,8 @@ class Decoder(nn.Module):
         y = self.embed(x)
         for block in self.blocks:
             y = block(y)
-        return self.head(self.norm(y))
+        out: Tensor = self.head(self.norm(y))
+        return out
 
 
 def decoder_7b() -> Decoder:
@@ -86,7 +88,8 @@ class ConvNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.pool(self.norm(self.conv(x.flatten(0, 1))))
-        return y.view(*x.shape[:2], *y.shape[1:])
+        out: Tensor = y.view(*x.shape[:2], *y.shape[1:])
+        return out
 
 
 class LinearNorm(nn.Module):
@@ -98,7 +101,8 @@ class LinearNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.linear(x.flatten(0, 1))
-        return self.norm(y.transpose(1, 2)).transpose(1, 2).reshape(*x.shape[:3], -1)
+        out: Tensor = self.norm(y.transpose(1, 2)).transpose(1, 2).reshape(*x.shape[:3], -1)
+        return out
 
 
 class SpikingBlock(nn.Module):
@@ -118,7 +122,8 @@ class SpikingBlock(nn.Module):
         q, k, v = (lif(f(x)).view(t, n, s, self.heads, -1).transpose(2, 3) for f, lif in parts)
         y = ((q @ k.transpose(-2, -1)) @ v) * 0.125
         x = x + self.o_lif(self.o(self.a_lif(y.transpose(2, 3).reshape(t, n, s, d))))
-        return x + self.lif2(self.fc2(self.lif1(self.fc1(x))))
+        out: Tensor = x + self.lif2(self.fc2(self.lif1(self.fc1(x))))
+        return out
 
 
 class SpikingTransformer(nn.Module):
@@ -141,7 +146,8 @@ class SpikingTransformer(nn.Module):
         y = y.flatten(3).transpose(2, 3)
         for block in self.blocks:
             y = block(y)
-        return self.head(y.mean(2)).mean(0)
+        out: Tensor = self.head(y.mean(2)).mean(0)
+        return out
 
 
 def spikformer_8_768() -> SpikingTransformer:

@@ -21,10 +21,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-import overhead as nets
-
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import snnenergy
+from benchmarks import overhead as nets
 from snnenergy.cost.measured import section
 from snnenergy.counts import Counts
 from snnenergy.hardware import Profile

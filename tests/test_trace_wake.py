@@ -115,3 +115,39 @@ def test_a_scripted_part_is_heard_too() -> None:
 class Product(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return torch.bmm(x, x) + 1
+
+
+class Mapped(nn.Module):
+    """x (N, L, F) through torch.vmap over its samples: a leaf, a function of a weight, a product of activations."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how, self.layer = how, nn.Linear(6, 4, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor
+        if self.how == "leaf":
+            out = torch.vmap(self.layer)(x)
+        elif self.how == "function":
+            out = torch.vmap(lambda row: F.linear(row, self.layer.weight))(x) + 0 * self.layer(x)
+        else:
+            out = torch.vmap(lambda row: row @ row.T)(x)
+        return out
+
+
+@pytest.mark.parametrize(
+    ("how", "dense"), [("leaf", 3 * 5 * 6 * 4), ("function", 2 * 3 * 5 * 6 * 4), ("product", 3 * 5 * 6 * 5)]
+)
+def test_what_torch_func_maps_over_samples_is_counted_for_all_of_them(how: str, dense: int) -> None:
+    """A module or listener is given one sample there: forwards after the first are surveyed, not watched."""
+    x = (torch.rand(3, 5, 6, generator=torch.Generator().manual_seed(1)) < 0.4).float()
+    model = Mapped(how).eval()
+    one = count(model, x)
+    assert one.total().dense_macs == dense
+    if how == "leaf":
+        assert one.total().acs == 4 * int(x.sum())
+    with counting(model) as recorder:
+        for _ in range(5):
+            model(x)
+    five = recorder.counts().total()
+    assert (five.dense_macs, five.acs, five.macs) == (5 * dense, 5 * one.total().acs, 5 * one.total().macs)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from snnenergy.frameworks import TimeLayout
 from snnenergy.trace.activity import Fired
-from snnenergy.trace.lineage import Tag
+from snnenergy.trace.lineage import Tag, transformed
 from snnenergy.trace.sites import Fans, Site
 from snnenergy.trace.structure import Work
 
@@ -42,6 +42,8 @@ class Read:
 
     def is_input(self, x: Tensor) -> bool:
         """Is what was read `x` itself, as it came?"""
+        if transformed(x):
+            return False
         if self.x.data_ptr() != x.data_ptr() or self.x.numel() != x.numel():
             return False
         if self.site.kind == "conv":

@@ -62,6 +62,18 @@ def address(t: Tensor) -> int:
     return int(t.data_ptr())
 
 
+def transformed(t: Tensor) -> bool:
+    """Whether a tensor is one that torch.func (vmap, jacrev, ...) wraps: its values lie in another, larger one."""
+    return bool(torch._C._functorch.is_functorch_wrapped_tensor(t))
+
+
+def unwrapped(t: Tensor) -> Tensor:
+    """The tensor of all samples below any transform of torch.func."""
+    while transformed(t):
+        t = torch._C._functorch.get_unwrapped(t)
+    return t
+
+
 def storage(t: Tensor) -> int:
     return int(t.untyped_storage()._cdata)  # the storage object's identity; data_ptr is 0 on meta tensors
 

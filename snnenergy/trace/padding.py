@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from snnenergy.trace.forward import Read
+from snnenergy.trace.lineage import transformed
 from snnenergy.trace.sites import Fans
 from snnenergy.trace.streams import Array, Fan
 
 
 def unpadded(read: Read, x: Tensor, module: nn.Module) -> Fans | None:
     """Fans of the module's input x for a contraction that read a padded copy of it; None where it read anything else."""
-    if read.site.kind != "conv" or x.dim() != read.x.dim() or x.shape[:2] != read.x.shape[:2]:
+    if transformed(x) or read.site.kind != "conv" or x.dim() != read.x.dim() or x.shape[:2] != read.x.shape[:2]:
         return None
     mode = getattr(module, "padding_mode", "zeros")
     pad = _padding(module, x, read.x)

@@ -23,7 +23,7 @@ from snnenergy.trace.activity import Fired
 from snnenergy.trace.contractions import Call
 from snnenergy.trace.formulas import Arithmetic, Contraction, Free
 from snnenergy.trace.forward import Forward, Frame, Lost, Read
-from snnenergy.trace.lineage import Lineage, Tag, address, valueless
+from snnenergy.trace.lineage import Lineage, Tag, address, unwrapped, valueless
 from snnenergy.trace.reading import Reading
 from snnenergy.trace.sites import OUTPUT_FANS, Site
 from snnenergy.trace.streams import host
@@ -429,7 +429,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
     def note_output(self, path: str, out: Any) -> None:
         """A neuron module returned: count its updates and read its spikes."""
         work = self.work_of(path)
-        outs = _tensors(tuple(out) if isinstance(out, tuple | list) else (out,))
+        outs = [unwrapped(t) for t in _tensors(tuple(out) if isinstance(out, tuple | list) else (out,))]
         if not outs:
             return
         index = self.rec.spike_output(path, outs)

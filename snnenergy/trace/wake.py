@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.library import Library, fallthrough_kernel
 
 from snnenergy.trace.forward import Frame, Read
+from snnenergy.trace.lineage import transformed
 from snnenergy.trace.sites import Fans, Site, read_product
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ def _hear(op: Any) -> Any:
 
     def kernel(*args: Any, **kwargs: Any) -> Any:
         listeners: list[Listener] = _thread.listeners
+        if not listeners:  # heard already: torch.func's transforms come by again with the key switched on anew
+            with torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(_key()[0])):
+                return op(*args, **kwargs)
         listener = listeners.pop()
         try:
             if listeners:
@@ -115,6 +119,9 @@ class Learner:
     def __call__(self, op: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         survey = self.rec.surveying
         if survey is None or survey.replaying:
+            return op(*args, **kwargs)
+        if any(isinstance(a, Tensor) and transformed(a) for a in args):
+            self.builder.transformed = True
             return op(*args, **kwargs)
         before = self.rec.reads
         shapes = _shapes(args)

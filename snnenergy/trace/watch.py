@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from snnenergy.trace.activity import Listener
 from snnenergy.trace.clock import Clock
 from snnenergy.trace.forward import Forward, Frame, Lost, Read
-from snnenergy.trace.lineage import version
+from snnenergy.trace.lineage import unwrapped, version
 from snnenergy.trace.padding import unpadded
 from snnenergy.trace.sites import OUTPUT_FANS, Fans, Site
 from snnenergy.trace.structure import Work
@@ -78,6 +78,7 @@ class Builder:
         self.weights: dict[int, tuple[Tensor, int]] = {}
         self.modules: dict[int, nn.Module] = {}
         self.outside = False
+        self.transformed = False  # a contraction under torch.func: what a listener is given is not what is computed
         self.unwatchable: set[int] = set()  # leaves of which some call read something else than its input
         self._next = 0
 
@@ -153,7 +154,7 @@ class Builder:
             plan.mode = "hooks"
         elif torch._C._is_any_autocast_enabled():
             pass  # an operator that is heard has not cast its arguments yet
-        elif wakeable and not forward.derived and not self.unwatchable & set(self.glances):
+        elif wakeable and not forward.derived and not self.transformed and not self.unwatchable & set(self.glances):
             plan.heard = frozenset(op for op, leaf in forward.contracting if leaf not in self.glances)
             read = len(self.trail) + sum(wake.reads for wake in self.wakes)
             if self.wakes and read == forward.reads:
@@ -229,6 +230,6 @@ def output_hook(rec: Recorder, module: nn.Module) -> Callable[[nn.Module, tuple[
             return
         site, index = plan.outputs[key]
         outs = [t for t in (out if isinstance(out, tuple | list) else (out,)) if isinstance(t, Tensor)]
-        site.take(outs[index].detach(), OUTPUT_FANS)
+        site.take(unwrapped(outs[index]).detach(), OUTPUT_FANS)
 
     return hook

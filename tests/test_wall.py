@@ -18,6 +18,9 @@ PACKAGE = ROOT / "snnenergy"
 NO_TORCH = (
     "counts",
     "counts_json",
+    "counts_layer",
+    "counts_stream",
+    "counts_terms",
     "samples",
     "errors",
     "whole",

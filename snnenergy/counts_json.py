@@ -99,7 +99,11 @@ def _hints(cls: type) -> dict[str, Any]:
     return get_type_hints(cls)
 
 
-_DERIVED = {C.Coverage: {"parameters", "calls"}, C.Stream: {"domain"}, C.Counts: {"estimates", "witness", "spread"}}
+_DERIVED = {
+    C.Coverage: {"parameters", "calls"},
+    C.Stream: {"domain"},
+    C.Counts: {"estimates", "profiles", "witness", "spread"},
+}
 """Written for readers, ignored when read: what follows from the other fields, prices, the second witness and spreads over samples."""
 
 

@@ -10,10 +10,13 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from snnenergy import Counts
+from snnenergy.cli.delivery import Look, formats
+from snnenergy.cost import compare
 from tests.conftest import ROOT, Cli, Fresh
 from tests.gate_nets import CHIP, net
 from tests.test_cli import IMPORTED, loaded
@@ -201,9 +204,77 @@ def test_diff_tells_a_changed_profile_from_a_changed_model(project: Path, cli: C
     (project / "own.yaml").write_text(source.replace("0.1 pJ", "0.2 pJ"))
     net(1100, weights="w2").save(project / "net.json")
     answer = cli("diff", "before.json", "net.json", "--hardware", "own.yaml", "--json", "-")
-    causes = {row["name"]: (row["base"], row["head"]) for row in json.loads(answer.out)["models"]["net"]["causes"]}
-    assert causes["hardware profile own"] == (pytest.approx(110e-12), pytest.approx(220e-12))
-    assert causes["model on own"] == (pytest.approx(220e-12), pytest.approx(240e-12))
+    found = {row["name"]: (row["base"], row["head"]) for row in json.loads(answer.out)["models"]["net"]["causes"]}
+    assert found["hardware profile own"] == (pytest.approx(110e-12), pytest.approx(220e-12))
+    assert found["model on own"] == (pytest.approx(220e-12), pytest.approx(240e-12))
+
+
+PROFILE = (
+    (ROOT / "hardware_profiles" / f"{CHIP}.yaml").read_text(encoding="utf-8").replace(f"name: {CHIP}", "name: own")
+)
+
+
+def profiled(project: Path, name: str, acs: int, picojoules: str = "0.1", **changes: str) -> dict[str, Any]:
+    """What `profile --json` writes, of a net with 100 accumulates more on a chip where one costs that; and the file."""
+    (project / "own.yaml").write_text(PROFILE.replace("0.1 pJ", f"{picojoules} pJ"))
+    counts = net(acs, weights=changes.get("weights", "w1"))
+    text = formats(Look(), alone=True)["json"](compare({"net": counts}, ["own.yaml"]))
+    (project / f"{name}.json").write_text(text)
+    record: dict[str, Any] = json.loads(text)
+    return record
+
+
+def causes(cli: Cli, *arguments: object) -> dict[str, tuple[float, float]]:
+    """Cause: (picojoules before, after)."""
+    answer = cli("diff", *arguments, "--json", "-")
+    assert answer.code == 0, answer.err
+    rows = json.loads(answer.out)["models"]["net"]["causes"]
+    return {row["name"]: (round(row["base"] * 1e12, 9), round(row["head"] * 1e12, 9)) for row in rows}
+
+
+def test_diff_of_two_profiled_files_splits_model_profile_and_tool(project: Path, cli: Cli) -> None:
+    """1,100 accumulates at 0.1 pJ are 110 pJ; at 0.2 pJ 220; and 1,200 of those 240."""
+    record = profiled(project, "base", 1000)
+    profiled(project, "model", 1100, weights="w2")
+    profiled(project, "dearer", 1000, "0.2")
+    profiled(project, "both", 1100, "0.2", weights="w2")
+    assert causes(cli, "base.json", "base.json") == {}
+    assert causes(cli, "base.json", "model.json") == {"model on own": (110, 120)}
+    assert causes(cli, "base.json", "dearer.json") == {"hardware profile own": (110, 220)}
+    record["estimates"][0]["energy"] = {
+        "low": 1e-10,
+        "nominal": 1e-10,
+        "high": 1e-10,
+    }  # an older snnenergy priced otherwise
+    (project / "older.json").write_text(json.dumps(record))
+    assert causes(cli, "older.json", "base.json") == {"tool (pricing) on own": (100, 110)}
+    assert causes(cli, "older.json", "both.json") == {
+        "tool (pricing) on own": (100, 110),
+        "hardware profile own": (110, 220),
+        "model on own": (220, 240),
+    }
+    assert (
+        causes(cli, "base.json", "dearer.json", "--hardware", CHIP) == {}
+    )  # today's chips, which neither was priced on
+
+
+def test_diff_of_a_file_that_kept_no_profile_says_what_it_cannot_tell(project: Path, cli: Cli) -> None:
+    record = profiled(project, "base", 1000)
+    del record["profiles"]
+    (project / "old.json").write_text(json.dumps(record))
+    profiled(project, "dearer", 1000, "0.2")
+    assert causes(cli, "old.json", "dearer.json") == {"hardware profile own or tool": (110, 220)}
+    answer = cli("diff", "old.json", "dearer.json")
+    assert "note: old.json: holds prices on own without the profiles (an older snnenergy wrote it)" in answer.err
+    assert Counts.load(project / "old.json") == Counts.load(project / "base.json") == net(1000)
+
+
+def test_diff_refuses_a_damaged_price(project: Path, cli: Cli) -> None:
+    for name, value in (("estimates", {}), ("estimates", [{"energy": 1}]), ("profiles", [1])):
+        (project / "bad.json").write_text(json.dumps(profiled(project, "base", 1000) | {name: value}))
+        answer = cli("diff", "bad.json", "base.json")
+        assert (answer.code, answer.out) == (2, "")
+        assert answer.err.startswith(f"snnenergy: error: bad.json: report.{name}")
 
 
 # The example models

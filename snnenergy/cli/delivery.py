@@ -110,7 +110,7 @@ def formats(
 
 
 def _one(comparison: Comparison, *, witness: WitnessReport | None = None, spreads: Sequence[Spread] = ()) -> str:
-    """The JSON of one model: its Counts as they are; estimates, the second witness and spreads over samples beside them."""
+    """The JSON of one model: its Counts as they are; beside them its price, the second witness and spreads over samples."""
     from snnenergy.report import document
 
     record = document.record(comparison)
@@ -118,7 +118,8 @@ def _one(comparison: Comparison, *, witness: WitnessReport | None = None, spread
     beside: dict[str, Any] = {} if witness is None else {"witness": witness.to_dict()}
     if spreads:
         beside["spread"] = [asdict(s) for s in spreads]
-    return output.as_json({**counts, "estimates": record["estimates"], **beside})
+    price = {name: record[name] for name in document.PRICE}
+    return output.as_json({**counts, **price, **beside})
 
 
 def deliver(

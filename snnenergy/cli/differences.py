@@ -12,7 +12,7 @@ import typer
 
 from snnenergy.cli import options as o
 from snnenergy.cli import output, stored
-from snnenergy.cli.runner import command
+from snnenergy.cli.runner import command, say
 from snnenergy.errors import CountsError, NotComparableError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def diff(
 ) -> None:
     """What changed from one Counts file or report to another, per inference.
 
-    Two reports, JSON or page, are priced with the profiles that HEAD holds; --hardware takes today's.
+    Both are priced with the profiles that HEAD holds (`profile --json`, reports, pages); --hardware takes today's.
     """
     targets = output.check({"json": json})
     before, after = _paired(_read(base), _read(head))
@@ -92,22 +92,23 @@ def _from(path: Path, shown: str) -> _Stored:
     if not path.exists():
         raise NotComparableError(f"{shown}: no such file; there is nothing to compare with")
     side = stored.whole(path)
-    estimates = side.estimates if stored.is_report(path) else _beside(path)
+    estimates, profiles = (side.estimates, side.profiles) if stored.is_report(path) else _beside(path)
     priced = {(row.model, row.hardware): row for row in estimates if row.energy is not None}
-    return _Stored(side.counts, priced, {chip.name: chip for chip in side.profiles})
+    kept = {chip.name: chip for chip in profiles}
+    if alone := sorted({chip for _, chip in priced} - set(kept)):
+        say(f"note: {shown}: holds prices on {', '.join(alone)} without the profiles (an older snnenergy wrote it)")
+    return _Stored(side.counts, priced, kept)
 
 
-def _beside(path: Path) -> Iterator[Estimate]:
-    """The estimates that `profile --json` wrote beside its counts."""
+def _beside(path: Path) -> tuple[tuple[Estimate, ...], tuple[Profile, ...]]:
+    """What `profile --json` wrote beside its counts."""
     from snnenergy import counts_json
-    from snnenergy.cost.records import Estimate
+    from snnenergy.report import document
 
-    document: Any = counts_json.read(path)
-    beside = document.get("estimates", [])
-    if not isinstance(beside, list):
-        raise CountsError(f"{path}: estimates: expected a list, found {type(beside).__name__}")
-    for i, row in enumerate(beside):
-        yield counts_json.plain_record(Estimate, row, f"{path}: estimates[{i}]")
+    try:
+        return document.priced(counts_json.read(path))
+    except CountsError as error:
+        raise CountsError(f"{path}: {error}") from error
 
 
 def _paired(before: _Stored, after: _Stored) -> tuple[_Stored, _Stored]:
@@ -140,20 +141,30 @@ def _compared(name: str, before: _Stored, after: _Stored, profiles: Mapping[str,
     from snnenergy.gate.chips import Prices
     from snnenergy.gate.compare import compare
 
-    then = {chip: row.energy.nominal for (model, chip), row in before.priced.items() if model == name and row.energy}
-    prices = Prices(after.options())
-    why = {chip: cause for chip in profiles if (cause := _cause(chip, before, after, profiles))}
-    made = compare(name, after.counts[name], before.counts[name], profiles, prices, then=then, why=why)
+    options = before.options() | after.options()
+    past = {chip: list(_past(name, chip, before, options.get(chip, {}))) for chip in profiles}
+    made = compare(name, after.counts[name], before.counts[name], profiles, Prices(options), past=past)
     for problem in made.problems:
         raise problem.error(f"{name}: {problem.words}")
     return made
 
 
-def _cause(chip: str, before: _Stored, after: _Stored, profiles: Mapping[str, Profile]) -> str:
-    """What a price that moved under the same counts comes from, where both sides say how they were priced."""
-    if before.profiles.get(chip) != profiles[chip]:
-        return ""  # the profile, as far as anybody knows
-    return "snnenergy" if before.options().get(chip) == after.options().get(chip) else "pricing options"
+def _past(model: str, chip: str, before: _Stored, options: Mapping[str, str]) -> Iterator[tuple[str, float | None]]:
+    """What the base's counts cost, each with what made the next differ: in its file; priced today; run as the head is."""
+    from snnenergy.cost.price import again
+    from snnenergy.gate.difference import PROFILE, TOOL
+
+    row = before.priced.get((model, chip))
+    if row is None or row.energy is None:
+        return
+    held = before.profiles.get(chip)
+    if held is None:
+        yield f"{PROFILE} {chip} or {TOOL}", row.energy.nominal
+        return
+    today, alike = (again(before.counts[model], held, ways).energy for ways in (row.options, options))
+    yield f"{TOOL} (pricing) on {chip}", row.energy.nominal
+    yield f"pricing options {chip}", None if today is None else today.nominal
+    yield f"{PROFILE} {chip}", None if alike is None else alike.nominal
 
 
 def _held(budgets: Path, before: _Stored, after: _Stored) -> Verdict:

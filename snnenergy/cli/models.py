@@ -49,7 +49,7 @@ def profile(
 ) -> None:
     """Counts one inference of a model, and prices it on chips; with --data the mean inference of a data set.
 
-    The JSON holds the Counts (`snnenergy.Counts.load` reads them) with the estimates beside them.
+    The JSON holds the Counts (`snnenergy.Counts.load` reads them) with the estimates and their profiles beside them.
     """
     wanted = targets.checked()
     _one_of(("witness", witness), ("convention", convention))

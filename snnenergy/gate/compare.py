@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from snnenergy.errors import CoverageError, NotComparableError
-from snnenergy.gate.difference import PROFILE, Change, Difference, between
+from snnenergy.gate.difference import Change, between
 from snnenergy.gate.verdict import ModelReport, Problem
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from snnenergy.gate.chips import Prices
     from snnenergy.hardware import Profile
 
+Past = Sequence[tuple[str, float | None]]
+"""Earlier prices of a baseline in J, oldest first, each with what made the next one differ."""
 WHOLE_CHIP = "(whole chip)"
 MAX_LAYERS = 50
 """Layers that a report keeps, largest change first."""
@@ -27,14 +29,10 @@ def compare(
     chips: Mapping[str, Profile],
     prices: Prices,
     *,
-    then: Mapping[str, float] | None = None,
-    why: Mapping[str, str] | None = None,
+    past: Mapping[str, Past] | None = None,
     problems: tuple[Problem, ...] = (),
 ) -> ModelReport:
-    """chips: by their own names; then: joules of the baseline as it was priced when it was made, by chip.
-
-    why: what made those differ from today's, by chip, where it is known not to be the profile
-    """
+    """chips: by their own names; past: what the baseline cost before today, by chip."""
     difference = None
     if base is not None:
         try:
@@ -48,8 +46,7 @@ def compare(
         before = prices.of(base, chip) if base is not None else None
         priced += _priced(chip.name, before, now)
         if difference is not None and before is not None:
-            source = (why or {}).get(chip.name, PROFILE)
-            causes += _causes(chip.name, difference, (then or {}).get(chip.name), source, before, now)
+            causes += _causes((past or {}).get(chip.name, ()), f"{difference.cause} on {chip.name}", before, now)
     first = next(iter(chips.values()), None)
     return ModelReport(
         name,
@@ -73,15 +70,13 @@ def _nominal(estimate: Estimate | None, what: str) -> float | None:
     return None if found is None else found.nominal
 
 
-def _causes(
-    chip: str, difference: Difference, then: float | None, source: str, before: Estimate, now: Estimate
-) -> Iterator[Change]:
-    """The way from then to now in two steps: the profile under the same counts, the counts under the same profile."""
+def _causes(past: Past, counts: str, before: Estimate, now: Estimate) -> Iterator[Change]:
+    """The way from then to now: what moved the price of the same counts, step by step; then the counts under one profile."""
     base, head = (_nominal(side, "energy") for side in (before, now))
-    if then is not None and then != base:
-        yield Change(f"{source} {chip}", then, base, "J")
-    if base != head:
-        yield Change(f"{difference.cause} on {chip}", base, head, "J")
+    steps = [*past, (counts, base)]
+    for (cause, start), end in zip(steps, [*(joules for _, joules in steps[1:]), head], strict=True):
+        if start != end:
+            yield Change(cause, start, end, "J")
 
 
 def _layers(head: Counts, base: Counts | None, chip: Profile | None, prices: Prices) -> list[Change]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from snnenergy.errors import NotComparableError, UsageError
 from snnenergy.gate import baselines, chips, settings
 from snnenergy.gate.compare import compare, uncovered
+from snnenergy.gate.difference import PROFILE
 from snnenergy.gate.judge import Case, judge
 from snnenergy.gate.settings import Budget, Placed, Project
 from snnenergy.gate.verdict import Notice, Outcome, Problem, State, Verdict
@@ -84,12 +85,8 @@ def verdict(
     for name, head in heads.items():
         base = comparable.get(name)
         problems = uncovered(name, head, min_coverage) + _missing(name, base, bases, budgets, writer)
-        then = (
-            {}
-            if base is None
-            else {c: e.nominal for c, p in (past or {}).items() if (e := case.prices.of(base, p).energy)}
-        )
-        made = compare(name, head, base, own, case.prices, then=then, problems=problems)
+        before = {} if base is None else _priced_then(base, past or {}, case)
+        made = compare(name, head, base, own, case.prices, past=before, problems=problems)
         if made.difference is None:
             comparable.pop(name, None)
         models.append(made)
@@ -98,6 +95,12 @@ def verdict(
     outcomes, remarks = judge(case, budgets)
     outcomes += _as_before(case, budgets, past or {}, outcomes)
     return Verdict(tuple(outcomes), tuple(models), (*notices, *remarks), (*provenance, *_provenance(heads, own)))
+
+
+def _priced_then(base: Counts, past: Mapping[str, Profile], case: Case) -> dict[str, list[tuple[str, float]]]:
+    """What the baseline cost on profiles that have other figures today."""
+    priced = {name: case.prices.of(base, chip).energy for name, chip in past.items()}
+    return {name: [(f"{PROFILE} {name}", e.nominal)] for name, e in priced.items() if e is not None}
 
 
 def _as_before(

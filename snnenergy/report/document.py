@@ -103,6 +103,18 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
+PRICE = ("estimates", "profiles")
+"""What the JSON of one model holds beside its Counts, in the form of a report."""
+
+
+def priced(document: object) -> tuple[tuple[Estimate, ...], tuple[Profile, ...]]:
+    """What stands beside Counts: their estimates, and the profiles of those; older files hold no profiles, baselines neither."""
+    if not isinstance(document, dict):
+        raise CountsError("expected an object")
+    rows = _typed(document, "estimates", list) if "estimates" in document else []
+    return tuple(_estimate(i, row) for i, row in enumerate(rows)), _profiles(document)
+
+
 def _extract(page: str) -> str:
     found = _EMBEDDED.findall(page)
     if len(found) != 1:

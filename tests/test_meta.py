@@ -136,6 +136,22 @@ def test_assumed_rates_by_hand() -> None:
     assert energy.nominal == pytest.approx(15 * 23.6e-12)  # the analog layer is not supported there, and said so
 
 
+@pytest.mark.parametrize(("steps", "batch"), [(3, 1), (2, 7)])
+def test_a_dense_chip_costs_the_same_at_every_assumed_rate(steps: int, batch: int) -> None:
+    """It does the whole operation whatever arrives: also its launches, memory and time stay."""
+    net = Steps(nn.Sequential(nn.Linear(4, 10, bias=False), LIF(), nn.Linear(10, 5, bias=False), LIF()))
+    shapes = shaped(net, torch.ones(steps, batch, 4))
+    plain = estimate(shapes, "h100")
+    for rate in (0.0, 0.1, 1.0):
+        assumed = estimate(assume_rate(shapes, rate), "h100")
+        assert assumed.energy is not None
+        assert plain.energy is not None
+        assert assumed.energy.nominal == pytest.approx(plain.energy.nominal, rel=1e-5)
+        assert assumed.latency is not None
+        assert plain.latency is not None
+        assert assumed.latency.nominal == pytest.approx(plain.latency.nominal, rel=1e-5)
+
+
 def test_a_rate_needs_neurons() -> None:
     with pytest.raises(UsageError, match="no spiking neuron"):
         assume_rate(shaped(nn.Linear(4, 3), torch.ones(1, 4)), 0.1)
@@ -186,7 +202,9 @@ def test_every_output_says_assumed(cli: Cli, tmp_path: Path) -> None:
     assert "ASSUMED ACTIVITY" in shown
     for form in ("html", "markdown", "latex"):
         assert "ASSUMED ACTIVITY" in files[form], form
-    assert all(r["activity"].startswith("assumed") for r in csv.DictReader(io.StringIO(files["csv"])))
+    for form in ("csv", "layers_csv"):
+        assert all(r["activity"].startswith("assumed") for r in csv.DictReader(io.StringIO(files[form]))), form
+    assert "1000000" not in shown  # samples that nobody counted
     assert json.loads(files["json"])["conditions"]["assumed"].startswith("every neuron fires at a rate of 0.1")
 
 

@@ -59,10 +59,15 @@ def price_rates(structure: Counts, rates: Rates, words: str = "") -> Counts:
         structure,
         layers=layers,
         samples=RATE_SAMPLES,
-        forwards=0,
+        forwards=_forwards(structure),
         conditions=dataclasses.replace(structure.conditions, inputs="", synthetic=True, assumed=words),
         identity=dataclasses.replace(structure.identity, notes=(*structure.identity.notes, note)),
     )
+
+
+def _forwards(structure: Counts) -> int:
+    """So many forwards hold the imagined inferences, in batches as large as those of the structure."""
+    return round(Fraction(structure.forwards * RATE_SAMPLES, structure.samples))
 
 
 def _check(path: str, rate: object, *, optional: bool) -> None:
@@ -94,6 +99,8 @@ def _assumed(layer: LayerCounts, structure: Counts, rate: Rate | None) -> LayerC
 
     sums = "dense_macs valid_macs updates adds muls compares specials output_elements".split()
     changes: dict[str, Any] = {name: many(getattr(layer, name)) for name in sums}
+    for name in ("calls", "kernels") if structure.forwards else ():  # as many in each forward as before
+        changes[name] = round(Fraction(getattr(layer, name) * _forwards(structure), structure.forwards))
     grown = dataclasses.replace(layer, per_step=None, **changes)
     if layer.role == "neuron":
         spikes = round(grown.updates * rate) if isinstance(rate, int | float) else None

@@ -105,7 +105,9 @@ def percent(share: float | None) -> str:
         return "<0.1 %"
     if 0.9995 < share < 1:
         return ">99.9 %"
-    return f"{100 * share:.{DIGITS}g} %"
+    if share < 0.001:
+        return f"{round(100 * share, 3):g} %"  # 0.0747 would not go into a column
+    return f"{_digits(100 * share)} %"
 
 
 def factor(value: Range, times: str = "x") -> str:

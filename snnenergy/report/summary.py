@@ -141,7 +141,9 @@ def ledger(comparison: Comparison) -> list[tuple[str, Uncounted]]:
 
 def conditions(counts: Counts) -> str:
     """`200 samples, T = 8, accuracy 97.5 %, synthetic input: activity means nothing`."""
-    parts = [f"{counts.samples} sample{'s' if counts.samples != 1 else ''}"]
+    parts = []
+    if not counts.conditions.assumed:  # those are as many as the assumed rates need to be whole numbers
+        parts.append(f"{counts.samples:,} sample{'s' if counts.samples != 1 else ''}")
     if counts.time_steps is not None:
         parts.append(f"T = {counts.time_steps}")
     if not counts.seen or counts.conditions.assumed:

@@ -81,14 +81,16 @@ def layers_csv(comparison: Comparison) -> str:
         "spikes_per_synapse",
         "silent_share",
         "saturated_share",
+        "activity",
         "charged",
     ]
     head += [f"energy_{end}_J" for end in _ENDS] + [f"{part}_J" for part in PARTS]
     rows = []
     for e in comparison.estimates:
         known = (e.layers, e.breakdown) if e.energy is not None else ()
-        for r in L.rows(comparison.counts[e.model], *known):
-            activity = (r.rate, r.per_neuron, r.per_synapse, r.silent, r.saturated)
+        of = comparison.counts[e.model]
+        for r in L.rows(of, *known):
+            activity = (r.rate, r.per_neuron, r.per_synapse, r.silent, r.saturated, _activity(of))
             counts = (r.acs, r.macs, r.dense, r.sparsity, *activity, r.charged)
             parts = [None if r.breakdown is None else getattr(r.breakdown, p).nominal for p in PARTS]
             rows.append(
@@ -106,11 +108,15 @@ def layers_csv(comparison: Comparison) -> str:
     return _written(head, rows)
 
 
+def _activity(counts: Counts) -> str:
+    return counts.activity or "counted on data"
+
+
 def _total(name: str, counts: Counts, e: Estimate | None) -> list[object]:
     events = [counts.per_inference(n) for n in _COUNTS]
     rates = [counts.sparsity, counts.firing_rate]
     held = [counts.coverage.parameters, counts.coverage.calls, len(counts.uncounted)]
-    run = [counts.samples, counts.time_steps, *events, *rates, counts.activity or "counted on data", *held]
+    run = [counts.samples, counts.time_steps, *events, *rates, _activity(counts), *held]
     if e is None:
         return [name, "", *[None] * (3 * len(_ENDS) + len(PARTS) + 6), *run, ""]
     parts = [getattr(e.breakdown, p).nominal if e.energy is not None else None for p in PARTS]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from snnenergy.cost import compare
 from snnenergy.cost.records import Comparison
+from snnenergy.counts import Answers
 from snnenergy.errors import CountsError
 from snnenergy.hardware import Profile, list_hardware, load_hardware, stored
 from snnenergy.report import document, html
@@ -201,3 +203,11 @@ def test_diff_of_pages_priced_under_other_options_says_so(cli: Cli, pages: tuple
     assert names == ["pricing options h100_sxm"]
     same = json.loads(cli("diff", ten, ten, "--json", "-").out)
     assert [row for model in same["models"].values() for row in model["causes"]] == []
+
+
+def test_the_accuracy_of_stored_counts_is_the_reports(cli: Cli, tmp_path: Path) -> None:
+    """Three of four labels were right; what the user says stands over it."""
+    replace(made.digits_snn("snn"), answers=Answers(labelled=4, correct=3)).save(tmp_path / "snn.json")
+    command = ("report", tmp_path / "snn.json", "--hardware", "loihi", "--json", "-")
+    assert json.loads(cli(*command).out)["accuracy"] == {"snn": 0.75}
+    assert json.loads(cli(*command, "--accuracy", "snn=0.9").out)["accuracy"] == {"snn": 0.9}

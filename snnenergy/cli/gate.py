@@ -14,12 +14,13 @@ import typer
 from snnenergy.cli import options as o
 from snnenergy.cli import output, stored
 from snnenergy.cli.delivery import Look
+from snnenergy.cli.gated import counted
 from snnenergy.cli.runner import command, say
 from snnenergy.errors import CoverageError, UsageError
 
 if TYPE_CHECKING:
     from snnenergy.counts import Counts
-    from snnenergy.gate.settings import ModelTable, Project
+    from snnenergy.gate.settings import Project
     from snnenergy.gate.verdict import Verdict
     from snnenergy.hardware import Profile
 
@@ -163,7 +164,7 @@ def _heads(project: Project, files: Sequence[str], globs: Sequence[str] | None) 
     if not wanted:
         there = ", ".join(known) or f"none: name one under [models] in {project.document.path}, or pass Counts files"
         raise UsageError(f"no model to check; there are {there}")
-    return known, {m: given[m] if m in given else run(project, m, project.settings.models[m]) for m in wanted}
+    return known, {m: given[m] if m in given else counted(project, m, project.settings.models[m]) for m in wanted}
 
 
 def _given(files: Sequence[str]) -> dict[str, Counts]:
@@ -180,47 +181,6 @@ def _given(files: Sequence[str]) -> dict[str, Counts]:
                 raise UsageError(f"two models are called {called!r}; name them apart, as in one=FILE two=FILE")
             found[called] = replace(counts, model=called)
     return found
-
-
-def run(project: Project, name: str, table: ModelTable) -> Counts:
-    """The Counts of a model of the settings: of its file, or of one run on one thread."""
-    source = _source(project, table)
-    path = Path(source)
-    counts = stored.read_one(path) if stored.is_stored(path) else _counted(project.folder, name, source, table)
-    if table.steps is not None and counts.time_steps != table.steps:
-        raise UsageError(
-            f"{project.place('models', name, 'steps')}: {name} ran {counts.time_steps} time steps, not {table.steps}"
-        )
-    return replace(counts, model=name)
-
-
-def _source(project: Project, table: ModelTable) -> str:
-    """The file, relative to the settings; or `pkg.mod:factory`."""
-    if table.source is None:
-        return str(project.folder / table.weights) if table.weights else table.factory or ""
-    return table.source if is_factory(table.source, project.folder) else str(project.folder / table.source)
-
-
-def is_factory(source: str, folder: Path) -> bool:
-    return ":" in source and not (folder / source).exists()
-
-
-def _counted(folder: Path, name: str, source: str, table: ModelTable) -> Counts:
-    output.progress(f"counting {name}")
-    from snnenergy.load import load
-    from snnenergy.trace.repeatable import count_repeatably
-
-    work = load(
-        source,
-        factory=table.factory if table.weights else None,
-        input=None if table.input is None else folder / table.input,
-        input_shape=table.input_shape,
-        allow_classes=table.allow_class,
-        seed=table.seed,
-    )
-    for note in work.notes:
-        say(f"note: {name}: {note}")
-    return count_repeatably(work, time_axis=table.time_axis, samples=table.samples, seed=table.seed)
 
 
 def _update(project: Project, heads: Mapping[str, Counts], min_coverage: float) -> None:

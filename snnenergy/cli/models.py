@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_text
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -175,18 +174,12 @@ def demo(
     counted = {name: _count(str(digits / f"digits_{name}.pt2"), reading, 0, 1) for name in ("ann", "snn")}
     pricing = o.Pricing(hardware)
     comparison = pricing.of(counted, pricing.profiles())
-    deliver(comparison, wanted, Look(accuracy=_accuracies(digits / "digits.json")), table=brief(comparison))
+    deliver(comparison, wanted, Look(), table=brief(comparison))
     if output.STDOUT not in wanted.values():
         output.show(
             f"\nLayers, caveats and sources are in the report, as JSON and as a page:\n  {wanted['json']}\n  {wanted['html']}\n"
             f"and on the terminal: snnenergy report {shlex.quote(wanted['json'])}"
         )
-
-
-def _accuracies(record: Path) -> list[str]:
-    """What the training script measured on the shipped images."""
-    measured = json_text.loads(record.read_text(encoding="utf-8"))["accuracy_shipped"]
-    return [f"{name}={share}" for name, share in measured.items()]
 
 
 def _named(text: str) -> tuple[str | None, str]:
@@ -231,7 +224,7 @@ def _together(sides: Sequence[Comparison]) -> Comparison:
 
 def _priced(side: Comparison, pricing: o.Pricing) -> Comparison:
     made = pricing.of(side.counts, pricing.profiles(side.profiles))
-    return replace(made, accuracy=side.accuracy)
+    return replace(made, accuracy={**made.accuracy, **side.accuracy})
 
 
 def _count(source: str, reading: o.Reading, i: int, models: int) -> Counts:

@@ -10,7 +10,8 @@ import typer
 
 from snnenergy.cli import options as o
 from snnenergy.cli import output
-from snnenergy.cli.gate import Config, is_factory, run
+from snnenergy.cli.gate import Config
+from snnenergy.cli.gated import counted, is_factory
 from snnenergy.cli.runner import command
 from snnenergy.errors import CoverageError, UsageError
 
@@ -46,7 +47,7 @@ def init(
     if target.exists() and not force:
         raise UsageError(f"{target}: is there already; edit it, or pass --force to replace it")
     table = _table(model, reading, target.parent)
-    counts = run(_draft(target), name or _stem(model), table)
+    counts = counted(_draft(target), name or _stem(model), table)
     words = o.chips(hardware, default=("loihi",))
     text = starter.render(counts, table.model_dump(exclude_defaults=True), chips.load(words, target.parent))
     _whole_count(counts)
@@ -91,6 +92,10 @@ def _table(model: str, reading: o.Reading, folder: Path) -> ModelTable:
             "weights": own if factory else None,
             "input": None if given is None else os.path.relpath(str(given), folder),
             "input_shape": list(shape) if isinstance(shape, tuple) else None,
+            "encode": reading.encode,
+            "steps": reading.steps,
+            "event_bin": reading.event_bin,
+            "neurons": reading.roles(),
             "time_axis": reading.time_axis,
             "samples": reading.samples,
             "seed": reading.seed,

@@ -125,8 +125,8 @@ def _outcome(
     head, base = case.sides(name, chip)
     if budget.metric == "accuracy" and head.accuracy is None:
         raise UsageError(
-            f"{placed.place}: accuracy of {name} is not known here; pass --accuracy {name}=SHARE, "
-            "or Counts of a data set with labels"
+            f"{placed.place}: accuracy of {name} is not known: nothing it ran on has labels (an array y, labels or targets in "
+            f"its `input` or `data`); add them, or pass --accuracy {name}=SHARE"
         )
     after = row.read(head, layers[0])
     where = None if chip is None else chip.name

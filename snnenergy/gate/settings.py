@@ -22,6 +22,7 @@ TABLE = ("tool", "snnenergy")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
 _TEXT_OR_NUMBER: dict[str, Any] = {"anyOf": [{"type": "string"}, {"type": "number", "minimum": 0}]}
 
+Positive = Annotated[StrictInt, Field(ge=1)]
 Bound = Literal["low", "nominal", "high"]
 Level = Literal["error", "warn", "off"]
 
@@ -110,20 +111,28 @@ class Budget(Strict):
 
 
 class ModelTable(Strict):
-    """One model: a file, a `pkg.mod:factory`, or a factory with weights; and the input it runs on.
+    """One model: a file, a `pkg.mod:factory`, or a factory with weights; and the input, or the data set, it runs on.
 
     source: a model file, `pkg.mod:factory`, or stored Counts; weights: a state_dict or safetensors file for `factory`
-    steps: how many time steps it must run, checked after counting
+    data: a file or folder of arrays, or `pkg.mod:loader`; batch_size, limit: samples of one forward, and of all of them
+    steps: how many time steps it must run, checked after counting; encode: the coding that makes them of a static input
+    event_bin: duration of a frame of an input of events; neurons: the model of modules that no framework defines, by path
     """
 
     source: str | None = None
     factory: str | None = None
     weights: str | None = None
     input: str | None = None
-    input_shape: list[Annotated[StrictInt, Field(ge=1)]] | None = None
+    input_shape: list[Positive] | None = None
+    data: str | None = None
+    batch_size: Positive | None = None
+    limit: Positive | None = None
+    encode: str | None = None
+    event_bin: Annotated[float, Field(gt=0)] | None = None
+    neurons: dict[str, str] = Field(default_factory=dict)
     time_axis: StrictInt | None = None
-    samples: Annotated[StrictInt, Field(ge=1)] | None = None
-    steps: Annotated[StrictInt, Field(ge=1)] | None = None
+    samples: Positive | None = None
+    steps: Positive | None = None
     seed: Annotated[StrictInt, Field(ge=0)] = 0
     allow_class: list[str] = Field(default_factory=list)
 
@@ -131,8 +140,13 @@ class ModelTable(Strict):
     def _one_source(self) -> Self:
         if (self.source is None) == (self.factory is None) or (self.source and self.weights):
             raise ValueError("a model is a `source`, or a `factory` with or without `weights`")
-        if self.input is not None and self.input_shape is not None:
-            raise ValueError("`input` and `input_shape`: give one of them")
+        given = [name for name in ("input", "input_shape", "data") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(f'`{name}`' for name in given)}: give one of them")
+        if self.data is None and (self.batch_size is not None or self.limit is not None):
+            raise ValueError("`batch_size` and `limit` go with `data`")
+        if self.encode is not None and self.steps is None:
+            raise ValueError("`encode` needs `steps`, the time steps that it makes")
         return self
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 HEADROOM = 1.10
 """Limits of a first file lie this much above today's figures."""
 INCREASE = "2 %"
+MARGIN = 0.01
+"""Share of right answers that a change may lose."""
 BASELINE = "energy-baseline"
 
 
@@ -25,13 +27,18 @@ def render(counts: Counts, model: Mapping[str, object], chips: Mapping[str, Prof
         "# Energy budgets: `snnenergy check` holds them, `snnenergy init --schema` prints what may stand here.",
         f"baseline = {_value(baseline)} # Counts of each model, committed; `snnenergy check --update-baseline` writes them",
         f"hardware = {_value(list(chips))}",
-        "\n".join([f"\n[models.{_key(counts.model)}]", *(f"{k} = {_value(v)}" for k, v in model.items() if v)]),
+        "\n".join(
+            [
+                f"\n[models.{_key(counts.model)}]",
+                *(f"{k} = {_value(v)}" for k, v in model.items() if v not in (None, [], {})),
+            ]
+        ),
     ]
     budgets: list[Mapping[str, object]] = [
         budget for word, chip in chips.items() for budget in _of_chip(counts, word, chip)
     ]
     operations: dict[str, object] = {"metric": "acs" if counts.total().acs else "macs", "max_increase": INCREASE}
-    blocks += [_budget(b) for b in (*budgets, operations)]
+    blocks += [_budget(b) for b in (*budgets, operations, *_of_answers(counts))]
     return "\n".join(blocks) + "\n"
 
 
@@ -48,6 +55,12 @@ def _of_chip(counts: Counts, word: str, chip: Profile) -> Iterator[dict[str, obj
         yield {"match": match, "metric": "fits"}
 
 
+def _of_answers(counts: Counts) -> Iterator[dict[str, object]]:
+    """Energy is not to be saved on answers: what is right today less a percentage point, where labels said how many are."""
+    if counts.answers.accuracy is not None:
+        yield {"metric": "accuracy", "min": show(max(0.0, counts.answers.accuracy - MARGIN), "share")}
+
+
 def _budget(fields: Mapping[str, object]) -> str:
     return "\n".join(["\n[[budgets]]", *(f"{name} = {_value(value)}" for name, value in fields.items())])
 
@@ -59,7 +72,7 @@ def _key(name: str) -> str:
 def _value(value: object) -> str:
     """A TOML value.  JSON strings, numbers and lists of them are TOML as they are."""
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{k} = {_value(v)}" for k, v in value.items()) + " }"
+        return "{ " + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items()) + " }"
     if isinstance(value, Sequence) and not isinstance(value, str):
         return "[" + ", ".join(_value(v) for v in value) + "]"
     return json.dumps(value)

@@ -123,9 +123,8 @@ class Reading:
 
 def _labels(value: Any, where: str) -> Any:
     labels = _tensor(value, where)
-    if labels.dim() == 2 and labels.shape[1] > 1:  # one-hot, or shares of classes
-        return labels.argmax(1)
-    return labels.reshape(-1)
+    several = labels.dim() == 2 and labels.shape[1] > 1  # one-hot, or shares of classes
+    return labels if several else labels.reshape(-1)
 
 
 def _tensor(value: Any, where: str) -> torch.Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from snnenergy.counts import Answers
 from snnenergy.errors import ForwardError, InputError, SnnEnergyError
-from snnenergy.trace.answers import right
+from snnenergy.trace.answers import UNCOMPARED, right
 from snnenergy.trace.recorder import Recorder
 from snnenergy.trace.rest import rested
 from snnenergy.trace.samples import Reader
@@ -166,7 +166,7 @@ class Pass:
             return -1
         found = right(out, batch.labels, self._steps)
         if found is None:
-            self._notes["labels were not compared: the output has no axis of samples beside one of classes"] = None
+            self._notes[UNCOMPARED] = None
             return -1
         correct = int(found.sum())
         self._labelled += len(found)

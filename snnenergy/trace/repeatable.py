@@ -5,30 +5,47 @@ from __future__ import annotations
 import dataclasses
 import platform
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from snnenergy.trace.dataset import Pass
 from snnenergy.trace.workload import count_workload
 
 if TYPE_CHECKING:
     from snnenergy.counts import Counts
+    from snnenergy.load.batches import Batch
     from snnenergy.load.workload import Workload
 
 
 def count_repeatably(
-    work: Workload, *, time_axis: int | None = None, samples: int | None = None, seed: int = 0
+    work: Workload,
+    batches: Iterable[Batch] | None = None,
+    *,
+    time_axis: int | None = None,
+    samples: int | None = None,
+    roles: Mapping[str, str] | None = None,
+    seed: int = 0,
 ) -> Counts:
-    """`count_workload` on one thread with every generator at `seed`.
+    """`count_workload`, or a whole pass over the batches of a data set, on one thread with every generator at `seed`.
 
     The seed is a condition of the Counts only where the model draws from a generator: then another seed is another run.
     Threads and the CPU's instruction set are recorded among the versions: kernels of another one may round otherwise, and a
     value at a threshold may flip.
     """
-    return _recorded(lambda: count_workload(work, time_axis=time_axis, samples=samples), seed)
+
+    def run() -> Counts:
+        if batches is None:
+            return count_workload(work, time_axis=time_axis, samples=samples, roles=roles)
+        with Pass(work, time_axis=time_axis, samples=samples, roles=roles) as one:
+            for batch in batches:
+                one.take(batch)
+        return one.counts()
+
+    return _recorded(run, seed)
 
 
 def count_call(model: torch.nn.Module, *inputs: Any, seed: int = 0, **options: Any) -> Counts:

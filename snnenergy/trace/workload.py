@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from snnenergy.counts import Answers
 from snnenergy.errors import ForwardError, SnnEnergyError, UsageError
 from snnenergy.frameworks.neurons import NEURONS
+from snnenergy.trace.answers import UNCOMPARED, right
+from snnenergy.trace.recorder import Recorder
 from snnenergy.trace.rest import rested
 
 if TYPE_CHECKING:
@@ -35,32 +38,45 @@ def count_workload(
     """The Counts of one forward without gradients; `time_axis` and `samples` stand over what the file says.
 
     roles: {module path: neuron model}, as `count` takes them; UsageError where the model has no such module.
+    Where the inputs came with labels, the answers are compared with them (`Counts.answers`).
     State that a previous call left in a neuron is put to rest first, or named, in `identity.notes`.
     Raises ForwardError where the model's forward raises without being counted too; anything else is ours.
     """
-    from snnenergy.trace import count
-
     check_roles(work, roles or {})
     notes = rested(work.module)
+    recorder = Recorder(
+        work.module,
+        time_axis=work.time_axis if time_axis is None else time_axis,
+        samples=work.samples if samples is None else samples,
+        roles=roles,
+        name=work.name,
+        synthetic=work.synthetic,
+        seed=work.seed,
+        once=True,
+    )
     with torch.no_grad(), work.mode if work.mode is not None else nullcontext():
         try:
-            counts = count(
-                work.module,
-                *work.inputs,
-                kwargs=work.kwargs,
-                time_axis=work.time_axis if time_axis is None else time_axis,
-                samples=work.samples if samples is None else samples,
-                roles=roles,
-                name=work.name,
-                synthetic=work.synthetic,
-                seed=work.seed,
-            )
+            with recorder:
+                out = work.module(*work.inputs, **work.kwargs)
         except SnnEnergyError:
             raise
         except Exception:
             _forward(work)
             raise
-    return replace(counts, identity=replace(counts.identity, notes=(*counts.identity.notes, *_encoding(work), *notes)))
+    counts = recorder.counts()
+    answers, uncompared = _answers(work, out, counts)
+    told = (*counts.identity.notes, *_encoding(work), *uncompared, *notes)
+    return replace(counts, identity=replace(counts.identity, notes=told), answers=answers)
+
+
+def _answers(work: Workload, out: Any, counts: Counts) -> tuple[Answers, tuple[str, ...]]:
+    """How many answers are their labels, where the inputs came with any that have values; and why they were not compared."""
+    if work.labels is None or work.mode is not None:
+        return Answers(), ()
+    found = right(out, work.labels, counts.time_steps)
+    if found is None or len(found) != counts.samples:
+        return Answers(), (UNCOMPARED,)
+    return Answers(len(found), int(found.sum())), ()
 
 
 def check_roles(work: Workload, roles: Mapping[str, str]) -> None:

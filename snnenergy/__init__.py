@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from snnenergy.cost import compare, estimate
     from snnenergy.gate import check
     from snnenergy.hardware import load_hardware
-    from snnenergy.trace import count, counting, region
+    from snnenergy.trace import count, count_training, counting, region
 
 __version__ = "0.1.0"
 
@@ -58,6 +58,7 @@ __all__ = [
     "check",
     "compare",
     "count",
+    "count_training",
     "counting",
     "estimate",
     "load_hardware",
@@ -66,6 +67,7 @@ __all__ = [
 
 _ROOM = {
     "count": "trace",
+    "count_training": "trace",
     "counting": "trace",
     "region": "trace",
     "load_hardware": "hardware",

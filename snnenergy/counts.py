@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from snnenergy import whole
-from snnenergy.counts_layer import COPIES, ROLES, LayerCounts, PerStep
+from snnenergy.counts_layer import COPIES, PHASES, ROLES, LayerCounts, PerStep
 from snnenergy.counts_stream import MAX_MAGNITUDES, Domain, Evidence, Stream, weighted_by
 from snnenergy.counts_terms import Answers, Conditions, Coverage, Identity, Uncounted, merge_notes, merge_uncounted
 from snnenergy.errors import CountsError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "COPIES",
     "MAX_MAGNITUDES",
+    "PHASES",
     "ROLES",
     "SCHEMA_VERSION",
     "Answers",
@@ -153,11 +154,17 @@ class Counts:
         """Spikes per neuron update; None without neurons, or where their spikes are not known."""
         return self.total().firing_rate if self.seen else None
 
+    @property
+    def forward(self) -> tuple[LayerCounts, ...]:
+        """The rows of the forward pass: all of them, unless these are counts of training."""
+        return tuple(layer for layer in self.layers if layer.phase == "forward")
+
     def total(self) -> Totals:
         """Sums over all layers; raises ActivityError where the counts are of shapes alone."""
 
         def add(name: str) -> int:
-            return sum(getattr(layer, name) or 0 for layer in self.layers)
+            rows = self.layers if name not in ("weights", "weights_nonzero") else self.forward
+            return sum(getattr(layer, name) or 0 for layer in rows)
 
         names = [f.name for f in dataclasses.fields(Totals)]
         sums = {n: add(n) for n in names if n not in ("samples", "dense_analog_macs")}

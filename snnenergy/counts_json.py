@@ -34,7 +34,7 @@ def encode(value: Any) -> Any:
     return value
 
 
-_WHERE_SAID = ("answers", "nonfinite", "shards", "predicted", "assumed")
+_WHERE_SAID = ("answers", "nonfinite", "shards", "predicted", "assumed", "training")
 """Left out where there is nothing to say, also at the top."""
 
 

@@ -30,6 +30,8 @@ def _add_steps(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
 
 
 ROLES = ("synaptic", "neuron", "other")
+PHASES = ("forward", "grad_input", "grad_weight", "optimizer")
+"""Of a training step; Counts of inference have the first only."""
 COPIES = "(copies)"
 """Path of the row for kernels that only move values: of this run, and not a layer of the model."""
 
@@ -53,6 +55,9 @@ class LayerCounts:
     geometry: op-specific structure for the mapper (kernel, stride, padding, dilation, groups, input and output shape)
     foldable: a batch norm directly after a linear map, or a converted net's pool: a neighbour's weights can take it in
     calls, kernels: of this run, outside the laws of merging
+    phase: of a training step; the rows of a layer's other phases stand beside it, their path ends in it (`fc1@grad_weight`),
+    and `weights` are words they read, no parameters of their own
+    saved_bytes: what the forward keeps for the backward pass, over all steps
     """
 
     path: str
@@ -88,10 +93,14 @@ class LayerCounts:
     per_step: PerStep | None = None
     calls: int = 0
     kernels: int = 0
+    phase: str = "forward"
+    saved_bytes: int = 0
 
     def __post_init__(self) -> None:
         if self.role not in ROLES:
             raise CountsError(f"layer {self.path!r}: role must be one of {', '.join(ROLES)}, found {self.role!r}")
+        if self.phase not in PHASES:
+            raise CountsError(f"layer {self.path!r}: phase must be one of {', '.join(PHASES)}, found {self.phase!r}")
 
     @property
     def seen(self) -> bool:
@@ -184,9 +193,11 @@ class LayerCounts:
 
 _STRUCTURE = (
     "path role op module_type neuron_model neurons state_words weights weights_nonzero weight_bits bias "
-    "input_bits output_bits fan_in fan_out foldable"
+    "input_bits output_bits fan_in fan_out foldable phase"
 ).split()
-_ADDITIVE = "dense_macs valid_macs updates adds muls compares specials output_elements calls kernels".split()
+_ADDITIVE = (
+    "dense_macs valid_macs updates adds muls compares specials output_elements calls kernels saved_bytes".split()
+)
 
 
 def _merge_streams(one: LayerCounts, other: LayerCounts) -> tuple[Stream, ...]:

@@ -65,6 +65,7 @@ class Conditions:
     partial: the run stopped before its data ended
     nonfinite: samples that held NaN or infinity; those values were counted as the non-zero values they are
     shards: which shards of the data set these are, such as `2/4`; empty: all of it
+    training: the counts are of training steps; says the optimizer and the loss, empty where they are of inference
     assumed: the activity was not counted but assumed; says how, such as `firing rate 0.1`, empty where it was counted
     predicted: the counts are of a net that does not exist yet; says how they were made, empty where it was run
     """
@@ -78,6 +79,7 @@ class Conditions:
     shards: tuple[str, ...] = ()
     predicted: str = ""
     assumed: str = ""
+    training: str = ""
 
     def __post_init__(self) -> None:
         for shard in self.shards:
@@ -91,6 +93,7 @@ class Conditions:
             ("synthetic", "kinds of input (synthetic)"),
             ("predicted", "origins (predicted)"),
             ("assumed", "assumed activity"),
+            ("training", "kinds of run (training)"),
         ):
             a, b = getattr(self, name), getattr(other, name)
             if a != b:

@@ -83,6 +83,22 @@ CLOSED: dict[str, tuple[Closed, ...]] = {
             lambda: ((_x(5, 8), _x(6, 8)), _x(5, 6), {"k": 8}),
         ),
     ),
+    "_batch_norm_backward": (
+        Closed("by running statistics", {"adds": "3 n", "muls": "3 n"}, lambda: ((_x(), *[None] * 6, False), _x(), {})),
+        Closed("by batch statistics", {"adds": "5 n", "muls": "4 n"}, lambda: ((_x(), *[None] * 6, True), _x(), {})),
+    ),
+    "_avg_pool_backward": (
+        Closed("windows of k", {"adds": "k n", "muls": "n"}, lambda: ((_x(2, 3, 4, 4), _x(), [2]), _x(), {"k": 4})),
+    ),
+    "_adaptive_avg_backward": (
+        Closed("to at least as many", {"adds": "m", "muls": "n"}, lambda: ((_x(2, 3, 2, 2), _x()), _x(), {})),
+    ),
+    "_target_backward": (
+        Closed("t targets", {"muls": "t"}, lambda: ((_x(1), _x(6, 5), torch.zeros(6)), _x(6, 5), {"t": 6})),
+    ),
+    "_glu_backward": (
+        Closed("", {"adds": "n", "muls": "4 n", "specials": "n"}, lambda: ((_x(3, 4), _x(3, 8)), _x(3, 8), {})),
+    ),
     "_fft": (
         Closed(
             "4 n log2(n) operations, a third of them products",

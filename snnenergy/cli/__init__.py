@@ -10,7 +10,7 @@
     differences diff
     chips       hardware list, show, lint, schema    validation  validate
     measuring   calibrate, measure
-    conversion  convert-estimate
+    conversion  convert-estimate                     training    profile --mode train
     conventions conventions list, show, reproduce; --convention, --all-conventions, --rates, --check-claims
 
 Rooms are imported inside the commands: `--help`, and every command that reads only Counts, starts without torch.

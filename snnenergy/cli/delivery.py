@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from snnenergy.cli import output
+from snnenergy.cli import output, training
 from snnenergy.cli.options import RESULTS, Json, Markdown
 from snnenergy.cli.spreads import lines as spread_lines
 from snnenergy.errors import UsageError
@@ -138,6 +138,9 @@ def deliver(
         raise UsageError(f"--accuracy: no model {min(unknown)!r}; there are {', '.join(comparison.models)}")
     comparison = replace(comparison, accuracy={**comparison.accuracy, **shares})
     known = formats(look, alone=alone, witness=witness, spreads=spreads)
+    if training.is_training(comparison):
+        training.deliver(comparison, wanted, known)
+        return
     documents = {form: known[form](comparison) for form in wanted}
     table = _table(comparison, look, alone=alone) if table is None else table
     if witness is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from snnenergy.cli import conventions, dataset, output, stored
+from snnenergy.cli import conventions, dataset, output, stored, training
 from snnenergy.cli import options as o
 from snnenergy.cli.delivery import Look, Targets, brief, deliver
 from snnenergy.cli.runner import command, say
@@ -40,6 +40,7 @@ def profile(
     targets: Targets,
     look: Look,
     data: dataset.Data,
+    mode: training.Mode,
     min_coverage: o.MinCoverage = None,
     convention: conventions.Convention = None,
     rates: conventions.RatesFile = None,
@@ -48,6 +49,7 @@ def profile(
 ) -> None:
     """Counts one inference of a model, and prices it on chips; with --data the mean inference of a data set.
 
+    With --mode train it is one optimisation step: forward, backward and optimizer, on the input or its first --batch samples.
     The JSON holds the Counts (`snnenergy.Counts.load` reads them) with the estimates and their profiles beside them.
     """
     wanted = targets.checked()
@@ -56,6 +58,9 @@ def profile(
     _one_of(("meta", reading.meta), ("witness", witness))
     _one_of(("meta", reading.meta), ("data", data.data))
     data.checked(reading, wanted.get("json"))
+    if mode.train:
+        for name, value in _not_in_training(reading, data, convention, rates, assume_rate, witness):
+            _one_of(("mode train", True), (name, value))
     chips = () if convention is not None else pricing.profiles()  # a chip that is not there is told before the run
     failure: BaseException | None = None
     seen: WitnessReport | None = None
@@ -73,7 +78,7 @@ def profile(
                 output.write(file, outcome.columns)
     else:
         work = loaded(model, reading, 0, 1)
-        counts = counts_of(work, reading)
+        counts = mode.count(work, pricing.batch, **_read(reading)) if mode.train else counts_of(work, reading)
         seen = _witness(work, counts) if witness else None
     counts = conventions.assumed(counts, rates, assume_rate)
     counted = {counts.model: counts}
@@ -86,6 +91,14 @@ def profile(
     if failure is not None:
         raise failure
     _demand(counted, min_coverage)
+
+
+def _not_in_training(
+    reading: o.Reading, data: dataset.Data, convention: Any, rates: Any, assume_rate: Any, witness: bool
+) -> list[tuple[str, object]]:
+    """Options that ask something of an inference."""
+    given = {"data": data.data, "convention": convention, "rates": rates, "assume-rate": assume_rate}
+    return [*given.items(), ("witness", witness), ("meta", reading.meta)]
 
 
 def _one_of(*options: tuple[str, object]) -> None:
@@ -248,11 +261,16 @@ def counts_of(work: Workload, reading: o.Reading) -> Counts:
     from snnenergy.trace.rest import STATE_LEFT
     from snnenergy.trace.workload import count_workload
 
-    counts = count_workload(work, time_axis=reading.time_axis, samples=reading.samples, roles=reading.roles())
+    counts = count_workload(work, **_read(reading))
     for note in counts.identity.notes:
         if note.startswith(STATE_LEFT):
             say(f"note: {note}")
     return counts
+
+
+def _read(reading: o.Reading) -> dict[str, Any]:
+    """What counting is told of the input and the neurons."""
+    return {"time_axis": reading.time_axis, "samples": reading.samples, "roles": reading.roles()}
 
 
 def _witness(work: Workload, counts: Counts) -> WitnessReport:

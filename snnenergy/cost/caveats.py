@@ -169,7 +169,8 @@ def _neurons(told: Told) -> Iterator[str]:
         yield f"left to the host: {sum(host.values()):,.0f} elementwise operations outside neurons ({named(list(host))}), not priced"
     specials = sum(row.specials for row in told.priced.values())
     if specials:
-        yield f"special functions (exp, tanh, division ...) have no price here: {specials:,.0f} per inference are left out"
+        one = "sample" if run.counts.conditions.training else "inference"
+        yield f"special functions (exp, tanh, division ...) have no price here: {specials:,.0f} per {one} are left out"
 
 
 def _numbers(told: Told) -> Iterator[str]:
@@ -217,7 +218,7 @@ def _timing(told: Told) -> Iterator[str]:
 
 def _ignored(told: Told) -> Iterator[str]:
     """Options that mean nothing on this chip."""
-    if told.run.batch > 1 and told.run.chip.family != "processor":
+    if told.run.batch > 1 and told.run.chip.family != "processor" and not told.run.counts.conditions.training:
         yield "batch has no meaning here: this chip runs one inference at a time"
     if told.run.pipeline and told.run.chip.family != "neuromorphic":
         yield "pipelining over time steps has no meaning here"

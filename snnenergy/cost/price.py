@@ -14,6 +14,7 @@ from snnenergy.cost.records import ZERO, Breakdown, Duration, Estimate, Fit, Lay
 from snnenergy.cost.routing import routing_energy
 from snnenergy.cost.run import Run, span
 from snnenergy.cost.structure import Population
+from snnenergy.cost.training import demand_step, refusal
 from snnenergy.counts import Counts, LayerCounts
 from snnenergy.errors import BudgetError, UsageError
 from snnenergy.hardware import Profile, load_hardware
@@ -34,6 +35,8 @@ def estimate(
 ) -> Estimate:
     """Joules and seconds of one inference of the counted model on a chip, low / nominal / high.
 
+    Of training counts: joules per sample of a step, and seconds of the step, at the batch of the step.
+
     batch: inferences that run together on a processor; default one, with the batch of the run told beside it
     bits: width of weights and values, in place of the layers' own
     operating_point: another voltage, tick or memory law that the profile names
@@ -41,6 +44,8 @@ def estimate(
     strict_fit: BudgetError when the net does not fit the chip
     """
     chip = profile if isinstance(profile, Profile) else load_hardware(profile)
+    if counts.conditions.training:
+        return _training(Run(_usable(counts), _at(chip, operating_point), demand_step(counts, batch), _width(bits)))
     run = Run(_usable(counts), _at(chip, operating_point), _positive("batch", batch), _width(bits), pipeline)
     made = _estimate(run, _band(chip) if run.chip is chip else "unvalidated at this operating point")
     if strict_fit and made.fit.fits is False:
@@ -50,6 +55,17 @@ def estimate(
         other = _estimate(Run(run.counts, run.chip, own, bits, pipeline), made.band)
         return caveats.with_batch(made, other, own)
     return made
+
+
+def _training(run: Run) -> Estimate:
+    """Per sample of a step, at the batch that was trained on; chips that cannot train say so."""
+    why = refusal(run.chip)
+    if not why:
+        return _estimate(run, "unvalidated for training")
+    short = why.partition(":")[0]
+    return Estimate(
+        run.counts.model, run.chip.name, run.chip.title, None, None, caveats=(why,), verdict=short, partial=True
+    )
 
 
 def dynamic_only(

@@ -69,7 +69,7 @@ class Difference:
 
 def between(base: Counts, head: Counts) -> Difference:
     """Raises NotComparableError where the two ran on other inputs, seeds, samples or counting rules."""
-    for name in ("rules", "seed", "synthetic", "predicted", "inputs"):
+    for name in ("rules", "seed", "synthetic", "predicted", "training", "inputs"):
         a, b = getattr(base.conditions, name), getattr(head.conditions, name)
         if a != b:
             raise NotComparableError(

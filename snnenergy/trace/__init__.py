@@ -13,9 +13,10 @@ from snnenergy.trace import ranks
 from snnenergy.trace.forward import Frame
 from snnenergy.trace.recorder import Recorder, active
 from snnenergy.trace.survey import Survey
+from snnenergy.trace.training import count_training
 from snnenergy.trace.watch import LastComparison, leave_region
 
-__all__ = ["Recorder", "count", "counting", "region"]
+__all__ = ["Recorder", "count", "count_training", "counting", "region"]
 
 Counts.sync = ranks.sync  # type: ignore[method-assign]  # counts.py must not import torch
 

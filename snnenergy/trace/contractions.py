@@ -31,6 +31,7 @@ class Reader(Protocol):
     def linear(self, x: Tensor, w: Tensor, *, bias: Tensor | None = None, op: str = "linear") -> None: ...
     def conv(self, x: Tensor, w: Tensor, shape: ConvShape, bias: Tensor | None) -> None: ...
     def product(self, a: Tensor, b: Tensor, op: str) -> None: ...
+    def weight_gradient(self, x: Tensor, g: Tensor, shape: ConvShape) -> None: ...
     def replay(self, fn: Callable[[], Any]) -> None: ...
     def owner(self, w: Tensor) -> Any: ...
     def elementwise(self, found: Arithmetic) -> None: ...
@@ -190,6 +191,42 @@ def _slow_conv(r: Reader, call: Call) -> None:
     r.conv(x, w, shape, bias)
 
 
+def _convolution_backward(r: Reader, call: Call) -> None:
+    """Of x * w -> out, given g on out: g through the turned convolution for x, x against g for w, a sum of g for the bias."""
+    g, x, w = call.args[:3]
+    stride, padding, dilation, transposed, _, groups, wanted = call.args[4:11]
+    shape = conv_shape(x, w, g, stride, padding, dilation, transposed, groups, r.zero_pad(x))
+    if wanted[0]:
+        r.conv(g, w, turned(shape), None)
+    if wanted[1]:
+        r.weight_gradient(x, g, shape)
+    if wanted[2]:
+        r.elementwise(Arithmetic(adds=g.numel()))
+
+
+def turned(shape: ConvShape) -> ConvShape:
+    """The convolution that carries a gradient from the output back to the input: the same taps, walked the other way."""
+    axes = tuple(a._replace(size=a.out, out=a.size, transposed=not a.transposed, real=(0, a.out)) for a in shape.axes)
+    return ConvShape(shape.cout, shape.cin, shape.groups, axes)
+
+
+def _sdpa_backward(r: Reader, call: Call) -> None:
+    """Of P v with P = softmax(q k^T scale + mask), given g: P is computed again, and the kernel shows none of these products.
+
+    dv = P^T g;  dP = g v^T;  dS = P (dP - sum(P dP));  dq = dS k;  dk = dS^T q
+    """
+    g, q, k, v = call.args[:4]
+    mask, causal = call.get("attn_mask", call.get("attn_bias")), bool(call.get("is_causal", False))
+    p = attention_weights(q, k, mask, causal, call.get("scale"))
+    dp = g @ v.transpose(-2, -1)
+    ds = p * (dp - (dp * p).sum(-1, keepdim=True))
+    g, q, k, v, p, ds = (r.lineage.follow(t.reshape(-1, *t.shape[-2:]), None) for t in (g, q, k, v, p, ds))
+    for a, b in ((q, k.mT), (p.mT, g), (g, v.mT), (ds, k), (ds.mT, q)):
+        r.product(a, b, "sdpa")
+    n = p.numel()  # softmax again, and its gradient
+    r.elementwise(Arithmetic(adds=4 * n, muls=4 * n, compares=n, specials=n))
+
+
 def _trilinear(r: Reader, call: Call) -> None:
     """sum_ij x1[b, i] w[o, i, j] x2[b, j], as `bilinear` calls it: x1 meets the weight, the result meets x2."""
     x1, w, x2 = call.args[:3]
@@ -340,6 +377,8 @@ RULES: dict[str, Callable[[Reader, Call], None]] = {
     "_conv_depthwise2d": _slow_conv,
     "conv_depthwise3d": _slow_conv,
     "_trilinear": _trilinear,
+    "convolution_backward": _convolution_backward,
+    "_scaled_dot_product_flash_attention_for_cpu_backward": _sdpa_backward,
     "mkldnn_rnn_layer": _mkldnn_rnn,
     "_native_multi_head_attention": _native_attention,
     "_transformer_encoder_layer_fwd": _encoder_layer,

@@ -185,6 +185,35 @@ def _fft(args: Sequence[Any], out: Any) -> Arithmetic:
     return Arithmetic(adds=operations * 2 // 3, muls=operations - operations * 2 // 3)
 
 
+def _batch_norm_backward(args: Sequence[Any], out: Any) -> Arithmetic:
+    # g' of scale and shift: xhat again (1 add, 1 mul), sums of g and g xhat (2 adds, 1 mul); of x by running statistics one
+    # product, by batch statistics (g - mean g - xhat mean(g xhat)) scale (2 adds, 2 muls)
+    n = _size(args)
+    training = bool(args[7]) if len(args) > 7 and isinstance(args[7], bool) else True
+    return Arithmetic(adds=n * (5 if training else 3), muls=n * (4 if training else 3))
+
+
+def _avg_pool_backward(args: Sequence[Any], out: Any) -> Arithmetic:
+    # every gradient, divided by the window, is added at each place of its window
+    k, n = _window(2)(args, out), _size(args)
+    return Arithmetic(adds=k * n, muls=n)
+
+
+def _adaptive_avg_backward(args: Sequence[Any], out: Any) -> Arithmetic:
+    return Arithmetic(adds=max(_size(args), _size(out)), muls=_size(args))
+
+
+def _target_backward(args: Sequence[Any], out: Any) -> Arithmetic:
+    # one product per target: the gradient of everything else is zero
+    return Arithmetic(muls=args[2].numel())
+
+
+def _glu_backward(args: Sequence[Any], out: Any) -> Arithmetic:
+    # of a s(b): g s, and g a s (1 - s)
+    n = _size(args)
+    return Arithmetic(adds=n, muls=4 * n, specials=n)
+
+
 VIEW = Free("another view of the same storage", moves=True)
 MOVE = Free("moves values, changes none", moves=True)
 COPY = Free("copies values, changes none", moves=True, kernel=True)
@@ -202,7 +231,9 @@ _GROUPS: dict[str, Row] = {
     mkldnn_rnn_layer _cudnn_rnn _native_multi_head_attention _transformer_encoder_layer_fwd
     mkldnn_convolution mkldnn_linear _conv_depthwise2d conv_depthwise3d thnn_conv2d _slow_conv2d_forward slow_conv3d
     slow_conv_transpose2d slow_conv_transpose3d slow_conv_dilated2d slow_conv_dilated3d cudnn_convolution
-    cudnn_convolution_transpose miopen_convolution _addmm_activation""": CONTRACTION,
+    cudnn_convolution_transpose miopen_convolution _addmm_activation convolution_backward mkldnn_rnn_layer_backward
+    _cudnn_rnn_backward _scaled_dot_product_flash_attention_for_cpu_backward _scaled_dot_product_flash_attention_backward
+    _scaled_dot_product_efficient_attention_backward _scaled_dot_product_cudnn_attention_backward""": CONTRACTION,
     "view t transpose permute expand slice select unsqueeze squeeze detach alias split split_with_sizes unbind": VIEW,
     """_unsafe_view reshape _reshape_alias as_strided chunk flatten unfold expand_as narrow diagonal movedim swapaxes adjoint numpy_T
     unsafe_split unsafe_chunk unsafe_split_with_sizes view_as_real view_as_complex lift lift_fresh _conj _neg_view real imag
@@ -216,7 +247,7 @@ _GROUPS: dict[str, Row] = {
     index_copy _reshape_copy resolve_conj resolve_neg rot90 tile _fw_primal set_ _to_dense to_dense _pack_padded_sequence
     _nested_view_from_buffer _nested_view_from_jagged resize resize_as to view_copy permute_copy expand_copy native_channel_shuffle""": COPY,
     """empty empty_like zeros zeros_like ones ones_like full full_like new_zeros new_ones new_empty new_full arange
-    scalar_tensor fill zero linspace logspace eye empty_strided new_empty_strided empty_permuted tril_indices triu_indices
+    scalar_tensor fill zero select_backward slice_backward diagonal_backward linspace logspace eye empty_strided new_empty_strided empty_permuted tril_indices triu_indices
     _efficientzerotensor one_hot fill_diagonal hann_window""": MAKE,
     """bernoulli rand randn rand_like randn_like randint randint_like randperm normal uniform exponential poisson multinomial
     native_dropout random log_normal cauchy geometric feature_dropout dropout alpha_dropout
@@ -302,6 +333,38 @@ _GROUPS: dict[str, Row] = {
     "trace": over(adds=1),
     "diff": each(adds=1),
     "_fused_moving_avg_obs_fq_helper fake_quantize_per_tensor_affine_cachemask": each(adds=1, muls=2, compares=2),
+    "threshold_backward hardtanh_backward hardshrink_backward softshrink_backward": each(compares=1),
+    "sigmoid_backward tanh_backward": each(adds=1, muls=2),
+    "gelu_backward": each(adds=2, muls=7, specials=2),
+    "silu_backward": each(adds=2, muls=3, specials=1),
+    "log_sigmoid_backward softplus_backward": each(adds=1, muls=1, specials=1),
+    "mish_backward": each(adds=3, muls=4, specials=2),
+    "hardswish_backward": each(adds=1, muls=2, compares=2),
+    "hardsigmoid_backward": each(muls=1, compares=2),
+    "elu_backward": each(adds=1, muls=1, compares=1),
+    "leaky_relu_backward rrelu_with_noise_backward": each(muls=1, compares=1),
+    "_prelu_kernel_backward": each(muls=2, compares=1),
+    "glu_backward": _glu_backward,
+    "_softmax_backward_data": each(adds=2, muls=2),
+    "_log_softmax_backward_data": each(adds=2, muls=1, specials=1),
+    "nll_loss_backward nll_loss2d_backward": _target_backward,
+    "mse_loss_backward": each(adds=1, muls=2),
+    "smooth_l1_loss_backward huber_loss_backward": each(adds=1, muls=2, compares=2),
+    "binary_cross_entropy_backward": each(adds=2, muls=2, specials=1),
+    "soft_margin_loss_backward": each(adds=1, muls=2, specials=2),
+    "native_batch_norm_backward cudnn_batch_norm_backward miopen_batch_norm_backward batch_norm_backward": _batch_norm_backward,
+    "native_layer_norm_backward native_group_norm_backward": over(adds=5, muls=4),
+    "_fused_rms_norm_backward": over(adds=3, muls=6),
+    "_weight_norm_interface_backward": over(adds=2, muls=4),
+    "native_dropout_backward": each(muls=2),
+    """max_pool2d_with_indices_backward max_pool3d_with_indices_backward adaptive_max_pool2d_backward adaptive_max_pool3d_backward
+    upsample_nearest1d_backward upsample_nearest2d_backward upsample_nearest3d_backward reflection_pad1d_backward
+    reflection_pad2d_backward replication_pad1d_backward replication_pad2d_backward embedding_dense_backward
+    unfold_backward""": over(adds=1),
+    "upsample_linear1d_backward": over(adds=2, muls=2),
+    "upsample_bilinear2d_backward": over(adds=4, muls=4),
+    "avg_pool2d_backward avg_pool3d_backward": _avg_pool_backward,
+    "_adaptive_avg_pool2d_backward _adaptive_avg_pool3d_backward": _adaptive_avg_backward,
     "complex": COPY,
     "polar": each(muls=2, specials=2),  # r cos, r sin
     "angle": each(specials=1),

@@ -16,7 +16,7 @@ from snnenergy.trace.fanout import ConvShape, conv_effective_map, linear_effecti
 from snnenergy.trace.formulas import Arithmetic
 from snnenergy.trace.forward import Read
 from snnenergy.trace.lineage import Tag, address, version
-from snnenergy.trace.sites import Fans, Segment, Site, read_product
+from snnenergy.trace.sites import Fans, Pairs, Segment, Site, read_product
 from snnenergy.trace.streams import Fan
 from snnenergy.trace.structure import Structure, Work
 from snnenergy.trace.weights import Seen
@@ -109,8 +109,15 @@ class Reading:
         macs = batch * m * k * n
         work.dense_macs += macs
         work.valid_macs += macs
-        left = self.rec.site((path, key, "a"), path, "product", self._source(a), operand="a")
-        right = self.rec.site((path, key, "b"), path, "product", self._source(b), operand="b")
+        self._pair(path, key, a, b)
+
+    def weight_gradient(self, x: Tensor, g: Tensor, shape: ConvShape) -> None:
+        raise AssertionError("a gradient outside of a backward pass")  # backward.py reads those
+
+    def _pair(self, path: str, key: object, a: Tensor, b: Tensor, pairs: Pairs | None = None) -> None:
+        """Both operands of a product of activations, as two sites that know each other."""
+        structure = self.rec.structure(path)
+        left, right = self._operand(key, path, a, "a"), self._operand(key, path, b, "b")
         left.partner, right.partner = right, left
         if not self.survey.watching:
             for site, t in ((left, a), (right, b)):
@@ -118,10 +125,13 @@ class Reading:
                 structure.input_bits = structure.output_bits = _bits(t)
                 structure.sources.update(dict.fromkeys(filter(None, (self._source(t),))))
         self.rec.open(left, right)
-        read_product(left, right, a, b)
+        read_product(left, right, a, b, pairs)
         self.survey.last = (left, right, a, b)
         self._count_read()
         self.survey.forward.outside = True
+
+    def _operand(self, key: object, path: str, t: Tensor, operand: str) -> Site:
+        return self.rec.site((path, key, operand), path, "product", self._source(t), operand=operand)
 
     def _count_read(self) -> None:
         self.rec.reads += 1

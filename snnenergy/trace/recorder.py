@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any, cast
 
 import numpy as np
@@ -252,6 +252,15 @@ class Recorder:
             raise
         self._end()
         return out
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """What is read inside belongs to the open forward, but says nothing about its time steps: a backward pass."""
+        touched = list(self._touched)
+        try:
+            yield
+        finally:
+            self._touched = touched
 
     def _begin(self, module: nn.Module | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         self.depth = 1

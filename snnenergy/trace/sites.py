@@ -7,7 +7,7 @@ costs a few operator calls whatever the size.  Large inputs are read at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ctypes import memmove
 from dataclasses import dataclass, replace
 from typing import Any
@@ -225,8 +225,11 @@ def _pick(x: Tensor, index: Array, axis: int) -> Tensor:
     return x.index_select(axis, torch.from_numpy(index).to(x.device))
 
 
-def read_product(left: Site, right: Site, a: Tensor, b: Tensor) -> None:
-    """Two activations a [B, m, k] @ b [B, k, n]: a tap is driven when both are non-zero; taps stand on `left`."""
+def read_product(left: Site, right: Site, a: Tensor, b: Tensor, pairs: Pairs | None = None) -> None:
+    """Two activations a [B, m, k] @ b [B, k, n]: a tap is driven when both are non-zero; taps stand on `left`.
+
+    pairs: which elements meet, where that is no matrix product
+    """
     slot = left.slot
     left.slot += 1
     right.slot += 1
@@ -236,43 +239,61 @@ def read_product(left: Site, right: Site, a: Tensor, b: Tensor) -> None:
             site.tallies[0].pass_by(x.numel())
         return
     if a.is_cpu:
-        _tally_product(left, right, a, b, slot, current=True)
+        _tally_product(left, right, a, b, slot, current=True, pairs=pairs)
+        return
+    if pairs is not None:  # of a backward pass, which is counted once: it is read at once
+        _tally_product(left, right, a, b, slot, current=True, pairs=pairs)
         return
     left._pairs.append((a.detach().clone(), b.detach().clone(), slot, left.forward))
     if len(left._pairs) >= min(MANY, FAR // max(1, a.numel() + b.numel())):
         left.flush()
 
 
-def _tally_product(left: Site, right: Site, a: Tensor, b: Tensor, slot: int, *, current: bool) -> None:
+Pairs = Callable[[Array, Array], Rows]
+"""Taps in which elements of one operand meet elements of the other, per row of the batch: of two masks their number, of
+magnitudes and a mask the sum of the magnitudes."""
+
+
+def _tally_product(
+    left: Site, right: Site, a: Tensor, b: Tensor, slot: int, *, current: bool, pairs: Pairs | None = None
+) -> None:
     one, other = left.tallies[0], right.tallies[0]
     for site in (left, right):
         if current:
             site.tallies[0].save(site.forward)
         else:
             site.tallies[0].settle()
+    met = pairs or _matched
     left_values, right_values = host(a), host(b)
-    a_lines, b_lines = _lines(left_values != 0, 1), _lines(right_values != 0, 2)  # [B, k]
-    taps: Rows = (a_lines * b_lines).sum(1)
+    left_mask, right_mask = left_values != 0, right_values != 0
+    taps = met(left_mask, right_mask)
     alone = [tally.magnitudes.alone for tally in (one, other)]
     before = sum(alone) and one.totals[1]
     one.add_taps(taps, one.see(left_values), a.numel(), slot)
     other.elements += b.numel()
     other.nonzero_only += other.see(right_values)
     # sum of |value| x taps, by either operand: which of them weighs the unit taps follows from the domains at the end
-    for tally, was, values, axis, lines in (
-        (one, alone[0], left_values, 1, b_lines),
-        (other, alone[1], right_values, 2, a_lines),
+    for tally, was, operands in (
+        (one, alone[0], (np.abs(left_values), right_mask)),
+        (other, alone[1], (left_mask, np.abs(right_values))),
     ):
         if len(tally.magnitudes.seen) > 1:
             if was:
                 tally.value_taps = was * before
-            tally.value_taps += float((np.abs(values).sum(axis, dtype=np.float64) * lines).sum())
+            tally.value_taps += float(met(*operands).sum())
 
 
-def _lines(mask: Array, axis: int) -> Rows:
-    """Sums of a mask [B, m, k] over m, or [B, k, n] over n; exact."""
-    small = mask.shape[axis] < EXACT_FLOAT32
-    rows: Rows = mask.astype(np.float32).sum(axis, dtype=np.float32 if small else np.float64).astype(np.float64)
+def _matched(a: Array, b: Array) -> Rows:
+    # [B, m, k] @ [B, k, n]: element (m, k) meets every (k, n)
+    rows: Rows = (_lines(a, 1) * _lines(b, 2)).sum(1)
+    return rows
+
+
+def _lines(x: Array, axis: int) -> Rows:
+    """Sums of a mask, or of magnitudes, [B, m, k] over m, or [B, k, n] over n; exact for a mask."""
+    small = x.dtype == np.bool_ and x.shape[axis] < EXACT_FLOAT32
+    dtype = np.float32 if small else np.float64
+    rows: Rows = x.astype(dtype, copy=False).sum(axis, dtype=dtype).astype(np.float64)
     return rows
 
 

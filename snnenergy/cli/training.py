@@ -1,0 +1,101 @@
+"""`profile --mode train`: one optimisation step of a model, counted and priced."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from snnenergy.cli import output
+from snnenergy.errors import UsageError
+
+if TYPE_CHECKING:
+    from snnenergy.cost.records import Comparison
+    from snnenergy.counts import Counts
+    from snnenergy.load import Workload
+
+INFERENCE, TRAIN = "infer", "train"
+_PANEL = "Training"
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """What is counted: an inference, or a step of training."""
+
+    mode: Annotated[
+        str,
+        typer.Option(
+            metavar=f"{INFERENCE}|{TRAIN}", help="An inference, or one optimisation step.", rich_help_panel=_PANEL
+        ),
+    ] = INFERENCE
+    optimizer: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="sgd, momentum, adam or adamw; default sgd.", rich_help_panel=_PANEL),
+    ] = None
+    loss: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="cross_entropy or mse of the input's labels, or sum of the outputs; default: the first, else the last.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+
+    @property
+    def train(self) -> bool:
+        """UsageError for another mode, or options of training without it."""
+        if self.mode not in (INFERENCE, TRAIN):
+            raise UsageError(f"--mode: expected {INFERENCE} or {TRAIN}, found {self.mode!r}")
+        if self.mode == INFERENCE and (self.optimizer or self.loss):
+            raise UsageError(f"--{'optimizer' if self.optimizer else 'loss'}: goes with --mode {TRAIN}")
+        return self.mode == TRAIN
+
+    def count(self, work: Workload, batch: int | None, **options: Any) -> Counts:
+        """One step of the model on the first `batch` samples of its input."""
+        from snnenergy.trace.training import count_training_of
+
+        output.progress(f"counting a training step of {work.name}")
+        return count_training_of(work, batch, loss=self.loss, optimizer=self.optimizer or "sgd", **options)
+
+
+def is_training(comparison: Comparison) -> bool:
+    """Whether the counts are of training; UsageError where some are and some are of inference."""
+    kinds = {bool(counts.conditions.training) for counts in comparison.counts.values()}
+    if len(kinds) > 1:
+        raise UsageError("counts of training and of inference in one report: `snnenergy payback` puts them together")
+    return kinds == {True}
+
+
+def table(comparison: Comparison) -> str:
+    """What stands on the terminal."""
+    from snnenergy.report import summary, training
+    from snnenergy.report.escape import plain
+
+    (counts,) = comparison.counts.values()
+    lines = output.wrapped(plain(training.headline(counts)))
+    lines += [line for note in training.notes(counts) for line in output.wrapped(f"note: {plain(note)}")]
+    for part in training.tables(comparison):
+        lines += ["", *output.wrapped(part.title), output.table(part.head, part.rows).rstrip("\n")]
+    lines += ["", *output.wrapped(training.memory(counts))]
+    if remarks := summary.remarks(comparison):
+        lines += ["", "Read this beside the numbers:"]
+        lines += [line for who, what in remarks for line in output.wrapped(f"- {plain(who)}: {plain(what)}")]
+    return "\n".join(lines) + "\n"
+
+
+def deliver(comparison: Comparison, wanted: Mapping[str, str], known: Mapping[str, Any]) -> None:
+    """The formats of a training step; UsageError for one that has none."""
+    from snnenergy.report import training
+
+    if len(comparison.counts) != 1:
+        raise UsageError(
+            f"training counts of {len(comparison.counts)} models: one report at a time, or `snnenergy payback`"
+        )
+    formats = {name: known[name] for name in ("json", "layers_csv")} | training.FORMATS
+    if other := set(wanted) - set(formats):
+        raise UsageError(
+            f"--{min(other)}: not for training counts; they have --json, --markdown, --csv and --layers-csv"
+        )
+    output.deliver({form: formats[form](comparison) for form in wanted}, wanted, table(comparison))

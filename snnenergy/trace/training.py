@@ -1,0 +1,284 @@
+"""One optimisation step, counted: forward, backward, optimizer; what each layer keeps in between; then all is undone.
+
+The rows of the forward are those of inference.  Beside them stand the rows of the other phases, by path such as
+`fc1@grad_input`, `fc1@grad_weight`, `fc1@optimizer`; the loss is the layer `(loss)`.  A model of T steps is trained by
+backpropagation through all of them (BPTT), with whatever slope it gives its spikes (surrogate gradients).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from snnenergy.counts import Counts, LayerCounts
+from snnenergy.errors import ForwardError, InputError, SnnEnergyError, UsageError
+from snnenergy.trace.aside import as_it_was
+from snnenergy.trace.backward import GRAD_INPUT, StepSurvey, row_path
+from snnenergy.trace.forward import Frame
+from snnenergy.trace.losses import SUM, Loss, chosen
+from snnenergy.trace.optimizers import OPTIMIZERS
+from snnenergy.trace.recorder import Recorder
+from snnenergy.trace.rest import rested
+from snnenergy.trace.workload import MAX_WORDS, check_roles
+
+if TYPE_CHECKING:
+    from snnenergy.load.workload import Workload
+
+LOSS = "(loss)"
+FEW = 5
+
+
+def count_training(
+    model: nn.Module,
+    *inputs: Any,
+    kwargs: Mapping[str, Any] | None = None,
+    targets: Any = None,
+    loss: str | Loss | None = None,
+    optimizer: str = "sgd",
+    time_axis: int | None = None,
+    samples: int | None = None,
+    roles: Mapping[str, str] | None = None,
+    rules: Mapping[str, Callable[..., Any]] | None = None,
+    name: str | None = None,
+    synthetic: bool = False,
+    seed: int | None = None,
+) -> Counts:
+    """The Counts of one optimisation step on a batch, in training mode; nothing of the model is changed by it.
+
+    targets: class labels, or what the model should put out; one per sample
+    loss: cross_entropy, mse or sum, or a function of the answer (and of the targets, if given) that returns one number;
+    without it cross_entropy of integer targets, mse of others, and the sum of the answer where there are none
+    optimizer: sgd, momentum, adam or adamw: a step in the middle of training, its states made
+    Other options as in `count`.
+
+    Raises UsageError for an unknown loss or optimizer, InputError where no gradient reaches any weight, and what the forward,
+    the loss or the backward pass raise.
+    """
+    if optimizer not in OPTIMIZERS:
+        raise UsageError(f"optimizer: expected one of {', '.join(OPTIMIZERS)}; found {optimizer!r}")
+    words, of_answer = chosen(loss, targets)
+    recorder = Recorder(
+        model,
+        time_axis=time_axis,
+        samples=samples,
+        roles=roles,
+        rules=rules,
+        name=name,
+        synthetic=synthetic,
+        seed=seed,
+        once=True,
+    )
+    with as_it_was(model), torch.inference_mode(False), torch.enable_grad():
+        notes = rested(model) + _in_training(model)
+        with recorder:
+            step = _Step(recorder, of_answer)
+            recorder.call(step.run, *inputs, **(kwargs or {}))
+            counts = recorder.counts()
+    notes += step.notes()
+    made = _with_phases(counts, step, optimizer)
+    return dataclasses.replace(
+        made,
+        conditions=dataclasses.replace(made.conditions, training=f"{optimizer}, loss {words}"),
+        identity=dataclasses.replace(made.identity, notes=(*made.identity.notes, *notes)),
+    )
+
+
+def _in_training(model: nn.Module) -> list[str]:
+    try:
+        model.train()
+    except NotImplementedError:  # an exported program is a graph of one of the two modes
+        return ["an exported program keeps the mode it was exported in: dropout and batch norms run as in inference"]
+    return []
+
+
+class _Step:
+    """Forward, loss and backward under one survey."""
+
+    def __init__(self, recorder: Recorder, loss: Loss) -> None:
+        self.recorder, self.loss = recorder, loss
+        self.survey = recorder.survey = StepSurvey(recorder)
+        self.weights = {n: p for n, p in recorder.model.named_parameters() if p.requires_grad}
+        self.unreached: list[str] = []
+        self._kept: dict[int, tuple[int, int]] = {}  # storage -> bytes, number of the node that keeps it
+
+    def run(self, *inputs: Any, **kwargs: Any) -> None:
+        if not self.weights:
+            raise InputError(f"{self.recorder.name}: nothing to train: no parameter takes a gradient")
+        with torch.autograd.graph.saved_tensors_hooks(self._keep, _same):
+            answer = self.recorder.model(*inputs, **kwargs)
+            number = self._scalar(answer)
+        with self.recorder.aside():
+            self._backward(number)
+
+    def _scalar(self, answer: Any) -> Tensor:
+        first = next(
+            (t for t in (answer if isinstance(answer, tuple | list) else (answer,)) if isinstance(t, Tensor)), None
+        )
+        if first is None:
+            raise InputError(
+                f"{self.recorder.name}: its forward returns {type(answer).__name__}, and no tensor to take a loss of"
+            )
+        self.survey.frames.append(Frame(LOSS, "loss", True))
+        try:
+            number: Any = self.loss(first)  # a user's own may return anything
+        finally:
+            self.survey.frames.pop()
+        if not isinstance(number, Tensor) or number.numel() != 1:
+            raise UsageError(f"{self.recorder.name}: the loss must be one number, as a tensor")
+        return number
+
+    def _backward(self, number: Tensor) -> None:
+        if not number.requires_grad:
+            raise InputError(
+                f"{self.recorder.name}: no gradient reaches any weight: what the model puts out does not depend on them by "
+                "operators with a gradient (spikes need a surrogate gradient; an exported net was made for inference)"
+            )
+        self.survey.frames.append(
+            Frame(row_path(LOSS, GRAD_INPUT), "loss", True)
+        )  # where the first gradient, a one, is made
+        try:
+            found: tuple[Tensor | None, ...] = torch.autograd.grad(
+                number, list(self.weights.values()), allow_unused=True
+            )
+        finally:
+            self.survey.frames.pop()
+        self.unreached = [name for name, g in zip(self.weights, found, strict=True) if g is None]
+        if len(self.unreached) == len(found):
+            raise InputError(f"{self.recorder.name}: no gradient reaches any weight: {_few(self.unreached)}")
+
+    def _keep(self, t: Tensor) -> Tensor:
+        """Something is kept for the backward pass: once per storage, and no parameter."""
+        key = t.untyped_storage()._cdata if t.layout == torch.strided else id(t)
+        if key not in self._kept and key not in self.recorder.lineage.owners:
+            given = key in self.survey._input_keys
+            size = t.numel() * t.element_size() if given or t.layout != torch.strided else t.untyped_storage().nbytes()
+            self._kept[key] = (size, torch._C._autograd._get_sequence_nr() - 1)
+        return t
+
+    def kept(self) -> dict[str, int]:
+        """Bytes that each layer's forward keeps for its backward."""
+        found: dict[str, int] = {}
+        for size, number in self._kept.values():
+            layer = self.survey.made_by(number)
+            found[layer] = found.get(layer, 0) + size
+        return found
+
+    def trained(self) -> dict[str, list[Tensor]]:
+        """The weights that get a gradient, by the module that holds them."""
+        found: dict[str, list[Tensor]] = {}
+        for name, p in self.weights.items():
+            if name not in self.unreached:
+                path = self.recorder.plain_name(name).rpartition(".")[0] or "(root)"
+                found.setdefault(path, []).append(p)
+        return found
+
+    def notes(self) -> list[str]:
+        frozen = [n for n, p in self.recorder.model.named_parameters() if not p.requires_grad]
+        notes = [f"no gradient reaches {_few(self.unreached)}"] if self.unreached else []
+        return notes + ([f"not trained, as they take no gradient: {_few(frozen)}"] if frozen else [])
+
+
+def _same(t: Tensor) -> Tensor:
+    return t
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:FEW]) + (f" and {len(names) - FEW} more" if len(names) > FEW else "")
+
+
+def _with_phases(counts: Counts, step: _Step, optimizer: str) -> Counts:
+    """The rows in order: the forward with what it keeps, then the backward and the optimizer, each under its phase."""
+    kept = step.kept()
+    rows = [_row(layer, kept) for layer in counts.layers]
+    known = {row.path for row in rows}
+    rows += [LayerCounts(path, op="kept", saved_bytes=size) for path, size in kept.items() if path not in known]
+    rows += [_optimized(path, tensors, optimizer) for path, tensors in step.trained().items()]
+    return dataclasses.replace(counts, layers=tuple(rows))
+
+
+def _row(layer: LayerCounts, kept: Mapping[str, int]) -> LayerCounts:
+    forward, _, phase = layer.path.partition("@")
+    if not phase:
+        return dataclasses.replace(layer, saved_bytes=kept.get(forward, 0))
+    return dataclasses.replace(layer, phase=phase, per_step=None)
+
+
+def _optimized(path: str, tensors: list[Tensor], name: str) -> LayerCounts:
+    """Reads the gradient, and reads and writes the weight and its states: so the words written are weights and states."""
+    rule, n = OPTIMIZERS[name], sum(t.numel() for t in tensors)
+    return LayerCounts(
+        row_path(path, "optimizer"),
+        phase="optimizer",
+        op=name,
+        adds=n * rule.each.adds,
+        muls=n * rule.each.muls,
+        specials=n * rule.each.specials,
+        weights=n,
+        weights_nonzero=n,
+        weight_bits=8 * tensors[0].element_size(),
+        state_words=rule.state_words,
+        output_elements=n * (1 + rule.state_words),
+        output_bits=8 * tensors[0].element_size(),
+        calls=1,
+        kernels=len(tensors) * rule.kernels,
+    )
+
+
+def count_training_of(
+    work: Workload,
+    batch: int | None = None,
+    *,
+    loss: str | None = None,
+    optimizer: str = "sgd",
+    time_axis: int | None = None,
+    samples: int | None = None,
+    roles: Mapping[str, str] | None = None,
+) -> Counts:
+    """The same for a loaded model on its input, or on the first `batch` samples of it; its labels are the targets.
+
+    Raises ForwardError where forward, loss or backward raise by themselves.
+    """
+    check_roles(work, roles or {})
+    axis = work.time_axis if time_axis is None else time_axis
+    inputs, targets = _first(work, batch, axis)
+    size = samples if samples is not None else batch if batch is not None else work.samples
+    try:
+        counts = count_training(
+            work.module,
+            *inputs,
+            kwargs=work.kwargs,
+            targets=None if loss == SUM else targets,
+            loss=loss,
+            optimizer=optimizer,
+            time_axis=axis,
+            samples=size,
+            roles=roles,
+            name=work.name,
+            synthetic=work.synthetic,
+            seed=work.seed,
+        )
+    except SnnEnergyError:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())[:MAX_WORDS]
+        raise ForwardError(
+            f"{work.name}: a training step raised {type(error).__name__}: {said}\nThe forward runs in training mode, with "
+            "gradients; check that the model trains on this input."
+        ) from error
+    return counts
+
+
+def _first(work: Workload, batch: int | None, time_axis: int | None) -> tuple[tuple[Any, ...], Any]:
+    """The first samples of the inputs and labels; all of them without a batch."""
+    if batch is None:
+        return work.inputs, work.labels
+    axis = 1 if time_axis == 0 else 0
+    sizes = [x.shape[axis] if isinstance(x, Tensor) and x.dim() > axis else 0 for x in work.inputs]
+    if not sizes or len(set(sizes)) > 1 or batch > sizes[0]:
+        raise InputError(f"--batch {batch}: the input holds {sizes[0] if sizes else 0} samples on axis {axis}")
+    inputs = tuple(x.narrow(axis, 0, batch) for x in work.inputs)
+    return inputs, None if work.labels is None else work.labels[:batch]

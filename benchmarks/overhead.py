@@ -198,6 +198,17 @@ def spiking_vgg11(batch: int) -> tuple[nn.Module, Tensor]:
 
 
 Build = Callable[[], tuple[nn.Module, Tensor]]
+
+
+def spikformer_8_768() -> tuple[nn.Module, Tensor]:
+    """66 M parameters, one 224 x 224 image shown four times: 76 G dense MACs, 2 GiB of memory, some seconds a forward."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from benchmarks import large
+
+    torch.manual_seed(0)
+    return large.spikformer_8_768(), torch.randn(1, 1, 3, 224, 224).expand(4, -1, -1, -1, -1)
+
+
 NETS: dict[str, Build] = {
     "conv_ann": conv_ann,
     "spiking_vgg": spiking_vgg,
@@ -209,6 +220,8 @@ NETS: dict[str, Build] = {
     "resnet18_b16": lambda: resnet18(16),
     "spiking_vgg11_b16": lambda: spiking_vgg11(16),
 }
+NAMED: dict[str, Build] = {"spikformer_8_768": spikformer_8_768}
+"""Measured only when they are named: they take minutes."""
 
 
 # ---- measuring
@@ -362,12 +375,15 @@ def _mib(mib: float | None) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="What counting costs on top of the forward pass.")
-    parser.add_argument("nets", nargs="*", metavar="NET", help=f"of {', '.join(NETS)}; default: all")
+    parser.add_argument(
+        "nets", nargs="*", metavar="NET", help=f"of {', '.join(NETS)}, which is the default, or {', '.join(NAMED)}"
+    )
     parser.add_argument("--runs", type=int, default=18, help="timed forwards of each kind; default 18")
     parser.add_argument("--json", metavar="FILE|-", help="write JSON; `-`: to stdout, instead of the table")
     wanted = parser.parse_args(arguments)
-    if unknown := sorted(set(wanted.nets) - set(NETS)):
-        parser.error(f"no net {unknown[0]!r}; there are {', '.join(NETS)}")
+    nets = NETS | NAMED
+    if unknown := sorted(set(wanted.nets) - set(nets)):
+        parser.error(f"no net {unknown[0]!r}; there are {', '.join(nets)}")
     if wanted.runs < 1:
         parser.error("--runs: at least 1")
     rows = []
@@ -375,7 +391,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for net in wanted.nets or NETS:
             if sys.stderr.isatty():
                 print(f"{net} ...", file=sys.stderr)
-            rows.append(measure(net, NETS[net], wanted.runs))
+            rows.append(measure(net, nets[net], wanted.runs))
     document = json.dumps(record(rows), indent=1) + "\n"
     if wanted.json and wanted.json != "-":
         Path(wanted.json).write_text(document, encoding="utf-8")

@@ -209,3 +209,15 @@ def test_a_table_keeps_to_the_width_and_shows_hidden_characters(monkeypatch: pyt
 def test_writing_where_one_may_not_is_one_error(tmp_path: Path) -> None:
     with pytest.raises(errors.UsageError, match="cannot be written"):
         output.write(str(tmp_path / "absent" / "a.json"), "x")
+
+
+def test_layers_are_cut_on_a_terminal_only(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is piped is whole; --top N cuts it, --top 0 never."""
+    made.spikformer().save(tmp_path / "large.json")
+    command = ("report", tmp_path / "large.json", "--hardware", "tianjic")
+    piped = cli(*command).out
+    assert "more)" not in piped
+    assert "(90 more)" in cli(*command, "--top", 10).out
+    monkeypatch.setattr(output, "watched", lambda: True)
+    assert "  88 more layers stand in one row: --top 0 shows all\n" in cli(*command).out
+    assert cli(*command, "--top", 0).out == piped

@@ -9,9 +9,9 @@ import pytest
 
 from snnenergy.cost import compare, estimate
 from snnenergy.cost.price import again
-from snnenergy.counts import Counts, LayerCounts, PerStep
 from snnenergy.hardware import Profile, list_hardware, load_hardware
-from snnenergy.report import breakeven, document, sensitivity, stories, summary
+from snnenergy.report import activity, breakeven, document, sensitivity, stories, summary
+from snnenergy.report import quantities as q
 from tests.conftest import ROOT
 
 DIGITS = document.read(ROOT / "reports" / "digits.json").counts
@@ -32,28 +32,8 @@ def _priced() -> Iterator[Profile]:
                 yield chip
 
 
-def halved(counts: Counts) -> Counts:
-    """The same net with half its events, of even counts."""
-    return replace(counts, layers=tuple(map(_half, counts.layers)))
-
-
-def _half(layer: LayerCounts) -> LayerCounts:
-    streams = [
-        replace(s, nonzero=s.nonzero // 2, driven=s.driven // 2, effective=s.effective // 2, unit_taps=(s.unit_taps or 0) // 2)
-        for s in layer.streams
-    ]  # fmt: skip  # one record, read across
-    rows = layer.per_step
-    steps = None if rows is None else PerStep(*(_halves(r) for r in (rows.effective, rows.driven, rows.spikes_out)))
-    spikes = None if layer.spikes_out is None else layer.spikes_out // 2
-    return replace(layer, streams=tuple(streams), spikes_out=spikes, per_step=steps)
-
-
-def _halves(row: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(n // 2 for n in row)
-
-
 def test_counts_in_silence_and_at_twice_the_steps_by_hand() -> None:
-    quiet, longer = breakeven.silent(SNN), breakeven.doubled(SNN)
+    quiet, longer = activity.scaled(SNN, 0), activity.doubled(SNN)
     assert (quiet.total().acs, quiet.total().spikes_out, quiet.total().dense_macs) == (0, 0, SNN.total().dense_macs)
     assert [layer.domains for layer in quiet.layers] == [layer.domains for layer in SNN.layers]
     assert (longer.time_steps, longer.samples) == (16, 200)
@@ -71,21 +51,80 @@ def test_the_line_goes_through_what_the_chip_is_priced_at(chip: Profile) -> None
     pair = _alone(chip)
     found = breakeven.solve(pair, SNN, chip)
     assert found is not None
-    twice = breakeven.doubled(SNN)
+    twice = activity.doubled(SNN)
     points = [
         (SNN, 8, found.rate, 1e-9),
         (twice, 16, found.rate, 1e-9),
-        (breakeven.doubled(twice), 32, found.rate, 1e-9),
-        (breakeven.silent(SNN), 8, 0.0, 1e-9),
-        (breakeven.doubled(breakeven.silent(SNN)), 16, 0.0, 1e-9),
+        (activity.doubled(twice), 32, found.rate, 1e-9),
+        (activity.scaled(SNN, 0), 8, 0.0, 1e-9),
+        (activity.doubled(activity.scaled(SNN, 0)), 16, 0.0, 1e-9),
         # half the events: an odd count loses one; on Loihi another core becomes the slowest one
-        (halved(SNN), 8, found.rate / 2, 0.12 if chip.latency.model == "barrier" else 1e-6),
+        (activity.scaled(SNN, 0.5), 8, found.rate / 2, 0.12 if chip.latency.model == "barrier" else 1e-6),
     ]
     for counts, steps, rate, close in points:
         energy = again(counts, chip, pair.snn.options).energy
         assert energy is not None
         for corner, end in ((found.low, energy.low), (found.nominal, energy.nominal), (found.high, energy.high)):
             assert corner.energy(steps, rate) == pytest.approx(end, rel=close, abs=1e-9 * corner.energy(8, found.rate))
+
+
+def test_half_the_activity_by_hand() -> None:
+    """Odd counts lose their half; what is neither spike nor neuron stays."""
+    half = activity.scaled(SNN, 0.5)
+    for was, now in zip(SNN.layers, half.layers, strict=True):
+        assert now.effective == sum(s.effective // 2 for s in was.streams)
+        assert now.spikes_out == (None if was.spikes_out is None else was.spikes_out // 2)
+        assert (now.dense_macs, now.updates, now.elements) == (was.dense_macs, was.updates, was.elements)
+    steps, before = half["conv1"].per_step, SNN["conv1"].per_step
+    assert steps is not None and before is not None
+    assert steps.effective == tuple(n // 2 for n in before.effective)
+    assert activity.rate(half) == pytest.approx(activity.rate(SNN) / 2, rel=1e-5)
+    assert activity.scaled(SNN, 1) == SNN
+
+
+def test_the_most_that_the_net_can_be_active_is_where_its_first_layer_is_full() -> None:
+    full = activity.most(SNN)
+    shares = [s.nonzero / s.elements for layer in SNN.layers for s in layer.streams]
+    assert full <= 1 / max(shares)
+    top = activity.scaled(SNN, full)
+    assert all(s.nonzero <= s.elements for layer in top.layers for s in layer.streams)
+    assert all((layer.spikes_out or 0) <= layer.updates for layer in top.layers)
+    assert activity.most(activity.scaled(SNN, 0)) == float("inf")
+
+
+def _missed(chip: str) -> breakeven.Miss:
+    found = breakeven.solve(_alone(load_hardware(chip)), SNN, load_hardware(chip))
+    assert found is not None
+    made = breakeven.missed(found, SNN, load_hardware(chip))
+    assert made is not None
+    return made
+
+
+def test_the_line_is_straight_where_time_does_not_wait_for_the_slowest_core() -> None:
+    for chip in ("truenorth", "tianjic", "horowitz_int32"):
+        assert _missed(chip).share < stories.LINE
+
+
+def test_how_far_the_line_misses_on_a_barrier_is_what_pricing_again_shows() -> None:
+    """Loihi waits in each step for its slowest core, which is another one when more spikes arrive."""
+    chip = load_hardware("loihi")
+    found = breakeven.solve(_alone(chip), SNN, chip)
+    assert found is not None
+    shares = []
+    for factor in (0.25, 0.5, 0.75, 2):
+        energy = again(activity.scaled(SNN, factor), chip, {}).energy
+        assert energy is not None
+        shares.append(abs(found.nominal.energy(8, factor * found.rate) / energy.nominal - 1))
+    made = _missed("loihi")
+    assert 0.02 < made.share < 0.12
+    assert made.share == pytest.approx(max(shares), rel=1e-3)
+    assert made.until == pytest.approx(2 * found.rate)
+    words = stories.broken_even(replace(_story("tianjic"), even=found, miss=made))
+    assert (
+        f"The line is straight and this chip is not: priced again between silence and {q.percent(2 * found.rate)}"
+        in words
+    )
+    assert words.endswith(f"it misses by up to {q.percent(made.share)}.")
 
 
 def test_filling_the_layers_is_paid_once() -> None:

@@ -245,6 +245,39 @@ def test_silent_and_saturated_layers_are_named() -> None:
     ]
 
 
+def test_a_brief_report_shows_the_twelve_layers_that_cost_most_and_loses_no_joule() -> None:
+    whole, brief = terminal.render(made.large()), terminal.render(made.large(), brief=True)
+    assert "\n  89 more layers stand in one row: --top 0 shows all\n" in brief
+    assert "more layers" not in whole
+    table = brief.split("Layers of spikformer")[1].split("\n\n")[0].splitlines()
+    joules = [row for row in table if re.search(r"\d[a-z]?J +\S*%", row)]
+    assert len(joules) == terminal.TOP + 2  # the others, and the total
+    assert joules[-2].startswith("(89 more)")
+    total = next(row for row in whole.splitlines() if row.startswith("total"))
+    assert joules[-1].split() == total.split()
+    assert joules[1].endswith("#" * terminal.BAR)  # bars are of single layers: the row of all the others scales none
+    assert terminal.render(made.digits(), brief=True) == terminal.render(made.digits())
+    assert "more layers" not in terminal.render(made.large(), brief=True, top=3)
+
+
+def test_counts_without_a_chip_are_cut_by_their_operations() -> None:
+    brief = terminal.render_counts(made.spikformer(), brief=True)
+    table = brief.split("Layers of spikformer")[1].splitlines()
+    assert table[2].startswith("patch_embed.proj")
+    assert "  88 more layers stand in one row: --top 0 shows all" in table
+
+
+def test_long_paths_break_at_their_dots_and_numbers_keep_their_units() -> None:
+    lines = terminal.render(made.large()).splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("block.10.attn. "))
+    assert lines[at + 1] == "q_linear"
+    for width in range(60, 81):
+        text = terminal.render(made.digits(), width=width)
+        assert not re.search(r"\d\n {2,4}(%|[munp]?[JsW]\b)", text)
+        assert terminal.GLUE not in text
+        assert max(map(len, text.splitlines())) <= width
+
+
 # Tables
 
 

@@ -61,7 +61,13 @@ class Look:
         typer.Option(metavar="COLUMN", help="Order of layers: energy, macs, acs, name ...", rich_help_panel=_LOOK),
     ] = None
     top: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Only the first N layers.", rich_help_panel=_LOOK)
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Only the first N layers, the others as one row; 0: all. Default: all, on a terminal the 12 that cost most.",
+            rich_help_panel=_LOOK,
+        ),
     ] = None
     accuracy: Annotated[
         list[str] | None,
@@ -77,7 +83,7 @@ class Look:
     @property
     def rows(self) -> dict[str, Any]:
         """What the layer tables are told."""
-        return {"depth": self.depth, "sort": self.sort, "top": self.top}
+        return {"depth": self.depth, "sort": self.sort, "top": self.top or None}
 
     def accuracies(self) -> dict[str, float]:
         return dict(_share(text) for text in self.accuracy or ())
@@ -169,7 +175,8 @@ def brief(comparison: Comparison) -> str:
 def _table(comparison: Comparison, look: Look, *, alone: bool) -> str:
     from snnenergy.report import terminal
 
-    room: dict[str, Any] = {"width": output.width(), "color": output.color()}
+    brief = look.top is None and output.watched()  # what is piped is whole
+    room: dict[str, Any] = {"width": output.width(), "color": output.color(), "brief": brief}
     if comparison.estimates or not alone:
         return terminal.render(comparison, **room, **look.rows)
     (counts,) = comparison.counts.values()

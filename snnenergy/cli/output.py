@@ -28,6 +28,11 @@ def color() -> bool:
     )
 
 
+def watched() -> bool:
+    """Whether somebody looks at stdout: what goes into a pipe or a file is read by a program, or later."""
+    return sys.stdout.isatty()
+
+
 def width() -> int:
     """Columns of the terminal, or of COLUMNS; 80 where neither says."""
     return shutil.get_terminal_size((80, 24)).columns

@@ -13,16 +13,14 @@ Without it they come from the parts of its energy.  Assumed, and said beside eve
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from snnenergy.cost.price import again
 from snnenergy.cost.records import Range
-from snnenergy.counts import PerStep
+from snnenergy.report import activity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from snnenergy.cost.records import Estimate, LayerEstimate
     from snnenergy.counts import Counts, LayerCounts
     from snnenergy.hardware import Profile
@@ -70,6 +68,14 @@ class Corner:
 
 
 @dataclass(frozen=True, slots=True)
+class Miss:
+    """The largest share by which the line lies beside the nominal price, between silence and the activity `until`."""
+
+    share: float
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
 class BreakEven:
     """The current point (T, r) of an SNN, and its corners in the order low, nominal, high."""
 
@@ -96,19 +102,17 @@ def solve(pair: Pair, snn: Counts, chip: Profile | None = None) -> BreakEven | N
 
     chip: the profile that priced the pair, with which the SNN is priced again
     """
-    spiking = {layer.path: layer for layer in snn.layers if layer.streams and all(s.is_ac for s in layer.streams)}
-    dense = sum(layer.dense_macs for layer in spiking.values())
-    rate = sum(layer.effective for layer in spiking.values()) / dense if dense else 0.0
+    rate = activity.rate(snn)
     if not snn.time_steps or not rate or pair.ann.energy is None or pair.snn.energy is None:
         return None
     ends = _priced(pair, snn, rate, chip) if chip is not None else None
-    return BreakEven(pair, snn.time_steps, rate, *(ends or _of_parts(pair, snn, spiking, rate)))
+    return BreakEven(pair, snn.time_steps, rate, *(ends or _of_parts(pair, snn, rate)))
 
 
 def _priced(pair: Pair, snn: Counts, rate: float, chip: Profile) -> tuple[Corner, Corner, Corner] | None:
     """From three prices; None where today's arithmetic prices the net otherwise, or one of its variants not at all."""
     steps, options = snn.time_steps, pair.snn.options
-    own, quiet, longer = (again(c, chip, options).energy for c in (snn, silent(snn), doubled(snn)))
+    own, quiet, longer = (again(c, chip, options).energy for c in (snn, activity.scaled(snn, 0), activity.doubled(snn)))
     if not steps or own is None or quiet is None or longer is None:
         return None
     if not math.isclose(own.nominal, _joules(pair.snn, "nominal"), rel_tol=NOISE):
@@ -122,44 +126,26 @@ def _priced(pair: Pair, snn: Counts, rate: float, chip: Profile) -> tuple[Corner
     return corner("low"), corner("nominal"), corner("high")
 
 
-def silent(snn: Counts) -> Counts:
-    """The same net where no neuron fires and no spike arrives; what is graded or analog arrives as it did."""
-    return replace(snn, layers=tuple(map(_silenced, snn.layers)))
+def missed(found: BreakEven, snn: Counts, chip: Profile) -> Miss | None:
+    """How well the line stands for the price; None where the chip does not price the net at another activity.
+
+    A chip that waits for its slowest core in every step, or reads a memory that spills, has no straight line.
+    """
+    level = found.rate_at(found.time_steps).nominal / found.rate
+    factors = [f for f in (0.25, 0.5, 0.75, 2.0, level) if 0 < f <= activity.most(snn) and f != 1]
+    shares = []
+    for factor in factors:
+        other = activity.scaled(snn, factor)
+        energy = again(other, chip, found.pair.snn.options).energy
+        if energy is None or not energy.nominal:
+            return None
+        shares.append(abs(found.nominal.energy(found.time_steps, activity.rate(other)) / energy.nominal - 1))
+    return Miss(max(shares), found.rate * max(1.0, *factors))
 
 
-def _silenced(layer: LayerCounts) -> LayerCounts:
-    spiking = bool(layer.streams) and all(s.is_ac for s in layer.streams)
-    streams = tuple(replace(s, nonzero=0, driven=0, effective=0, unit_taps=0) for s in layer.streams)
-    steps = layer.per_step
-    return replace(
-        layer,
-        streams=streams if spiking else layer.streams,
-        spikes_out=None if layer.spikes_out is None else 0,
-        per_step=None if steps is None else _quiet(steps, spiking),
-    )
-
-
-def _quiet(steps: PerStep, spiking: bool) -> PerStep:
-    still = PerStep(*(tuple([0] * len(row)) for row in (steps.effective, steps.driven, steps.spikes_out)))
-    return still if spiking else replace(steps, spikes_out=still.spikes_out)
-
-
-def doubled(snn: Counts) -> Counts:
-    """The same net at twice its time steps, with the same activity in each."""
-    assert snn.time_steps is not None  # `solve` asks for no other
-    return replace(snn, time_steps=2 * snn.time_steps, layers=tuple(map(_twice, snn.layers)))
-
-
-def _twice(layer: LayerCounts) -> LayerCounts:
-    steps = layer.per_step
-    rows = None if steps is None else PerStep(steps.effective * 2, steps.driven * 2, steps.spikes_out * 2)
-    return replace(layer + layer, per_step=rows)
-
-
-def _of_parts(
-    pair: Pair, snn: Counts, spiking: Mapping[str, LayerCounts], rate: float
-) -> tuple[Corner, Corner, Corner]:
+def _of_parts(pair: Pair, snn: Counts, rate: float) -> tuple[Corner, Corner, Corner]:
     """Synaptic and compute energy of the spiking layers and all routing as events, everything else as T alone."""
+    spiking = {layer.path: layer for layer in snn.layers if activity.is_spiking(layer)}
     driven = [e for e in pair.snn.layers if e.path in spiking and event_driven(spiking[e.path], e, snn.samples)]
 
     def corner(end: str) -> Corner:

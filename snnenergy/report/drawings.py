@@ -10,8 +10,7 @@ from snnenergy.report import breakeven, charts, pair_charts, roofline, summary
 from snnenergy.report import layers as L
 from snnenergy.report import quantities as q
 from snnenergy.report.escape import plain
-from snnenergy.report.stories import MAX_PRICED, moved
-from snnenergy.report.stories import even as said
+from snnenergy.report.stories import MAX_PRICED, broken_even, moved
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -157,7 +156,13 @@ def _pair_choice(story: Story) -> dict[str, Any]:
     if found is not None:
         own = _corners(found)
         variants = _variants(story, own) if _as_is(story.pair.snn) else []
-        even = {"T": found.time_steps, "rate": found.rate, "corners": own, "says": said(found), "variants": variants}
+        even = {
+            "T": found.time_steps,
+            "rate": found.rate,
+            "corners": own,
+            "says": broken_even(story),
+            "variants": variants,
+        }
     return {
         "name": plain(story.name),
         "even": even,

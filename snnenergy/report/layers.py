@@ -156,6 +156,7 @@ SORTS: dict[str, Callable[[Row], tuple[float, str]]] = {
     "energy": lambda r: (-(r.joules or 0.0), r.path),
     "acs": lambda r: (-(r.acs or 0.0), r.path),
     "macs": lambda r: (-(r.macs or 0.0), r.path),
+    "operations": lambda r: (-(r.dense if r.acs is None or r.macs is None else r.acs + r.macs), r.path),
     "dense": lambda r: (-r.dense, r.path),
     "sparsity": lambda r: (-(r.sparsity or 0.0), r.path),
     "rate": lambda r: (-(r.rate or 0.0), r.path),

@@ -9,7 +9,7 @@ from snnenergy.cost.records import PARTS
 from snnenergy.report import breakeven, summary, why
 from snnenergy.report import layers as L
 from snnenergy.report import quantities as q
-from snnenergy.report.stories import MAX_PRICED, even, moved
+from snnenergy.report.stories import MAX_PRICED, broken_even, moved
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -132,7 +132,7 @@ def pairs(told: Sequence[Story]) -> list[dict[str, Any]]:
                 for s in story.steps
             ],
             "swings": [(s.part, q.factor(s.ratio, "×"), "turns the verdict" if s.flips else "") for s in story.swings],
-            "even": even(story.even),
+            "even": broken_even(story),
             "moved": moved(story),
         }
         for story in told

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from snnenergy.hardware import Profile
 
 MAX_PAIRS = 60
+LINE = 1e-3
+"""Share by which a line may miss for the rounding of counts."""
 MAX_PRICED = 8
 """Pairs that are told, and those of them that are priced again: figure by figure, and at other widths and batches."""
 
@@ -26,6 +28,7 @@ class Story:
     ann: Counts
     snn: Counts
     even: breakeven.BreakEven | None
+    miss: breakeven.Miss | None
     steps: tuple[waterfall.Step, ...]
     swings: tuple[sensitivity.Swing, ...]
     chip: Profile | None = None
@@ -62,7 +65,26 @@ def _story(comparison: Comparison, pair: summary.Pair, chip: Profile | None, by_
         if figures or (figures is not None and pair.ratio.low == pair.ratio.high)
         else sensitivity.of_parts(pair)
     )
-    return Story(pair, ann, snn, even, waterfall.steps(pair, ann, snn), swings, None if figures is None else chip)
+    miss = None
+    if chip is not None and by_figure and even is not None and even.nominal.event:
+        miss = breakeven.missed(even, snn, chip)
+    return Story(pair, ann, snn, even, miss, waterfall.steps(pair, ann, snn), swings, None if figures is None else chip)
+
+
+def broken_even(story: Story) -> str:
+    """Where the SNN stops winning, and how far the line that says so misses the price."""
+    return f"{even(story.even)} {_missed(story.miss)}".rstrip()
+
+
+def _missed(miss: breakeven.Miss | None) -> str:
+    if miss is None:
+        return ""
+    until = f"between silence and {q.percent(miss.until)}"
+    if miss.share < LINE:
+        return f"Priced again {until}, the line holds."
+    return (
+        f"The line is straight and this chip is not: priced again {until}, it misses by up to {q.percent(miss.share)}."
+    )
 
 
 def even(found: breakeven.BreakEven | None) -> str:

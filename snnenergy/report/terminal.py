@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
@@ -16,7 +17,7 @@ from snnenergy.report import summary, why
 from snnenergy.report.escape import ascii_only, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from snnenergy.cost.records import Estimate
     from snnenergy.counts import Counts
@@ -25,11 +26,28 @@ WIDTH = 80
 MIN_WIDTH = 60
 BAR = 8
 RANGE = 18
+GLUE = "\ue000"
+"""Stands for the space between a number and its unit while lines are broken: a private character as wide as a space."""
+_UNIT = re.compile(r"(?<=\d) (?=(?:%|[fpnumkMGT]?(?:J|s|W|V)|[kMGT])(?![\w]))")
+TOP = 12
+"""Layers of each model that a brief report shows."""
 
 
 def _padded(text: str, width: int, side: str) -> str:
     space = " " * (width - cell_len(text))
     return text + space if side == "left" else space + text
+
+
+def _broken(path: str, width: int) -> Iterator[str]:
+    """A long path in lines that end at its dots, as far as they can."""
+    line = ""
+    for letter in path:
+        if cell_len(line + letter) > width:
+            end = line.rfind(".") + 1 or len(line)
+            yield line[:end]
+            line = line[end:]
+        line += letter
+    yield line
 
 
 class _Page:
@@ -49,11 +67,12 @@ class _Page:
     def line(self, text: str = "", style: str = "", indent: int = 0) -> None:
         """Wrapped prose; continuation lines hang two columns further in."""
         room = self.width - indent - 2
-        wrapped = Text(self.safe(text), style=style).wrap(self._console, room + 2) if text else [Text()]
+        bound = Text(_UNIT.sub(GLUE, self.safe(text)), style=style)
+        wrapped = bound.wrap(self._console, room + 2) if text else [Text()]
         if len(wrapped) > 1:
-            wrapped = Text(self.safe(text), style=style).wrap(self._console, room)
+            wrapped = bound.wrap(self._console, room)
         for i, part in enumerate(wrapped):
-            part.rstrip()
+            part.plain = part.plain.rstrip().replace(GLUE, " ")
             self._console.print(Text(" " * (indent + 2 * bool(i))) + part, soft_wrap=True)
 
     def heading(self, text: str) -> None:
@@ -88,6 +107,8 @@ class _Page:
     def _folded(self, cell: str, width: int) -> list[str]:
         if cell_len(cell) <= width:
             return [cell]
+        if " " not in cell:
+            return list(_broken(cell, width))
         return [part.plain.rstrip() for part in Text(cell, overflow="fold").wrap(self._console, width)]
 
     def text(self) -> str:
@@ -102,8 +123,12 @@ def render(
     depth: int | None = None,
     sort: str | None = None,
     top: int | None = None,
+    brief: bool = False,
 ) -> str:
-    """The whole report; raises UsageError for a depth, sort or top that means nothing."""
+    """The whole report; raises UsageError for a depth, sort or top that means nothing.
+
+    brief: of each model only the TOP layers that cost most, and how to see the others
+    """
     page = _Page(width, color)
     page.line(summary.headline(comparison), "bold")
     for note in (*comparison.notes, *summary.mismatches(comparison)):
@@ -120,7 +145,7 @@ def render(
             "yellow",
         )
     for model in comparison.models:
-        _layers(page, comparison.counts[model], model, _shown(comparison, model), depth, sort, top)
+        _layers(page, comparison.counts[model], model, _shown(comparison, model), depth, sort, top, brief)
     _legend(page)
     _remarks(page, comparison, remarks)
     return page.text()
@@ -134,6 +159,7 @@ def render_counts(
     depth: int | None = None,
     sort: str | None = None,
     top: int | None = None,
+    brief: bool = False,
 ) -> str:
     """A profile without hardware: the same layer table with no joule in it."""
     page = _Page(width, color)
@@ -146,7 +172,7 @@ def render_counts(
     for note in summary.mismatches(comparison):
         page.line(f"note: {note}", "yellow")
     _ledger(page, comparison)
-    _layers(page, counts, counts.model, None, depth, sort, top)
+    _layers(page, counts, counts.model, None, depth, sort, top, brief)
     _legend(page)
     return page.text()
 
@@ -238,6 +264,7 @@ def _layers(
     depth: int | None,
     sort: str | None,
     top: int | None,
+    brief: bool,
 ) -> None:
     on = f", energy on {estimate.hardware}" if estimate else ""
     page.heading(f"Layers of {model}, per inference{on}")
@@ -246,6 +273,9 @@ def _layers(
         page.line("no layer was counted", indent=2)
         return
     total = L.summed(made)
+    cut = brief and top is None and len(made) > TOP + 1
+    if cut:
+        sort, top = sort or ("energy" if estimate else "operations"), TOP
     columns: list[tuple[str, int | None]] = [
         ("layer", None),
         ("ACs", 6),
@@ -259,9 +289,11 @@ def _layers(
     else:
         columns += [("neurons", 7), ("share", 6), ("", BAR)]
     rows = L.arranged(made, sort, top)
-    largest = max((_weight(r, estimate) or 0.0 for r in rows if r.path != L.CHIP), default=0.0)
+    largest = max((_weight(r, estimate) or 0.0 for r in made if r.path != L.CHIP), default=0.0)
     cells = [("", (*_cells(r, total, estimate), _bar(page, _weight(r, estimate), largest))) for r in rows]
     page.table(columns, [*cells, ("bold", (*_cells(total, total, estimate), ""))])
+    if cut:
+        page.line(f"{len(made) - TOP} more layers stand in one row: --top 0 shows all", "yellow", indent=2)
     _odd(page, made)
 
 

@@ -11,6 +11,7 @@
     chips       hardware list, show, lint, schema    validation  validate
     measuring   calibrate, measure
     conversion  convert-estimate                     training    profile --mode train
+    payback     payback
     conventions conventions list, show, reproduce; --convention, --all-conventions, --rates, --check-claims
 
 Rooms are imported inside the commands: `--help`, and every command that reads only Counts, starts without torch.
@@ -32,6 +33,7 @@ from snnenergy.cli import (
     gate,
     measuring,
     models,
+    payback,
     starting,
     stored,
     validation,
@@ -45,7 +47,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (models, conversion, gate, differences, starting, stored, files, validation, measuring):
+for room in (models, conversion, payback, gate, differences, starting, stored, files, validation, measuring):
     room.register(app)
 app.add_typer(chips.app, name="hardware")
 app.add_typer(conventions.app, name="conventions")

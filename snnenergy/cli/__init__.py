@@ -11,7 +11,7 @@
     chips       hardware list, show, lint, schema    validation  validate
     measuring   calibrate, measure
     conversion  convert-estimate                     training    profile --mode train
-    payback     payback
+    payback     payback                              sweeping    sweep
     conventions conventions list, show, reproduce; --convention, --all-conventions, --rates, --check-claims
 
 Rooms are imported inside the commands: `--help`, and every command that reads only Counts, starts without torch.
@@ -36,6 +36,7 @@ from snnenergy.cli import (
     payback,
     starting,
     stored,
+    sweeping,
     validation,
 )
 from snnenergy.cli.runner import INTERRUPTED
@@ -47,7 +48,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (models, conversion, payback, gate, differences, starting, stored, files, validation, measuring):
+for room in (models, conversion, payback, sweeping, gate, differences, starting, stored, files, validation, measuring):
     room.register(app)
 app.add_typer(chips.app, name="hardware")
 app.add_typer(conventions.app, name="conventions")

@@ -100,21 +100,22 @@ class Data:
             raise UsageError("--per-sample: goes with --json FILE, beside which the columns are written")
         if self.until_ci is not None:
             spreads.share(self.until_ci)
-        self.part()
+        part(self.shard)
 
     def columns(self, json: str | None) -> dict[str, str | None]:
         """Where the columns go: beside the Counts."""
         beside = None if json in (None, output.STDOUT) else str(Path(str(json)).with_suffix(".npz"))
         return {"per-sample": beside if self.per_sample else None}
 
-    def part(self) -> tuple[int, int]:
-        """(shard from 0, shards)."""
-        if self.shard is None:
-            return 0, 1
-        found = _SHARD.fullmatch(self.shard)
-        if not found or int(found[1]) > int(found[2]):
-            raise UsageError(f"--shard: expected I/N with I from 1 to N, such as 2/8; found {self.shard!r}")
-        return int(found[1]) - 1, int(found[2])
+
+def part(text: str | None) -> tuple[int, int]:
+    """(shard from 0, shards) of `I/N`; everything where there is none."""
+    if text is None:
+        return 0, 1
+    found = _SHARD.fullmatch(text)
+    if not found or int(found[1]) > int(found[2]):
+        raise UsageError(f"--shard: expected I/N with I from 1 to N, such as 2/8; found {text!r}")
+    return int(found[1]) - 1, int(found[2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +172,7 @@ def _counted(
     from snnenergy.trace.dataset import Pass
     from snnenergy.trace.ranks import local_device
 
-    shard, shards = data.part() if world.size == 1 else (world.rank, world.size)
+    shard, shards = part(data.shard) if world.size == 1 else (world.rank, world.size)
     cut = Cut(data.limit, shard, shards, 0 if before is None else before.samples)
     assert data.data is not None  # the caller's check
     options: dict[str, Any] = {k: v for k, v in reading.of(0, 1).items() if k not in ("input", "input_shape", "meta")}

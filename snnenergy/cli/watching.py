@@ -49,8 +49,8 @@ class Stop:
 
 
 @contextmanager
-def bar(name: str, total: int | None, *, shown: bool) -> Iterator[Callable[[int], None]]:
-    """Samples counted, their rate and the time left, on stderr; nothing where nobody watches."""
+def bar(name: str, total: int | None, *, shown: bool, of: str = "samples") -> Iterator[Callable[[int], None]]:
+    """Samples (or what else there are `total` of) counted, their rate and the time left, on stderr; nothing where nobody watches."""
     if not shown or not sys.stderr.isatty():
         yield lambda done: None
         return
@@ -60,12 +60,12 @@ def bar(name: str, total: int | None, *, shown: bool) -> Iterator[Callable[[int]
 
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
-            return Text(f"{task.speed:,.1f} samples/s" if task.speed else "")
+            return Text(f"{task.speed:,.1f} {of}/s" if task.speed else "")
 
     console = Console(stderr=True, width=min(output.width(), 80))
-    of = f"/{total:,}" if total is not None else ""
+    whole = f"/{total:,}" if total is not None else ""
     columns = (
-        TextColumn("{task.description}", markup=False), BarColumn(bar_width=None), TextColumn("{task.completed:,}" + of),
+        TextColumn("{task.description}", markup=False), BarColumn(bar_width=None), TextColumn("{task.completed:,}" + whole),
         Rate(), TimeRemainingColumn(),
     )  # fmt: skip  # left to right, as they stand on the screen
     with Progress(*columns, console=console, transient=True, auto_refresh=False) as progress:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from snnenergy.frameworks import bindsnet, norse, plain, sinabs, snntorch, spikingjelly
+from snnenergy.frameworks.classes import put
 
 _ADAPTERS = (spikingjelly, snntorch, norse, sinabs, bindsnet, plain)
 
@@ -43,6 +44,19 @@ def emits_spikes(module: Any) -> bool:
     """Whether a framework says that this module's first output is spikes, also where one event carries several."""
     framework = any(a.neuron_model(module) not in (None, "LI") for a in _ADAPTERS if a is not plain)
     return framework and not type(module).__name__.startswith("NonSpiking")
+
+
+def fires(module: Any) -> bool:
+    """Whether this module is a neuron that compares with a threshold."""
+    return neuron_model(module) not in (None, "LI") and not type(module).__name__.startswith("NonSpiking")
+
+
+def set_threshold(module: Any, value: float) -> bool:
+    """Gives a neuron another threshold, where its framework keeps it; False where that is not known."""
+    for adapter in _ADAPTERS:
+        if adapter.neuron_model(module) is not None:
+            return any(put(module, name, value) for name in adapter.THRESHOLDS)
+    return False
 
 
 def called_past_hooks(module: Any) -> bool:

@@ -20,6 +20,9 @@ NEURONS = {
 }
 
 
+THRESHOLDS = ("thresh",)
+
+
 def neuron_model(module: Any) -> str | None:
     return lookup(module, "bindsnet", NEURONS)
 

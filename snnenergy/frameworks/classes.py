@@ -18,3 +18,29 @@ def lookup(module: Any, package: str, table: Mapping[str, str]) -> str | None:
         if cls.__name__ in table and cls.__module__.partition(".")[0] == package:
             return table[cls.__name__]
     return None
+
+
+def put(owner: Any, name: str, value: float) -> bool:
+    """Sets a number, or every element of a tensor, that `owner` holds as `name`, or as `name.field` of a named tuple.
+
+    False where it holds no such thing.
+    """
+    head, _, rest = name.partition(".")
+    held = getattr(owner, head, None)
+    if rest:
+        inner = getattr(held, rest, None)
+        if inner is None:
+            return False
+        setattr(
+            owner,
+            head,
+            held._replace(**{rest: inner.new_full(inner.shape, value) if hasattr(inner, "new_full") else value}),
+        )
+        return True
+    if hasattr(held, "fill_"):
+        held.detach().fill_(value)
+        return True
+    if isinstance(held, bool) or not isinstance(held, int | float):
+        return False
+    setattr(owner, head, value)
+    return True

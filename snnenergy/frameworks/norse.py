@@ -30,6 +30,9 @@ NEURONS = {
 }
 
 
+THRESHOLDS = ("p.v_th",)
+
+
 def neuron_model(module: Any) -> str | None:
     return lookup(module, "norse", NEURONS)
 

@@ -22,6 +22,9 @@ NAMES = {
 _NAMED = re.compile(rf"({'|'.join(NAMES)})(?:Neuron|Cell|Node|Layer|Module|Box)?s?\d*$")
 
 
+THRESHOLDS = ("threshold", "v_threshold", "v_th", "vth", "thresh", "theta")
+
+
 def by_name(name: str) -> str | None:
     """The neuron model in a class name that ends like one, or None."""
     found = _NAMED.search(name)

@@ -21,6 +21,10 @@ NEURONS = {
 }
 
 
+THRESHOLDS = ("b0", "spike_threshold")
+"""ALIF adapts from `b0`; the others hold theirs."""
+
+
 def neuron_model(module: Any) -> str | None:
     return lookup(module, "sinabs", NEURONS)
 

@@ -22,6 +22,9 @@ NEURONS = {
 }
 
 
+THRESHOLDS = ("threshold",)
+
+
 def neuron_model(module: Any) -> str | None:
     return lookup(module, "snntorch", NEURONS)
 

@@ -29,6 +29,9 @@ NEURONS = {
 }
 
 
+THRESHOLDS = ("v_threshold",)
+
+
 def neuron_model(module: Any) -> str | None:
     return lookup(module, "spikingjelly", NEURONS)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,10 +48,11 @@ def load_dataset(
     steps: int | None = None,
     time_axis: int | None = None,
     event_bin: float | None = None,
+    arguments: Mapping[str, Any] | None = None,
 ) -> tuple[Workload, Batches]:
     """A model without inputs, and the batches it is to be counted on; options as in `load`."""
     coding = coding_of(encode, steps, seed, time_axis)
-    model = load_model(source, factory=factory, allow_classes=allow_classes, trust=trust)
+    model = load_model(source, factory=factory, allow_classes=allow_classes, trust=trust, arguments=arguments)
     reading = Reading(
         model.slots,
         tuple(inspect.signature(model.module.forward).parameters),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,7 +44,9 @@ def imported(spec: str) -> Any:
     return found
 
 
-def call_factory(spec: str) -> tuple[torch.nn.Module, tuple[Any, ...] | None]:
+def call_factory(
+    spec: str, arguments: Mapping[str, Any] | None = None
+) -> tuple[torch.nn.Module, tuple[Any, ...] | None]:
     """The module (in eval mode) a factory makes, and the inputs it brings, if it returns (module, inputs)."""
     import torch
 
@@ -52,7 +54,7 @@ def call_factory(spec: str) -> tuple[torch.nn.Module, tuple[Any, ...] | None]:
         raise UsageError(f"factory {spec!r}: expected pkg.mod:function, such as examples.digits.train:make_snn")
     with here_first():
         try:
-            made = imported(spec)()
+            made = imported(spec)(**(arguments or {}))
         except Exception as error:
             raise UsageError(f"factory {spec}: {type(error).__name__}: {said(error)}") from error
     model, inputs = made if isinstance(made, tuple) and len(made) == 2 else (made, None)

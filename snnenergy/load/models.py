@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,16 +51,25 @@ class _Source:
     archive: Archive | None
     factory: str | None
     allow_classes: tuple[str, ...]
+    arguments: Mapping[str, Any]
 
 
 def load_model(
-    source: str | Path, *, factory: str | None = None, allow_classes: Sequence[str] = (), trust: bool = False
+    source: str | Path,
+    *,
+    factory: str | None = None,
+    allow_classes: Sequence[str] = (),
+    trust: bool = False,
+    arguments: Mapping[str, Any] | None = None,
 ) -> Model:
-    """The model of a file, or of `pkg.mod:factory`; UnsafeModelError where the file is refused or unreadable."""
+    """The model of a file, or of `pkg.mod:factory`; UnsafeModelError where the file is refused or unreadable.
+
+    arguments: keyword arguments of the factory
+    """
     if isinstance(source, str) and is_factory(source):
         if factory is not None:
             raise UsageError(f"{source} is a factory already; --factory {factory} goes with a file of weights")
-        return _from_factory(source)
+        return _from_factory(source, arguments or {})
     path = Path(source)
     data = files.read_model(path)
     if allow_classes:
@@ -68,7 +77,7 @@ def load_model(
             check_allow_classes(allow_classes)
     archive = open_archive(data, str(path)) if files.is_zip(data) else None
     kind = archive.kind if archive is not None else files.sniff_flat(data)
-    found = _Source(path, data, archive, factory, tuple(allow_classes))
+    found = _Source(path, data, archive, factory, tuple(allow_classes), arguments or {})
     if trust and kind not in (Kind.SAFETENSORS, Kind.NIR):
         with here_first():
             return _trusted(found, kind)
@@ -90,8 +99,8 @@ def _refusal(kind: Kind, path: Path, data: bytes) -> str:
     return f"{path}: expected a model file (.pt2, torch.save, safetensors), found {found}"
 
 
-def _from_factory(spec: str) -> Model:
-    module, inputs = call_factory(spec)
+def _from_factory(spec: str, arguments: Mapping[str, Any]) -> Model:
+    module, inputs = call_factory(spec, arguments)
     return Model(
         module,
         "factory",
@@ -191,7 +200,7 @@ def _with_factory(value: Any, source: _Source, kind: str, notes: tuple[str, ...]
     weights, more = _state_dict(value, str(source.path))
     if source.factory is None:
         raise UsageError(f"{source.path}: {_NEEDS_FACTORY}")
-    module, inputs = call_factory(source.factory)
+    module, inputs = call_factory(source.factory, source.arguments)
     try:
         module.load_state_dict(weights, strict=True)
     except (RuntimeError, TypeError, ValueError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -62,11 +62,13 @@ def load(
     time_axis: int | None = None,
     event_bin: float | None = None,
     meta: bool = False,
+    arguments: Mapping[str, Any] | None = None,
 ) -> Workload:
     """A model file or `pkg.mod:factory`, and inputs from a file, from a shape, or its own; errors say what to pass.
 
     encode, steps: the coding that makes T steps of a static input, time on `time_axis` (0 where it is not given)
     event_bin: duration of a frame, where the input file holds events
+    arguments: keyword arguments of the factory
     meta: shapes only; what a factory makes takes no memory, and no input has a value
     """
     mode = shapes.mode() if meta else None
@@ -76,7 +78,7 @@ def load(
     if event_bin is not None and input is None:
         raise InputError("--event-bin: goes with --input FILE, a file of events")
     with mode if mode is not None and is_factory(str(source)) else nullcontext():
-        model = load_model(source, factory=factory, allow_classes=allow_classes, trust=trust)
+        model = load_model(source, factory=factory, allow_classes=allow_classes, trust=trust, arguments=arguments)
     notes, kwargs = list(model.notes), {}
     if input is not None:
         inputs = load_inputs(input, model.slots, event_bin)

@@ -1,0 +1,163 @@
+"""A sweep as tables, CSV and JSON: one row for each configuration and chip, the best first."""
+
+from __future__ import annotations
+
+import csv as _csv
+import io
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from snnenergy.report import quantities as q
+from snnenergy.report.conversion import Table
+from snnenergy.report.escape import csv_cell
+from snnenergy.report.summary import some
+from snnenergy.sweep.points import shown
+from snnenergy.sweep.results import GOALS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from snnenergy.sweep.results import Row, Sweep
+
+SCHEMA_VERSION = 1
+LEGEND = {
+    "accuracy": "* no other has less energy without less accuracy, or more accuracy without more energy",
+    "latency": "* no other has less energy without more latency, or less latency without more energy",
+    "cores": "* no other has less energy without more cores, or fewer cores without more energy",
+}
+
+
+def goal(rows: Sequence[Row]) -> str | None:
+    """What is set against the energy first: the accuracy where labels gave one, else the latency, else the cores."""
+    return next((name for name in GOALS if any(name in row.fronts for row in rows)), None)
+
+
+def headline(sweep: Sweep) -> str:
+    """How much of the sweep there is, before any of its numbers."""
+    counted = sweep.points - len(sweep.failures) - len(sweep.missing)
+    of = f" of shard {sweep.shard}" if sweep.shard else ""
+    parts = [f"{counted} of {sweep.points} points{of} counted, on {some(list(sweep.hardware)) or 'no chip'}"]
+    parts += [f"{len(sweep.failures)} FAILED"] if sweep.failures else []
+    parts += [f"{len(sweep.missing)} not counted yet"] if sweep.missing else []
+    loose = dict.fromkeys(row.activity for row in sweep.rows if row.activity)
+    parts += [f"ACTIVITY {some(list(loose))}"] if loose else []
+    lost = {row.digest for row in sweep.rows if row.covered < 1}
+    parts += [f"INCOMPLETE COUNT of {len(lost)} points"] if lost else []
+    return "; ".join(parts)
+
+
+def tables(sweep: Sweep, top: int) -> list[Table]:
+    """One table a chip: what varies, and what it costs; the first `top` rows."""
+    return [_of_chip(sweep, chip, top) for chip in sweep.hardware]
+
+
+MAX_GAPS = 12
+
+
+def gaps(sweep: Sweep) -> list[str]:
+    """What failed and why, and what was not counted: a screen of it; JSON holds all."""
+    lines = [f"failed: {point.label}: {why.message}" for point, why in sweep.failures]
+    lines += [f"not counted yet: {point.label}" for point in sweep.missing]
+    return lines if len(lines) <= MAX_GAPS else [*lines[:MAX_GAPS], f"... and {len(lines) - MAX_GAPS} more"]
+
+
+def varying(sweep: Sweep) -> tuple[list[str], dict[str, str]]:
+    """Axes with several values among the rows; and those with one, with it."""
+    seen = {axis: {cell(row, axis) for row in sweep.rows} for axis in ("model", *sweep.axes)}
+    return [a for a, v in seen.items() if len(v) > 1], {a: min(v) for a, v in seen.items() if len(v) == 1}
+
+
+def cell(row: Row, axis: str) -> str:
+    """The value of an axis in a cell; empty where the model has no such axis."""
+    return row.model if axis == "model" else shown(row.values[axis]) if axis in row.values else ""
+
+
+def _of_chip(sweep: Sweep, chip: str, top: int) -> Table:
+    rows = sweep.of(chip)
+    axes, fixed = varying(sweep)
+    against = goal(rows)
+    facts = [name for name in ("accuracy", "latency", "cores") if any(getattr(row, name) is not None for row in rows)]
+    left = f"; the first {top} of {len(rows)}" if len(rows) > top else ""
+    same = "".join(f", {axis} {value}" for axis, value in fixed.items())
+    title = f"{chip}{same}: energy per inference, the least first{left}"
+    if against is not None:
+        title += f"; {LEGEND[against]}"
+    head = ("", *axes, "energy", "[low, high]", *facts)
+    return Table(title, head, tuple(_cells(row, axes, facts, against) for row in rows[:top]))
+
+
+def _cells(row: Row, axes: Sequence[str], facts: Sequence[str], against: str | None) -> tuple[str, ...]:
+    mark = "*" if against in row.fronts else ""
+    return (
+        mark,
+        *(cell(row, a) for a in axes),
+        joules(row),
+        q.interval(row.energy, "J"),
+        *(fact(row, f) for f in facts),
+    )
+
+
+def joules(row: Row, *, micro: str = "u") -> str:
+    """The energy; a lower bound says so, and what has no price why."""
+    if row.energy is None:
+        return row.verdict or "not priced"
+    return f"{'>= ' if row.partial else ''}{q.quantity(row.energy.nominal, 'J', micro=micro)}"
+
+
+def fact(row: Row, name: str, *, micro: str = "u") -> str:
+    """Accuracy, latency or cores in a cell."""
+    if name == "accuracy":
+        return q.percent(row.accuracy)
+    if name == "latency":
+        return q.quantity(None if row.latency is None else row.latency.nominal, "s", micro=micro)
+    if row.fits is False and row.at_bits is None:
+        return "no fit"
+    at = f" at {row.at_bits} bits" if row.at_bits is not None else ""
+    return q.NONE if row.cores is None else f"{row.cores}{at}"
+
+
+_ENDS = ("low", "nominal", "high")
+_FACTS = (
+    "partial", "fits", "at_bits", "cores", "chips", "accuracy", "samples", "time_steps", "acs", "macs", "dense_macs",
+    "spikes", "sparsity", "firing_rate", "covered", "activity", "verdict", "digest",
+)  # fmt: skip  # a row, read across
+
+
+def csv(sweep: Sweep) -> str:
+    """One row for each point and chip, per inference, SI units in the column names; what is unknown is empty, never 0."""
+    out = io.StringIO()
+    writer = _csv.writer(out, lineterminator="\n")
+    ends = [f"{name}_{end}_{unit}" for name, unit in (("energy", "J"), ("latency", "s")) for end in _ENDS]
+    writer.writerow(
+        ["hardware", "model", *map(csv_cell, sweep.axes), *(f"front_{goal}" for goal in GOALS), *ends, *_FACTS]
+    )
+    for row in sweep.rows:
+        spans = [None if span is None else getattr(span, end) for span in (row.energy, row.latency) for end in _ENDS]
+        facts = [getattr(row, name) for name in _FACTS if name != "activity"]
+        facts.insert(_FACTS.index("activity"), row.activity or "counted on data")
+        values = [cell(row, axis) for axis in sweep.axes]
+        writer.writerow(
+            map(_text, [row.hardware, row.model, *values, *(g in row.fronts for g in GOALS), *spans, *facts])
+        )
+    return out.getvalue()
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return csv_cell(value)
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def record(sweep: Sweep) -> dict[str, Any]:
+    """The same as plain JSON values, with what failed and what was not counted."""
+    return {
+        "sweep_version": SCHEMA_VERSION,
+        "points": sweep.points,
+        "shard": sweep.shard,
+        "axes": list(sweep.axes),
+        "hardware": list(sweep.hardware),
+        "notes": list(sweep.notes),
+        "rows": [asdict(row) | {"fronts": list(row.fronts)} for row in sweep.rows],
+        "failures": [{"point": point.label, "digest": point.digest, **asdict(why)} for point, why in sweep.failures],
+        "missing": [{"point": point.label, "digest": point.digest} for point in sweep.missing],
+    }

@@ -29,6 +29,7 @@ NO_TORCH = (
     "report",
     "gate",
     "cli",
+    "sweep",
     "shipped",
 )
 NO_JOULE = ("trace", "load", "frameworks")

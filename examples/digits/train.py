@@ -12,6 +12,7 @@ import argparse
 import json
 import platform
 from collections import OrderedDict
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,22 @@ def make_ann() -> nn.Sequential:
 def make_snn() -> SNN:
     """For `--factory examples.digits.train:make_snn` with a state_dict or a safetensors file."""
     return SNN()
+
+
+@cache
+def _trained() -> dict[str, Tensor]:
+    """Read once: an exported program takes half a second."""
+    return dict(torch.export.load(HERE / "digits_snn.pt2").state_dict)
+
+
+def trained_snn(decay: float = 0.75) -> SNN:
+    """The SNN with the weights of digits_snn.pt2, its neurons leaking otherwise: for sweeps over decay, threshold and coding."""
+    net = SNN()
+    net.load_state_dict(_trained())
+    for module in net.modules():
+        if isinstance(module, LIF):
+            module.decay = decay
+    return net
 
 
 def pixels_to_floats(pixels: Pixels) -> npt.NDArray[np.float32]:

@@ -206,6 +206,6 @@ def _deliver(made: Sweep, wanted: dict[str, str], top: int) -> None:
     documents = {"json": lambda: output.as_json(report.record(made)), "csv": lambda: report.csv(made)}
     lines = [*output.wrapped(plain(report.headline(made)))]
     for table in report.tables(made, top):
-        lines += ["", *output.wrapped(plain(table.title)), output.table(table.head, table.rows, numbers=False).rstrip()]
+        lines += ["", *output.wrapped(plain(table.title)), report.drawn(table, output.width()).rstrip()]
     lines += ["", *(line for text in report.gaps(made) for line in output.wrapped(plain(text)))]
     output.deliver({form: documents[form]() for form in wanted}, wanted, "\n".join(lines).rstrip() + "\n")

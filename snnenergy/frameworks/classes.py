@@ -23,24 +23,25 @@ def lookup(module: Any, package: str, table: Mapping[str, str]) -> str | None:
 def put(owner: Any, name: str, value: float) -> bool:
     """Sets a number, or every element of a tensor, that `owner` holds as `name`, or as `name.field` of a named tuple.
 
-    False where it holds no such thing.
+    False where it holds no such thing.  No tensor is written into: a framework's default may be shared by all its neurons.
     """
     head, _, rest = name.partition(".")
-    held = getattr(owner, head, None)
+    held: Any = getattr(owner, head, None)
     if rest:
-        inner = getattr(held, rest, None)
-        if inner is None:
-            return False
-        setattr(
-            owner,
-            head,
-            held._replace(**{rest: inner.new_full(inner.shape, value) if hasattr(inner, "new_full") else value}),
-        )
-        return True
-    if hasattr(held, "fill_"):
-        held.detach().fill_(value)
-        return True
-    if isinstance(held, bool) or not isinstance(held, int | float):
+        if (inner := _like(getattr(held, rest, None), value)) is not None:
+            setattr(owner, head, held._replace(**{rest: inner}))
+        return inner is not None
+    if (made := _like(held, value)) is None:
         return False
-    setattr(owner, head, value)
+    if head in getattr(owner, "_parameters", {}):
+        held.data = made
+    else:
+        setattr(owner, head, made)
     return True
+
+
+def _like(held: Any, value: float) -> Any:
+    """The value in the form of what is held: a number, or a tensor of its shape and dtype; None for anything else."""
+    if hasattr(held, "new_full"):
+        return held.new_full(held.shape, value)
+    return value if isinstance(held, int | float) and not isinstance(held, bool) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv as _csv
 import io
+import textwrap
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from snnenergy.sweep.results import Row, Sweep
 
 SCHEMA_VERSION = 1
+SHORT = {"steps": "T", "encode": "code", "threshold": "thr", "precision": "num", "assume_rate": "rate"}
+"""Heads of columns; others are arguments of factories and go by their own name."""
+FACTS = ("accuracy", "latency", "cores")
 LEGEND = {
     "accuracy": "* no other has less energy without less accuracy, or more accuracy without more energy",
     "latency": "* no other has less energy without more latency, or less latency without more energy",
@@ -55,9 +59,8 @@ MAX_GAPS = 12
 
 
 def gaps(sweep: Sweep) -> list[str]:
-    """What failed and why, and what was not counted: a screen of it; JSON holds all."""
+    """What failed and why: a screen of it; JSON holds all, with the points that were not counted yet."""
     lines = [f"failed: {point.label}: {why.message}" for point, why in sweep.failures]
-    lines += [f"not counted yet: {point.label}" for point in sweep.missing]
     return lines if len(lines) <= MAX_GAPS else [*lines[:MAX_GAPS], f"... and {len(lines) - MAX_GAPS} more"]
 
 
@@ -72,36 +75,64 @@ def cell(row: Row, axis: str) -> str:
     return row.model if axis == "model" else shown(row.values[axis]) if axis in row.values else ""
 
 
+def best(rows: Sequence[Row], against: str | None) -> list[Row]:
+    """Those that nothing beats first, each part in the order of the energy."""
+    return sorted(rows, key=lambda row: against not in row.fronts)
+
+
 def _of_chip(sweep: Sweep, chip: str, top: int) -> Table:
     rows = sweep.of(chip)
     axes, fixed = varying(sweep)
     against = goal(rows)
-    facts = [name for name in ("accuracy", "latency", "cores") if any(getattr(row, name) is not None for row in rows)]
-    left = f"; the first {top} of {len(rows)}" if len(rows) > top else ""
-    same = "".join(f", {axis} {value}" for axis, value in fixed.items())
-    title = f"{chip}{same}: energy per inference, the least first{left}"
-    if against is not None:
-        title += f"; {LEGEND[against]}"
-    head = ("", *axes, "energy", "[low, high]", *facts)
-    return Table(title, head, tuple(_cells(row, axes, facts, against) for row in rows[:top]))
+    facts = [name for name in FACTS if any(getattr(row, name) is not None for row in rows)]
+    left = f"; {top} of {len(rows)} rows" if len(rows) > top else ""
+    same = "".join(f", {_pair(axis, value)}" for axis, value in fixed.items() if value)
+    title = f"{chip}{same}{left}" + (f"; {LEGEND[against]}" if against else "")
+    head = ("", *(SHORT.get(axis, axis) for axis in axes), "energy [low, high]", *facts)
+    return Table(title, head, tuple(_cells(row, axes, facts, against) for row in best(rows, against)[:top]))
+
+
+def _pair(axis: str, value: str) -> str:
+    """A value with its axis, where it does not speak for itself."""
+    return value if axis in ("model", "encode", "precision") else f"{SHORT.get(axis, axis)} = {value}"
 
 
 def _cells(row: Row, axes: Sequence[str], facts: Sequence[str], against: str | None) -> tuple[str, ...]:
     mark = "*" if against in row.fronts else ""
-    return (
-        mark,
-        *(cell(row, a) for a in axes),
-        joules(row),
-        q.interval(row.energy, "J"),
-        *(fact(row, f) for f in facts),
-    )
+    return (mark, *(cell(row, axis) for axis in axes), joules(row), *(fact(row, name) for name in facts))
+
+
+def drawn(table: Table, width: int) -> str:
+    """Columns, a line a row; where they are wider than the screen, what varies goes into one column that is folded."""
+    from snnenergy.report.escape import plain
+
+    rows = [tuple(map(plain, row)) for row in (table.head, *table.rows)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    if sum(widths) + 2 * len(widths) - 2 <= width:
+        return "".join("  ".join(map(str.ljust, row, widths)).rstrip() + "\n" for row in rows)
+    start = table.head.index("energy [low, high]")
+    room = max(width - sum(widths[start:]) - 2 * len(widths[start:]) - widths[0] - 2, 12)
+    return "".join(_folded(row, table.head, start, [widths[0], room, *widths[start:]]) for row in rows)
+
+
+def _folded(row: Sequence[str], head: Sequence[str], start: int, widths: Sequence[int]) -> str:
+    values = [
+        value if name in ("model", "code", "num") or row[start] == head[start] else f"{name} {value}"
+        for name, value in zip(head[1:start], row[1:start], strict=True)
+        if value
+    ]
+    first, *more = textwrap.wrap(", ".join(values), widths[1]) or [""]
+    lines = ["  ".join(map(str.ljust, (row[0], first, *row[start:]), widths)).rstrip()]
+    return "".join(f"{line}\n" for line in [*lines, *(f"{'':{widths[0] + 2}}{text}" for text in more)])
 
 
 def joules(row: Row, *, micro: str = "u") -> str:
-    """The energy; a lower bound says so, and what has no price why."""
+    """The energy and its range; a lower bound says so, and what has no price why."""
     if row.energy is None:
         return row.verdict or "not priced"
-    return f"{'>= ' if row.partial else ''}{q.quantity(row.energy.nominal, 'J', micro=micro)}"
+    nominal, ends = q.quantity(row.energy.nominal, "J", micro=micro), q.interval(row.energy, "J", micro=micro)
+    value, unit = nominal.split(" ")
+    return f"{'>= ' if row.partial else ''}{value if ends.endswith(f'] {unit}') else nominal} {ends}"
 
 
 def fact(row: Row, name: str, *, micro: str = "u") -> str:
@@ -112,7 +143,7 @@ def fact(row: Row, name: str, *, micro: str = "u") -> str:
         return q.quantity(None if row.latency is None else row.latency.nominal, "s", micro=micro)
     if row.fits is False and row.at_bits is None:
         return "no fit"
-    at = f" at {row.at_bits} bits" if row.at_bits is not None else ""
+    at = f" ({row.at_bits} bit)" if row.at_bits is not None else ""
     return q.NONE if row.cores is None else f"{row.cores}{at}"
 
 

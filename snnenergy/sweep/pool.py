@@ -17,6 +17,9 @@ from snnenergy.sweep.points import Point
 from snnenergy.sweep.store import Failure, put
 from snnenergy.sweep.worker import serve
 
+PATIENCE = 2.0
+"""Seconds that a process gets to leave what it is in."""
+
 
 def cores() -> int:
     """Processors this process may use."""
@@ -36,9 +39,13 @@ class _Worker:
         with suppress(BrokenPipeError):  # it died just now: its end of the pipe says so
             self.connection.send((point.digest, point.label, point.task))
 
-    def end(self) -> None:
+    def end(self, *, now: bool = False) -> None:
+        """It leaves when its pipe closes; `now`: in the middle of its point."""
         self.connection.close()
-        self.process.terminate()
+        if now:
+            self.process.terminate()
+            self.process.join(PATIENCE)
+            self.process.kill()
         self.process.join()
 
 
@@ -66,7 +73,7 @@ def count(points: Sequence[Point], folder: Path, jobs: int) -> Iterator[tuple[Po
                     yield point, failure
     finally:
         for worker in workers:
-            worker.end()
+            worker.end(now=True)
 
 
 def _started(folder: Path) -> _Worker:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,17 +22,29 @@ if TYPE_CHECKING:
     from snnenergy.trace.variants import Variant
 
 OUR_BUG = 70
+RESULTS, ERRORS = 1, 2
+"""The file descriptors of a process."""
 
 
 def serve(connection: Connection, folder: Path) -> None:
     """Counts what comes in, (digest, label, task), into a store; answers with a Failure or None; ends with its caller."""
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what models print is no result
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # what it holds of the system is given back
+    threading.Thread(target=_leave_with_the_caller, daemon=True).start()
+    os.dup2(ERRORS, RESULTS)  # what models print is no result
     while True:
         try:
             digest, label, task = connection.recv()
             connection.send(attempt(folder, digest, label, task))
         except (EOFError, BrokenPipeError):
             return
+
+
+def _leave_with_the_caller() -> None:
+    """A caller that was killed could not end this process, which may have hours to go in its point."""
+    caller = multiprocessing.parent_process()
+    assert caller is not None  # it is a process of the pool
+    caller.join()
+    os._exit(1)
 
 
 def attempt(folder: Path, digest: str, label: str, task: Task) -> Failure | None:

@@ -225,6 +225,46 @@ def test_kept_bytes_by_hand() -> None:
     assert kept == {"0": 4 * 7 * 4, "1": 4 * 20 * 4, "3": 4 * 10 * 4}
 
 
+def alive(net: nn.Module, x: Tensor) -> int:
+    """Bytes of the input, and of everything a forward made that is still there when it has returned, but its loss."""
+    from torch.multiprocessing.reductions import StorageWeakRef
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    made: dict[int, tuple[Any, int]] = {}
+
+    class Sees(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            out = func(*args, **(kwargs or {}))
+            for t in out if isinstance(out, tuple | list) else (out,):
+                if isinstance(t, Tensor):
+                    held = t.untyped_storage()
+                    made[held._cdata] = (StorageWeakRef(held), held.nbytes())  # type: ignore[no-untyped-call]  # torch's own
+            return out
+
+    with Sees():  # type: ignore[no-untyped-call]  # the same
+        loss = net(x).sum()
+    own = {t.untyped_storage()._cdata for t in (*net.parameters(), *net.buffers(), loss, x)}
+    return x.nbytes + sum(n for key, (held, n) in made.items() if key not in own and not held.expired())
+
+
+@pytest.mark.parametrize(
+    ("net", "shape"),
+    [
+        (nn.Sequential(nn.Linear(7, 20), nn.ReLU(), nn.Linear(20, 10), nn.Sigmoid()), (4, 7)),
+        (
+            nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.5)),
+            (2, 2, 8, 8),
+        ),
+        (TwoSteps(), (2, 3, 6)),
+    ],
+    ids=["mlp", "conv", "two steps"],
+)
+def test_kept_bytes_are_what_is_alive_after_the_forward(net: nn.Module, shape: tuple[int, ...]) -> None:
+    x = torch.randn(shape)
+    kept = sum(layer.saved_bytes for layer in snnenergy.count_training(net, x).layers)
+    assert kept == alive(net.train(), x)
+
+
 def test_nothing_is_changed() -> None:
     net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Dropout(0.5), nn.Flatten(), nn.Linear(72, 3)).eval()
     for p in net.parameters():
@@ -344,6 +384,36 @@ def test_errors_say_what_to_do(tmp_path: Path) -> None:
         snnenergy.count_training(net, torch.ones(2, 3), targets=torch.tensor([0, 5]))
     with pytest.raises(InputError, match="no parameter takes a gradient"):
         snnenergy.count_training(nn.ReLU(), torch.ones(1, 3))
+
+
+def test_what_cannot_be_trained_raises_as_it_would() -> None:
+    class Overwrites(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            y = torch.sigmoid(super().forward(x))
+            return y.add_(1)
+
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        snnenergy.count_training(Overwrites(3, 2), torch.ones(1, 3))
+
+
+def test_checkpoints() -> None:
+    from torch.utils.checkpoint import checkpoint
+
+    class Checkpointed(nn.Module):
+        def __init__(self, *, reentrant: bool) -> None:
+            super().__init__()
+            self.a, self.b, self.reentrant = nn.Linear(4, 5), nn.Linear(5, 3), reentrant
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.b(checkpoint(lambda y: torch.relu(self.a(y)), x, use_reentrant=self.reentrant))
+            return out
+
+    x = torch.randn(2, 4, requires_grad=True)
+    counts = snnenergy.count_training(Checkpointed(reentrant=False), x)
+    assert counts["a"].dense_macs == 2 * 2 * 4 * 5  # once more in the backward pass
+    assert sum(layer.saved_bytes for layer in counts.layers) == x.nbytes + 2 * 5 * 4  # and only what b takes is kept
+    with pytest.raises(InputError, match="use_reentrant=False"):
+        snnenergy.count_training(Checkpointed(reentrant=True), x)
 
 
 def test_a_spike_without_a_slope_is_named() -> None:

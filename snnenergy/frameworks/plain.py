@@ -39,10 +39,11 @@ STATE = ("v", "mem", "u", "syn", "i", "spk")
 
 
 def state_left(module: Any) -> bool:
-    if type(module).__module__.partition(".")[0] in ("spikingjelly", "snntorch", "sinabs", "norse", "bindsnet"):
+    framework = type(module).__module__.partition(".")[0] in ("spikingjelly", "snntorch", "sinabs", "norse", "bindsnet")
+    if framework or neuron_model(module) is None:
         return False
     state = vars(module) | getattr(module, "_buffers", {})
-    return neuron_model(module) is not None and any(active(state.get(name)) for name in STATE)
+    return any(active(state.get(name)) for name in STATE)
 
 
 def input_layout(modules: Iterable[Any], shape: tuple[int, ...] | None) -> Mapping[str, Any] | None:

@@ -19,10 +19,12 @@ from snnenergy.errors import ForwardError, InputError, SnnEnergyError, UsageErro
 from snnenergy.trace.aside import as_it_was
 from snnenergy.trace.backward import GRAD_INPUT, StepSurvey, row_path
 from snnenergy.trace.forward import Frame
+from snnenergy.trace.lineage import version
 from snnenergy.trace.losses import SUM, Loss, chosen
 from snnenergy.trace.optimizers import OPTIMIZERS
 from snnenergy.trace.recorder import Recorder
 from snnenergy.trace.rest import rested
+from snnenergy.trace.signature import all_tensors
 from snnenergy.trace.workload import MAX_WORDS, check_roles
 
 if TYPE_CHECKING:
@@ -103,12 +105,16 @@ class _Step:
         self.survey = recorder.survey = StepSurvey(recorder)
         self.weights = {n: p for n, p in recorder.model.named_parameters() if p.requires_grad}
         self.unreached: list[str] = []
+        self._given: dict[int, int] = {}  # storage of an input -> its bytes, which may be few of a data set's
         self._kept: dict[int, tuple[int, int]] = {}  # storage -> bytes, number of the node that keeps it
 
     def run(self, *inputs: Any, **kwargs: Any) -> None:
         if not self.weights:
             raise InputError(f"{self.recorder.name}: nothing to train: no parameter takes a gradient")
-        with torch.autograd.graph.saved_tensors_hooks(self._keep, _same):
+        self._given = {
+            t.untyped_storage()._cdata: t.nbytes for t in all_tensors((*inputs, *kwargs.values())) if t.numel()
+        }
+        with torch.autograd.graph.saved_tensors_hooks(self._keep, _kept):
             answer = self.recorder.model(*inputs, **kwargs)
             number = self._scalar(answer)
         with self.recorder.aside():
@@ -147,17 +153,21 @@ class _Step:
         finally:
             self.survey.frames.pop()
         self.unreached = [name for name, g in zip(self.weights, found, strict=True) if g is None]
+        if self.unreached and _holds(number.grad_fn, "CheckpointFunctionBackward"):
+            raise InputError(
+                f"{self.recorder.name}: torch.utils.checkpoint hides part of the graph; pass it use_reentrant=False"
+            )
         if len(self.unreached) == len(found):
             raise InputError(f"{self.recorder.name}: no gradient reaches any weight: {_few(self.unreached)}")
 
-    def _keep(self, t: Tensor) -> Tensor:
-        """Something is kept for the backward pass: once per storage, and no parameter."""
-        key = t.untyped_storage()._cdata if t.layout == torch.strided else id(t)
+    def _keep(self, t: Tensor) -> tuple[Tensor, int]:
+        """Something is kept for the backward pass: noted once per storage, parameters not at all."""
+        held = t.untyped_storage() if t.layout == torch.strided else None
+        key = id(t) if held is None else held._cdata
         if key not in self._kept and key not in self.recorder.lineage.owners:
-            given = key in self.survey._input_keys
-            size = t.numel() * t.element_size() if given or t.layout != torch.strided else t.untyped_storage().nbytes()
+            size = self._given.get(key) or (t.numel() * t.element_size() if held is None else held.nbytes())
             self._kept[key] = (size, torch._C._autograd._get_sequence_nr() - 1)
-        return t
+        return t, version(t)
 
     def kept(self) -> dict[str, int]:
         """Bytes that each layer's forward keeps for its backward."""
@@ -182,7 +192,24 @@ class _Step:
         return notes + ([f"not trained, as they take no gradient: {_few(frozen)}"] if frozen else [])
 
 
-def _same(t: Tensor) -> Tensor:
+def _holds(node: Any, name: str) -> bool:
+    """Whether a graph has a node of that name."""
+    seen, todo = set(), [node]
+    while todo:
+        here = todo.pop()
+        if here is not None and here not in seen:
+            if here.name() == name:
+                return True
+            seen.add(here)
+            todo += [at for at, _ in here.next_functions]
+    return False
+
+
+def _kept(held: tuple[Tensor, int]) -> Tensor:
+    """What was kept, checked as torch checks it where no hook stands between."""
+    t, at = held
+    if version(t) != at:
+        raise RuntimeError("a value needed for the gradient has been modified by an inplace operation")
     return t
 
 

@@ -336,7 +336,8 @@ def test_markdown_tables_are_rectangular() -> None:
 
 def test_markdown_names_every_chip_of_a_layer_table() -> None:
     page = markdown.render(made.digits())
-    assert "| `lif1` | - | - | - | - | 7.81 % | - | - | 0 J | 328 nJ | 328 nJ | 4.1 nJ |" in page
+    assert "| `lif1` | - | - | - | - | 7.81 % | - | - | 0.625 | - | 0 J | 328 nJ | 328 nJ | 4.1 nJ |" in page
+    assert "1.72 (Davidson, Furber 2021), 0.15 to 1.38 (Dampfhoffer et al. 2023), a spike rate of 5.7 to 6.4 %" in page
 
 
 # Does it fit

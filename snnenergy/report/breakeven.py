@@ -35,13 +35,6 @@ ASSUMPTION = (
 )
 NOISE = 1e-9
 """Share of an energy below which a difference of two of them is rounding."""
-THRESHOLDS = (
-    ("Davidson, Furber 2021", "10.3389/fnins.2021.651141", 1.72, 1.72),
-    ("Dampfhoffer et al. 2023", "10.1109/TETCI.2022.3214509", 0.15, 1.38),
-)
-"""Published break-evens, as spikes per synapse and inference (low, high), so r T; each under its own hardware assumptions."""
-RATE_THRESHOLDS = (("Yan et al. 2024", "10.48550/arXiv.2409.08290", 0.064, 5, 10),)
-"""Published break-evens as an activity r that holds for T from and to."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from snnenergy.cost import estimate
 from snnenergy.cost.records import PARTS
-from snnenergy.report import breakeven, charts, pair_charts, roofline, summary
+from snnenergy.report import breakeven, charts, pair_charts, published, roofline, summary
 from snnenergy.report import layers as L
 from snnenergy.report import quantities as q
 from snnenergy.report.escape import plain
@@ -68,8 +68,8 @@ def drawings(comparison: Comparison, told: Sequence[Story]) -> dict[str, Any]:
         "activity": [_activity_choice(comparison, name, paths) for name in active],
         "pairs": [_pair_choice(story) for story in told],
         "roofs": [_roof_choice(chip, found) for chip, found in rooms.items()],
-        "thresholds": [*breakeven.THRESHOLDS],
-        "rates": [*breakeven.RATE_THRESHOLDS],
+        "thresholds": [*published.SPIKES],
+        "rates": [*published.RATES],
     }
 
 

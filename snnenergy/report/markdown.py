@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from snnenergy.report import layers as L
+from snnenergy.report import published, summary, why
 from snnenergy.report import quantities as q
-from snnenergy.report import summary, why
 from snnenergy.report.escape import markdown as text
 from snnenergy.report.escape import markdown_code as code
 from snnenergy.report.escape import markup
@@ -104,9 +104,13 @@ def _layers(comparison: Comparison, model: str, depth: int | None, sort: str | N
         "firing rate",
         "silent",
         "saturated",
+        "spikes / neuron",
+        "spikes / synapse",
         *(code(e.hardware) for e in priced),
     )
     body = table(head, (_layer(row, joules) for row, joules in rows))
+    if any(row.per_synapse is not None for row, _ in rows):
+        body += f"\n\nSpikes per synapse: {published.limits()}."
     return f"<details><summary>Layers of {markup(model)}, per inference</summary>\n\n{body}\n\n</details>"
 
 
@@ -116,5 +120,6 @@ def _layer(row: L.Row, joules: Sequence[float | None]) -> tuple[str, ...]:
         code(row.path),
         *numbers,
         *(q.percent(share) for share in (row.sparsity, row.rate, row.silent, row.saturated)),
+        *(q.number(v) if v is not None else q.NONE for v in (row.per_neuron, row.per_synapse)),
         *(q.quantity(j, "J", micro="µ") for j in joules),
     )

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from snnenergy.cost.records import PARTS
-from snnenergy.report import breakeven, summary, why
+from snnenergy.report import breakeven, published, summary, why
 from snnenergy.report import layers as L
 from snnenergy.report import quantities as q
 from snnenergy.report.stories import MAX_PRICED, broken_even, moved
@@ -38,7 +38,6 @@ def verdict(comparison: Comparison) -> dict[str, Any]:
 def told(comparison: Comparison, told_of: Sequence[Story], cut: int) -> dict[str, Any]:
     """Everything the template names but scripts, styles and drawings."""
     shown = told_of[:MAX_PRICED] if cut > 1 else told_of
-    published = (*breakeven.THRESHOLDS, *breakeven.RATE_THRESHOLDS)
     return {
         **verdict(comparison),
         "title": f"snnenergy: {summary.some(list(comparison.models))}",
@@ -56,7 +55,8 @@ def told(comparison: Comparison, told_of: Sequence[Story], cut: int) -> dict[str
         "titles": {e.hardware: e.title for e in comparison.estimates},
         "legend": summary.LEGEND,
         "assumption": breakeven.ASSUMPTION,
-        "thresholds": [(who, doi) for who, doi, *_ in published],
+        "thresholds": [(who, doi) for who, doi, *_ in (*published.SPIKES, *published.RATES)],
+        "limits": published.limits(),
     }
 
 
@@ -111,6 +111,7 @@ def _model(comparison: Comparison, name: str, counts: Counts, cut: int) -> dict[
         "acs": q.count(counts.per_inference("acs")), "macs": q.count(counts.per_inference("macs")),
         "dense": q.count(counts.per_inference("dense_macs")), "sparsity": q.percent(counts.sparsity),
         "rate": q.percent(counts.firing_rate), "chips": [e.hardware for e in priced], "odd": rates,
+        "spiking": any(counts.spikes_per_synapse(layer) is not None for layer in counts.layers),
         "facts": {k: v for k, v in facts.items() if v}, "layers": [_layer(r, j) for r, j in L.across(counts, priced, sort="acs" if top else None, top=top)],
     }  # fmt: skip  # one record, read across
 
@@ -118,6 +119,7 @@ def _model(comparison: Comparison, name: str, counts: Counts, cut: int) -> dict[
 def _layer(row: L.Row, joules: tuple[float | None, ...]) -> list[str]:
     numbers = [q.count(v) if v else q.NONE for v in (row.acs, row.macs, row.dense)]
     rates = [q.percent(share) for share in (row.sparsity, row.rate, row.silent, row.saturated)]
+    rates += [q.number(v) if v is not None else q.NONE for v in (row.per_neuron, row.per_synapse)]
     return [row.path, row.op, *numbers, *rates, *(q.quantity(j, "J", micro=MU) for j in joules)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from snnenergy.report import breakeven, charts
+from snnenergy.report import breakeven, charts, published
 from snnenergy.report import quantities as q
 from snnenergy.report.escape import plain
 
@@ -86,17 +86,19 @@ def break_even_rows(found: breakeven.BreakEven) -> tuple[list[Row], list[Row], l
         )
     says = f"{found.pair.snn.model}: T = {found.time_steps}, {q.percent(found.rate)}"
     point = [{"T": found.time_steps, "nominal": found.rate, "says": plain(says)}]
-    published = []
-    for who, _, low, high in breakeven.THRESHOLDS:
-        label = f"{who}: {low:g}" if low == high else f"{who}: {low:g} to {high:g}"
+    others = []
+    for who, _, low, high in published.SPIKES:
+        label = f"{who}: {published.interval(low, high)}"
         for end in sorted({low, high}):
-            published += [
+            others += [
                 {"who": label, "line": f"{who} {end}", "T": t, "nominal": end / t} for t in steps if end / t <= top
             ]
-    for who, _, rate, first, last in breakeven.RATE_THRESHOLDS:
-        ends_t = [t for t in (first, last) if t <= steps[-1] and rate <= top]
-        published += [{"who": f"{who}: {100 * rate:g} %", "line": who, "T": t, "nominal": rate} for t in ends_t]
-    return curve, point, published
+    for who, _, low, high, first, last in published.RATES:
+        label = f"{who}: {published.interval(100 * low, 100 * high)} %"
+        for end in sorted({low, high}):
+            ends_t = [t for t in (first, last) if t <= steps[-1] and end <= top]
+            others += [{"who": label, "line": f"{who} {end}", "T": t, "nominal": end} for t in ends_t]
+    return curve, point, others
 
 
 def time_steps(own: int) -> list[int]:

@@ -12,8 +12,8 @@ from rich.text import Text
 
 from snnenergy.cost.records import Comparison
 from snnenergy.report import layers as L
+from snnenergy.report import published, summary, why
 from snnenergy.report import quantities as q
-from snnenergy.report import summary, why
 from snnenergy.report.escape import ascii_only, plain
 
 if TYPE_CHECKING:
@@ -295,6 +295,7 @@ def _layers(
     if cut:
         page.line(f"{len(made) - TOP} more layers stand in one row: --top 0 shows all", "yellow", indent=2)
     _odd(page, made)
+    _synapses(page, made)
 
 
 ODD = 6
@@ -309,6 +310,17 @@ def _odd(page: _Page, made: Sequence[L.Row]) -> None:
         if named:
             more = f" and {len(found) - ODD} layers more" if len(found) > ODD else ""
             page.line(f"{label} neurons: {', '.join(named)}{more}", indent=2)
+
+
+def _synapses(page: _Page, made: Sequence[L.Row]) -> None:
+    """Spikes that one synapse carries, of the layers where they are most, beside what was published about such numbers."""
+    found = sorted(((r.per_synapse, r.path) for r in made if r.per_synapse is not None), key=lambda row: -row[0])
+    if found:
+        more = f" and {len(found) - ODD} layers more" if len(found) > ODD else ""
+        page.line(
+            f"spikes per synapse: {', '.join(f'{path} {q.number(v)}' for v, path in found[:ODD])}{more}", indent=2
+        )
+        page.line(f"({published.limits()})", indent=2)
 
 
 def _weight(row: L.Row, estimate: Estimate | None) -> float | None:

@@ -86,9 +86,12 @@
         for (const T of steps) if (end / T <= top) rows.push({ who: label, line: `${who} ${end}`, T, nominal: end / T });
       }
     }
-    for (const [who, , rate, first, last] of D.rates) {
-      const label = `${who}: ${Number((100 * rate).toPrecision(3))} %`;
-      for (const T of [first, last]) if (T <= steps[steps.length - 1] && rate <= top) rows.push({ who: label, line: who, T, nominal: rate });
+    for (const [who, , low, high, first, last] of D.rates) {
+      const ends = [...new Set([low, high])];
+      const label = `${who}: ${ends.map((end) => Number((100 * end).toPrecision(3))).join(" to ")} %`;
+      for (const end of ends) {
+        for (const T of [first, last]) if (T <= steps[steps.length - 1] && end <= top) rows.push({ who: label, line: `${who} ${end}`, T, nominal: end });
+      }
     }
     return rows;
   }

@@ -249,7 +249,9 @@ def loaded(source: str, reading: o.Reading, i: int, models: int) -> Workload:
     options: dict[str, Any] = reading.of(i, models)
     output.progress(f"loading {source}")
     from snnenergy.load import load
+    from snnenergy.load.batches import seed_everything
 
+    seed_everything(reading.seed)  # a factory's weights, dropout and encoders of the model itself
     work = load(source, **options)
     for note in work.notes:
         say(f"note: {note}")

@@ -23,7 +23,7 @@ from snnenergy.gate import settings
 from snnenergy.hardware import load_hardware
 from snnenergy.load import load_inputs, load_model
 from snnenergy.report import document
-from tests.attacks import DIGITS, archive, everywhere, members_of, plain_zip, pt2, torch_bytes, with_pickle
+from tests.attacks import DIGITS, archive, everywhere, members_of, plain_zip, pt2, torch_bytes
 
 SECONDS = 5
 
@@ -39,70 +39,6 @@ def refused(data: bytes, tmp_path: Path, words: str) -> None:
     (tmp_path / "model.pt").write_bytes(data)
     with pytest.raises(UnsafeModelError, match=words):
         load_model(tmp_path / "model.pt")
-
-
-def text(value: str) -> bytes:
-    return b"X" + struct.pack("<I", len(value)) + value.encode()
-
-
-def built(cls: str, *pairs: bytes) -> bytes:
-    """A pickle's object of a class, its state a dict of these keys and values."""
-    return f"c{cls}\n".encode() + b")\x81}(" + b"".join(pairs) + b"ub"
-
-
-SEQUENTIAL = "torch.nn.modules.container\nSequential"
-LIF = "spikingjelly.activation_based.neuron.lif\nLIFNode"
-ORDERED = b"ccollections\nOrderedDict\n)R"
-BACKEND = text("_backend") + text("cupy")
-
-
-def whole(children: bytes) -> bytes:
-    """A Sequential with everything a module must hold, and these children (a pickled dict)."""
-    tables = text("_parameters") + b"}" + text("_buffers") + b"}" + text("training") + b"\x88"
-    hooks = text("_forward_hooks") + ORDERED + text("_forward_pre_hooks") + ORDERED
-    return built(SEQUENTIAL, tables, hooks, text("_modules"), children)
-
-
-def shared(levels: int) -> bytes:
-    """A module that holds the next one by two paths, so that the last is reached by 2**levels."""
-    out = whole(b"}") + b"q\x01"
-    for i in range(2, levels):
-        below = bytes([0x68, i - 1])
-        other = whole(b"}" + text("0") + below + b"s")
-        out += whole(b"}(" + text("0") + below + text("1") + other + b"u") + b"q" + bytes([i])
-    return out
-
-
-def itself() -> bytes:
-    head = f"c{SEQUENTIAL}\n".encode() + b")\x81q\x01}("
-    tables = text("_parameters") + b"}" + text("_buffers") + b"}" + text("training") + b"\x88"
-    hooks = text("_forward_hooks") + ORDERED + text("_forward_pre_hooks") + ORDERED
-    return head + tables + hooks + text("_modules") + b"}" + text("0") + b"h\x01s" + b"ub"
-
-
-MODULES: dict[str, tuple[bytes, str]] = {
-    "no state": (b"ctorch.nn.modules.linear\nLinear\n)\x81", "incomplete"),
-    "a list of children": (whole(b"]"), "incomplete"),
-    "numbers for children": (whole(b"}" + text("0") + b"K\x02s"), "incomplete"),
-    "itself": (itself(), "hold each other"),
-    "one child by 2**40 paths": (shared(42), "hold each other"),
-    "a backend in pairs": (f"c{LIF}\n".encode() + b")\x81](" + BACKEND + b"\x86eb", "state"),
-    "a backend in the first of two states": (f"c{LIF}\n".encode() + b")\x81}" + BACKEND + b"sb}b", "twice"),
-    "a backend among the memories": (built(LIF, text("_memories"), b"}" + BACKEND + b"s"), "backend"),
-}
-
-
-@pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("name", MODULES)
-def test_modules_that_are_none(name: str, tmp_path: Path) -> None:
-    body, words = MODULES[name]
-    refused(with_pickle(b"\x80\x02" + body + b"."), tmp_path, words)
-
-
-def test_a_module_by_hand_does_load(tmp_path: Path) -> None:
-    # the refusals above would also come from a check that refuses every module
-    (tmp_path / "model.pt").write_bytes(with_pickle(b"\x80\x02" + shared(3) + b"."))
-    assert load_model(tmp_path / "model.pt").kind == "module"
 
 
 def test_a_tensor_is_not_set_to_another_size(tmp_path: Path) -> None:

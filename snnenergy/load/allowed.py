@@ -27,6 +27,8 @@ torch.storage: UntypedStorage
 torch.nn.functional: relu gelu silu tanh sigmoid
 torch._C._nn: gelu
 sinabs.activation.spike_generation: MultiSpike SingleSpike
+norse.torch.functional.encode: gaussian_rbf euclidean_distance
+norse.torch.functional.regularization: spike_accumulator
 """
 
 _BUILT = """
@@ -55,14 +57,6 @@ torch.nn.modules.sparse: Embedding EmbeddingBag
 torch.nn.modules.transformer: Transformer TransformerDecoder TransformerDecoderLayer TransformerEncoder
 torch.nn.modules.transformer: TransformerEncoderLayer
 torch.nn.modules.upsampling: Upsample UpsamplingBilinear2d UpsamplingNearest2d
-snntorch._neurons.alpha: Alpha
-snntorch._neurons.lapicque: Lapicque
-snntorch._neurons.leaky: Leaky
-snntorch._neurons.rleaky: RLeaky
-snntorch._neurons.rsynaptic: RSynaptic
-snntorch._neurons.sconv2dlstm: SConv2dLSTM
-snntorch._neurons.slstm: SLSTM
-snntorch._neurons.synaptic: Synaptic
 spikingjelly.activation_based.neuron.adapt: IzhikevichNode
 spikingjelly.activation_based.neuron.ilif: ILIFNode
 spikingjelly.activation_based.neuron.integrate_and_fire: IFNode SimpleIFNode NonSpikingIFNode
@@ -98,6 +92,27 @@ sinabs.layers.pool2d: SpikingMaxPooling2dLayer SumPool2d
 sinabs.layers.reshape: FlattenTime Repeat UnflattenTime
 sinabs.activation.reset_mechanism: MembraneReset MembraneSubtract
 sinabs.activation.surrogate_gradient_fn: Gaussian Heaviside MultiGaussian PeriodicExponential SingleExponential
+norse.torch.functional.coba_lif: CobaLIFParameters
+norse.torch.functional.leaky_integrator: LIParameters
+norse.torch.module.coba_lif: CobaLIFCell
+norse.torch.module.conv: LConv2d
+norse.torch.module.encode: PoissonEncoder PoissonEncoderStep PopulationEncoder SignedPoissonEncoder
+norse.torch.module.encode: SignedPoissonEncoderStep SpikeLatencyEncoder
+norse.torch.module.exp_filter: ExpFilter
+norse.torch.module.leaky_integrator: LILinearCell
+norse.torch.module.lift: Lift
+norse.torch.module.receptive_field: SampledSpatialReceptiveField2d SpatialReceptiveField2d
+norse.torch.module.regularization: RegularizationCell
+norse.torch.module.sequential: RecurrentSequential SequentialState
+bindsnet.network.network: Network
+bindsnet.network.nodes: AdaptiveLIFNodes BoostedLIFNodes CSRMNodes CurrentLIFNodes DiehlAndCookNodes IFNodes Input
+bindsnet.network.nodes: IzhikevichNodes LIFNodes McCullochPitts SRM0Nodes
+bindsnet.network.topology: MeanFieldConnection MulticompartmentConnection
+bindsnet.network.topology_features: Bias Degradation Intensity Mask Probability Weight
+bindsnet.conversion.conversion: Permute
+bindsnet.conversion.nodes: PassThroughNodes SubtractiveResetIFNodes
+bindsnet.learning.learning: NoOp
+bindsnet.learning.MCC_learning: NoOp
 """
 
 _DANGEROUS = frozenset(

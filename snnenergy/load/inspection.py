@@ -6,19 +6,20 @@ import dataclasses
 import math
 import shlex
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from snnenergy.errors import UnsafeModelError
-from snnenergy.load import files, safetensors
+from snnenergy.errors import UnsafeModelError, UsageError
+from snnenergy.load import files, models, safetensors
 from snnenergy.load.allowed import judge
 from snnenergy.load.archive import Archive, open_archive
 from snnenergy.load.files import Kind
 from snnenergy.load.graph_summary import GraphSummary, summarise
 from snnenergy.load.pickled_tree import ModuleRow, grouped, rows_of
 from snnenergy.load.pickles import Walk
-from snnenergy.load.torchfile import check_archive, check_legacy, walk_archive, walk_legacy
+from snnenergy.load.torchfile import walk_archive, walk_legacy
 
 
 @dataclass(frozen=True)
@@ -77,23 +78,30 @@ class _Found:
     modules: tuple[ModuleRow, ...] = ()
     graph: GraphSummary | None = None
     notes: list[str] = field(default_factory=list)
-    options: str | None = None
+    options: str = ""
 
 
 def inspect(path: str | Path) -> Inspection:
-    """Look into a model file; what would be refused is told in `problems`.  UsageError where there is no such file."""
+    """Look into a model file; what would be refused is told in `problems`.  UsageError where there is no such file.
+
+    Whether it would be refused is asked of the reader that `profile` uses; what is shown comes from the file alone, so a file
+    that is refused is shown as far as it can be read.
+    """
     path = Path(path)
     data = files.read_model(path)
     found, problems, kind = _Found(declared=len(data)), [], Kind.OTHER
     try:
         archive = open_archive(data, str(path)) if files.is_zip(data) else None
-        kind = archive.kind if archive is not None else files.sniff_flat(data)
+        kind = models.sniff(data, archive)
         if archive is not None:
             found.declared = sum(map(len, archive.members.values()))
-        _READERS[kind](data, archive, str(path), found)
+        with suppress(UnsafeModelError):
+            _SHOWN[kind](data, archive, str(path), found)
+        with suppress(UsageError):  # weights without an architecture: `profile` asks for the factory
+            found.notes.extend(models.read(models.Source(path, data, kind, archive)).notes)
     except UnsafeModelError as error:
         problems.append(str(error))
-    command = f"snnenergy profile {shlex.quote(str(path))}{found.options}" if found.options is not None else None
+    command = None if problems else f"snnenergy profile {shlex.quote(str(path))}{found.options}"
     return Inspection(
         str(path),
         str(kind),
@@ -104,7 +112,7 @@ def inspect(path: str | Path) -> Inspection:
         found.graph,
         tuple(problems),
         tuple(found.notes),
-        None if problems else command,
+        command,
     )
 
 
@@ -122,12 +130,6 @@ def _torch(data: bytes, archive: Archive | None, where: str, found: _Found) -> N
     whole = bool(found.modules and found.modules[0].type)
     shape = _shape_to_try(found.modules)
     found.options = f" --input-shape {shape}" if whole else f" --factory pkg.mod:fn --input-shape {shape}"
-    if archive is not None:
-        check_archive(archive, walked)
-    else:
-        check_legacy(data, walked, where)
-    if not found.modules:
-        raise UnsafeModelError(f"{where}: holds neither a module nor weights")
 
 
 def _shape_to_try(rows: tuple[ModuleRow, ...]) -> str:
@@ -143,18 +145,11 @@ def _shape_to_try(rows: tuple[ModuleRow, ...]) -> str:
 
 def _pt2(data: bytes, archive: Archive | None, where: str, found: _Found) -> None:
     from snnenergy.load import pt2
-    from snnenergy.load.program import exported_in_training
-    from snnenergy.load.stateful import single_step_warning
 
     assert archive is not None  # only an archive is sniffed as pt2
     checked = pt2.check_archive(archive)
     found.graph = summarise(checked.program)
     found.modules = _layers(checked, found.graph)
-    program = pt2.load_checked(checked, archive)
-    if exported_in_training(program):
-        found.notes.append("exported in training mode")
-    if warning := single_step_warning(program):
-        found.notes.append(warning)
     shapes = [",".join(str(n or 1) for n in shape) for shape in found.graph.inputs.values()]
     found.options = "" if checked.examples is not None else f" --input-shape {shapes[0] if shapes else '1,3,32,32'}"
 
@@ -187,14 +182,12 @@ def _torchscript(data: bytes, archive: Archive | None, where: str, found: _Found
     assert archive is not None  # only an archive is sniffed as TorchScript
     sources = [name for name in archive.members if name.startswith("code/") and name.endswith(".py")]
     found.notes.append(f"TorchScript: {len(sources)} source files; a program that may write files")
-    raise UnsafeModelError(f"{where}: TorchScript needs --trust; export the model as .pt2 instead")
 
 
 def _pickle(data: bytes, archive: Archive | None, where: str, found: _Found) -> None:
     from snnenergy.load.pickles import walk
 
     _note_globals(walk(data, where), found)
-    raise UnsafeModelError(f"{where}: a bare pickle, which runs code on load; save the model with torch.save")
 
 
 def _nir(data: bytes, archive: Archive | None, where: str, found: _Found) -> None:
@@ -212,12 +205,11 @@ def _nir(data: bytes, archive: Archive | None, where: str, found: _Found) -> Non
     found.options = f" --input-shape {shape}"
 
 
-def _other(data: bytes, archive: Archive | None, where: str, found: _Found) -> None:
-    words = "a zip of no kind known here" if archive is not None else files.describe_other(data)
-    raise UnsafeModelError(f"{where}: expected a model file, found {words}")
+def _nothing(data: bytes, archive: Archive | None, where: str, found: _Found) -> None:
+    """A file of no kind known here is named by its refusal alone."""
 
 
-_READERS: dict[Kind, Callable[[bytes, Archive | None, str, _Found], None]] = {
+_SHOWN: dict[Kind, Callable[[bytes, Archive | None, str, _Found], None]] = {
     Kind.TORCH: _torch,
     Kind.LEGACY: _torch,
     Kind.PT2: _pt2,
@@ -225,5 +217,5 @@ _READERS: dict[Kind, Callable[[bytes, Archive | None, str, _Found], None]] = {
     Kind.TORCHSCRIPT: _torchscript,
     Kind.PICKLE: _pickle,
     Kind.NIR: _nir,
-    Kind.OTHER: _other,
+    Kind.OTHER: _nothing,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +13,14 @@ from snnenergy.load.archive import Archive, open_archive
 from snnenergy.load.factory import call_factory, here_first, is_factory
 from snnenergy.load.files import Kind, said
 from snnenergy.load.inputs import Slot, module_slots, starts_with_embedding
-from snnenergy.load.torchfile import check_allow_classes, check_tree, load_archive, load_legacy
+from snnenergy.load.rebuilt import check_module, weights_of
+from snnenergy.load.torchfile import check_allow_classes, load_archive, load_legacy
 
 if TYPE_CHECKING:
     import torch
     from torch.export import ExportedProgram
 
 _NEEDS_FACTORY = "holds weights and no architecture: pass --factory pkg.mod:fn, a function that returns the module"
-_NESTED_KEYS = ("state_dict", "model_state_dict", "model", "net", "weights")
-_PREFIXES = ("module.", "_orig_mod.")
 
 
 @dataclass(frozen=True)
@@ -43,15 +42,16 @@ class Model:
 
 
 @dataclass(frozen=True)
-class _Source:
-    """A model file read once, and the choices that apply to it."""
+class Source:
+    """A model file read once, what it is, and the choices that apply to it."""
 
     path: Path
     data: bytes
-    archive: Archive | None
-    factory: str | None
-    allow_classes: tuple[str, ...]
-    arguments: Mapping[str, Any]
+    kind: Kind
+    archive: Archive | None = None
+    factory: str | None = None
+    allow_classes: tuple[str, ...] = ()
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 def load_model(
@@ -76,15 +76,24 @@ def load_model(
         with here_first():  # for these names alone: a file beside the model must not stand in for a library
             check_allow_classes(allow_classes)
     archive = open_archive(data, str(path)) if files.is_zip(data) else None
-    kind = archive.kind if archive is not None else files.sniff_flat(data)
-    found = _Source(path, data, archive, factory, tuple(allow_classes), arguments or {})
-    if trust and kind not in (Kind.SAFETENSORS, Kind.NIR):
+    found = Source(path, data, sniff(data, archive), archive, factory, tuple(allow_classes), arguments or {})
+    if trust and found.kind not in (Kind.SAFETENSORS, Kind.NIR):
         with here_first():
-            return _trusted(found, kind)
-    reader = _READERS.get(kind)
+            return _trusted(found)
+    return read(found)
+
+
+def sniff(data: bytes, archive: Archive | None) -> Kind:
+    """What a model file is, by its content."""
+    return archive.kind if archive is not None else files.sniff_flat(data)
+
+
+def read(source: Source) -> Model:
+    """The model of a file by the one reader of its kind; nothing in it runs.  `inspect` asks the same of it as `profile`."""
+    reader = _READERS.get(source.kind)
     if reader is None:
-        raise UnsafeModelError(_refusal(kind, path, data))
-    return reader(found)
+        raise UnsafeModelError(_refusal(source.kind, source.path, source.data))
+    return reader(source)
 
 
 def _refusal(kind: Kind, path: Path, data: bytes) -> str:
@@ -118,16 +127,16 @@ def _slots(module: torch.nn.Module, inputs: tuple[Any, ...] | None = None) -> tu
     return module_slots(module, starts_with_embedding(module))
 
 
-def _trusted(source: _Source, kind: Kind) -> Model:
+def _trusted(source: Source) -> Model:
     from snnenergy.load.trust import load_trusted
 
-    value, note = load_trusted(source.path, source.data, kind)
-    if kind is Kind.PT2:
+    value, note = load_trusted(source.path, source.data, source.kind)
+    if source.kind is Kind.PT2:
         return _program(value, value.example_inputs, source, [note])
     return _named(value, source, "torchscript", (note,))
 
 
-def _pt2(source: _Source) -> Model:
+def _pt2(source: Source) -> Model:
     from snnenergy.load import pt2
 
     assert source.archive is not None  # only an archive is sniffed as pt2
@@ -135,7 +144,7 @@ def _pt2(source: _Source) -> Model:
     return _program(pt2.load_checked(checked, source.archive), checked.examples, source, [])
 
 
-def _program(program: ExportedProgram, examples: Any, source: _Source, notes: list[str]) -> Model:
+def _program(program: ExportedProgram, examples: Any, source: Source, notes: list[str]) -> Model:
     from snnenergy.load.program import calls_per_layer, exported_in_training, slots_of
     from snnenergy.load.pt2 import module_of
     from snnenergy.load.stateful import single_step_warning
@@ -149,12 +158,12 @@ def _program(program: ExportedProgram, examples: Any, source: _Source, notes: li
     return Model(module, "pt2", source.path.stem, tuple(notes), examples, slots, calls_per_layer(program))
 
 
-def _no_factory(source: _Source, why: str) -> None:
+def _no_factory(source: Source, why: str) -> None:
     if source.factory is not None:
         raise UsageError(f"{source.path}: {why}; leave --factory {source.factory} out")
 
 
-def _torch(source: _Source) -> Model:
+def _torch(source: Source) -> Model:
     import torch
 
     if source.archive is not None:
@@ -162,11 +171,11 @@ def _torch(source: _Source) -> Model:
     else:
         value = load_legacy(source.data, str(source.path), source.allow_classes)
     if isinstance(value, torch.nn.Module):
-        check_tree(value, str(source.path))
+        check_module(value, str(source.path))
     return _named(value, source, "module", ())
 
 
-def _named(value: Any, source: _Source, kind: str, notes: tuple[str, ...]) -> Model:
+def _named(value: Any, source: Source, kind: str, notes: tuple[str, ...]) -> Model:
     """A module as it is; a state_dict through the factory."""
     import torch
 
@@ -178,11 +187,11 @@ def _named(value: Any, source: _Source, kind: str, notes: tuple[str, ...]) -> Mo
     return _with_factory(value, source, "state_dict", notes)
 
 
-def _safetensors(source: _Source) -> Model:
+def _safetensors(source: Source) -> Model:
     return _with_factory(safetensors.load(source.data, str(source.path)), source, "safetensors", ())
 
 
-def _nir(source: _Source) -> Model:
+def _nir(source: Source) -> Model:
     import torch
 
     from snnenergy.load import nir_file, nir_graph
@@ -196,8 +205,8 @@ def _nir(source: _Source) -> Model:
     return Model(module, "nir", source.path.stem, (note,), slots=(Slot("x", shape, torch.float32),))
 
 
-def _with_factory(value: Any, source: _Source, kind: str, notes: tuple[str, ...]) -> Model:
-    weights, more = _state_dict(value, str(source.path))
+def _with_factory(value: Any, source: Source, kind: str, notes: tuple[str, ...]) -> Model:
+    weights, more = weights_of(value, str(source.path))
     if source.factory is None:
         raise UsageError(f"{source.path}: {_NEEDS_FACTORY}")
     module, inputs = call_factory(source.factory, source.arguments)
@@ -209,31 +218,7 @@ def _with_factory(value: Any, source: _Source, kind: str, notes: tuple[str, ...]
     return Model(module, kind, source.path.stem, (*notes, *more), examples, _slots(module, inputs))
 
 
-def _state_dict(value: Any, where: str) -> tuple[dict[str, Any], list[str]]:
-    """The weights by name: as they are, or under the key training scripts keep them, prefixes of wrappers taken off."""
-    notes: list[str] = []
-    key = next((k for k in _NESTED_KEYS if isinstance(value, dict) and _are_weights(value.get(k))), None)
-    if not _are_weights(value) and key is not None:
-        value = value[key]
-        notes.append(f"weights taken from the checkpoint's {key!r}")
-    if not _are_weights(value):
-        raise UnsafeModelError(f"{where}: expected a module or a state_dict, found {type(value).__name__}")
-    for prefix in _PREFIXES:
-        if all(k.startswith(prefix) for k in value):
-            value = {k.removeprefix(prefix): v for k, v in value.items()}
-            notes.append(f"{prefix!r} taken off the names of its weights")
-    return dict(value), notes
-
-
-def _are_weights(value: Any) -> bool:
-    import torch
-
-    if not isinstance(value, dict) or not value or not all(isinstance(k, str) for k in value):
-        return False
-    return all(isinstance(v, torch.Tensor) or k.endswith("_extra_state") for k, v in value.items())
-
-
-_READERS: dict[Kind, Callable[[_Source], Model]] = {
+_READERS: dict[Kind, Callable[[Source], Model]] = {
     Kind.PT2: _pt2,
     Kind.TORCH: _torch,
     Kind.LEGACY: _torch,

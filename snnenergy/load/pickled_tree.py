@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from snnenergy.load.pickles import Global, Made
 
 MAX_DEPTH = 60
 MAX_ROWS = 20_000
+MAX_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -26,15 +28,10 @@ class ModuleRow:
 
 
 def rows_of(value: object) -> tuple[ModuleRow, ...]:
-    """Every module of a pickled module, or the weights of a state_dict grouped by their prefix."""
-    if isinstance(value, Made) and _fields(value, "_modules"):
-        rows = []
-        for row in _modules(value, "", 0):
-            rows.append(row)
-            if len(rows) >= MAX_ROWS:
-                break
-        return tuple(rows)
-    return grouped(dict(_weights(value, "", 0)))
+    """Every module of a pickled module, or the weights of a state_dict grouped by their prefix; one held twice counts once."""
+    if isinstance(value, Made) and _fields(value, "_modules") is not None:
+        return tuple(islice(_modules(value, "", 0, set()), MAX_ROWS))
+    return grouped(dict(_weights(value, "", 0, set())))
 
 
 def grouped(shapes: dict[str, tuple[int, ...]]) -> tuple[ModuleRow, ...]:
@@ -50,30 +47,37 @@ def _fields(made: Made, name: str) -> list[tuple[object, object]] | None:
     state = made.state
     if not isinstance(state, Made):
         return None
-    found = next((v for k, v in state.items if k == name), None)
+    found = next((v for k, v in reversed(state.items) if k == name), None)
     return found.items if isinstance(found, Made) else None
 
 
-def _modules(made: Made, path: str, depth: int) -> Iterator[ModuleRow]:
+def _modules(made: Made, path: str, depth: int, seen: set[int]) -> Iterator[ModuleRow]:
+    seen.add(id(made))
     tensors = [*(_fields(made, "_parameters") or ()), *(_fields(made, "_buffers") or ())]
-    shapes = {str(n): s for n, v in tensors if (s := _shape(v)) is not None}
+    shapes = {_name(n): s for n, v in tensors if (s := _shape(v)) is not None}
     kind = made.callee.name if isinstance(made.callee, Global) else ""
     yield ModuleRow(path, kind, shapes)
     if depth < MAX_DEPTH:
         for name, child in _fields(made, "_modules") or ():
-            if isinstance(child, Made):
-                yield from _modules(child, f"{path}.{name}" if path else str(name), depth + 1)
+            if isinstance(child, Made) and id(child) not in seen:
+                yield from _modules(child, f"{path}.{_name(name)}" if path else _name(name), depth + 1, seen)
 
 
-def _weights(value: object, prefix: str, depth: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-    if not isinstance(value, Made) or depth > 4:
+def _weights(value: object, prefix: str, depth: int, seen: set[int]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    if not isinstance(value, Made) or depth > 4 or id(value) in seen:
         return
+    seen.add(id(value))
     for name, item in value.items[:MAX_ROWS]:
         shape = _shape(item)
         if shape is not None:
-            yield f"{prefix}{name}", shape
+            yield f"{prefix}{_name(name)}", shape
         else:
-            yield from _weights(item, f"{prefix}{name}.", depth + 1)
+            yield from _weights(item, f"{prefix}{_name(name)}.", depth + 1, seen)
+
+
+def _name(key: object) -> str:
+    """A key as part of a path; it may be anything, of any length or depth."""
+    return key[:MAX_NAME] if isinstance(key, str) else f"({type(key).__name__})"
 
 
 def _shape(value: object) -> tuple[int, ...] | None:

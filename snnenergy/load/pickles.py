@@ -10,13 +10,18 @@ import io
 import pickletools
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from snnenergy.errors import UnsafeModelError
 from snnenergy.load.files import said
 
-MAX_OPCODES = 20_000_000
+MAX_OPCODES = 5_000_000
+MAX_MADE = 300_000
+"""Calls and new objects of one pickle; torch's own unpickler takes about 0.1 ms for each."""
+MAX_COPIED = 5_000_000
+"""Items that calls and states copy: a pickle may hand one long list to many of them."""
+MAX_NAME = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,10 @@ class Global:
 
 @dataclass(slots=True, eq=False)
 class Made:
-    """What a pickle would have made: `callee` called (or instantiated) with `args`, then given state and items."""
+    """What a pickle would have made: `callee` called (or instantiated) with `args`, then given state and items.
+
+    state: as it was when it was given (an unpickler copies it then; items set later change nothing)
+    """
 
     callee: object
     args: object = ()
@@ -92,7 +100,7 @@ def walk(data: bytes, where: str, start: int = 0) -> Walk:
                 machine.step(opcode.name, arg)
     except UnsafeModelError:
         raise
-    except (ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError, EOFError, AttributeError) as error:
+    except (ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, TypeError, ValueError) as error:
         raise UnsafeModelError(f"{where}: a damaged pickle: {said(error)}") from error
     return Walk(machine.result, machine.uses, machine.storages, machine.made, stream.tell())
 
@@ -106,6 +114,7 @@ class _Machine:
         self.uses: dict[Global, set[str]] = {}
         self.storages: list[object] = []
         self.made: list[Made] = []
+        self.calls = self.copied = 0
         self.result: object = None
 
     def step(self, name: str, arg: Any) -> None:
@@ -153,21 +162,36 @@ class _Machine:
     def find(self, module: Any, name: Any) -> None:
         if not isinstance(module, str) or not isinstance(name, str):
             raise TypeError("the name of a global is computed")
+        if len(module) + len(name) > MAX_NAME:
+            raise ValueError(f"a global's name has more than {MAX_NAME} characters")
         target = Global(module, name)
         self.uses.setdefault(target, set()).add("value")
         self.stack.append(target)
 
     def make(self, how: str, callee: object, args: object) -> None:
         self.use(callee, how)
+        self.calls += 1
+        if self.calls > MAX_MADE:
+            raise ValueError(f"more than {MAX_MADE} calls and objects")
+        self.copy(args)
+        for arg in args if isinstance(args, tuple) else ():
+            self.copy(arg)
         self.made.append(Made(callee, args))
         self.stack.append(self.made[-1])
+
+    def copy(self, value: object) -> None:
+        held = value.items if isinstance(value, Made) else value
+        self.copied += len(held) if isinstance(held, tuple | list) else 0
+        if self.copied > MAX_COPIED:
+            raise ValueError(f"its calls and states copy more than {MAX_COPIED} items")
 
     def build(self) -> None:
         state, target = self.pop(), self.stack[-1]
         if isinstance(target, Made):
             if target.state is not None:
                 raise ValueError("an object is given its state twice")
-            target.state = state
+            self.copy(state)
+            target.state = replace(state, items=list(state.items)) if isinstance(state, Made) else state
         else:
             self.use(target, "state")
 

@@ -6,9 +6,8 @@ import importlib
 import io
 import math
 import warnings
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from snnenergy.errors import UnsafeModelError, UsageError
 from snnenergy.load.allowed import BUILT, CALLED, STORED, Verdict, dangerous, judge
@@ -16,25 +15,27 @@ from snnenergy.load.archive import Archive
 from snnenergy.load.files import said
 from snnenergy.load.pickles import Global, Made, Storage, Walk, walk
 
-if TYPE_CHECKING:
-    import torch
-
 _ITEM_BYTES = {
-    "DoubleStorage": 8,
-    "LongStorage": 8,
-    "ComplexFloatStorage": 8,
-    "ComplexDoubleStorage": 16,
-    "FloatStorage": 4,
-    "IntStorage": 4,
-    "HalfStorage": 2,
-    "BFloat16Storage": 2,
-    "ShortStorage": 2,
-}
+    f"torch.{kind}Storage": size
+    for size, kinds in {
+        1: "Byte Char Bool",
+        2: "Half BFloat16 Short",
+        4: "Float Int",
+        8: "Double Long ComplexFloat",
+        16: "ComplexDouble",
+    }.items()
+    for kind in kinds.split()
+} | {"torch.storage.UntypedStorage": 1}
+MAX_KEY = 100
+MAX_LAYERS = 1000
 MAX_PICKLE_BYTES = 256 * 1024**2
-MAX_MODULES, MAX_DEPTH = 100_000, 100
 MAX_REPEATED = 2**20
-"""Elements a tensor may have beyond those of its storage: a buffer saved expanded, but no bomb."""
-_KEEP_FUNCTIONS = {"snntorch": "snnTorch", "norse": "Norse"}
+"""Elements the tensors of a file may have beyond those of their storages: buffers saved expanded, but no bomb."""
+_KEEP_FUNCTIONS = {
+    "snntorch": "snnTorch neurons keep their surrogate",
+    "norse": "Norse neurons keep their step",
+    "bindsnet": "BindsNET connections keep the reduction of their learning rule",
+}
 _LEGACY_PICKLES = 5  # magic number, protocol, system, the object, the keys of its storages
 
 
@@ -58,13 +59,15 @@ def walk_archive(archive: Archive) -> Walk:
 def check_archive(archive: Archive, walked: Walk, allow_classes: Sequence[str] = ()) -> None:
     """Refuse what the pickle names, and storages and tensors that declare more than the archive holds."""
     check_globals(walked, archive.where, allow_classes)
+    declared: dict[str, int] = {}
     for pid in walked.storages:
-        declared = _declared_bytes(pid, archive.where)
-        key = pid[2] if isinstance(pid, tuple) else None
+        key, size = _declared(pid, archive.where)
+        if declared.setdefault(key, size) != size:
+            raise UnsafeModelError(f"{archive.where}: storage {key!r} is declared with two sizes")
         held = len(archive.members.get(f"data/{key}", b""))
-        if declared > held:
+        if size > held:
             raise UnsafeModelError(
-                f"{archive.where}: storage {key!r:.40} declares {declared} bytes and the archive holds {held}"
+                f"{archive.where}: storage {key!r} declares {size} bytes and the archive holds {held}"
             )
     _check_tensors(walked, archive.where)
 
@@ -97,7 +100,7 @@ def check_legacy(data: bytes, walked: Walk, where: str, allow_classes: Sequence[
         raise UnsafeModelError(
             f"{where}: a whole module in the format before torch 1.6, which has no safe loader: save `model.state_dict()`"
         )
-    by_key = {repr(pid[2:3])[:200]: _declared_bytes(pid, where) for pid in walked.storages if isinstance(pid, tuple)}
+    by_key = dict(_declared(pid, where) for pid in walked.storages)
     declared = sum(by_key.values()) + 8 * len(by_key)  # each behind a count of 8 bytes
     if declared > len(data) - walked.end:
         raise UnsafeModelError(f"{where}: its storages declare {declared} bytes, the file has {len(data) - walked.end}")
@@ -110,10 +113,14 @@ def check_globals(walked: Walk, where: str, allow_classes: Sequence[str] = ()) -
     verdicts = {target: judge(target, uses, extra) for target, uses in walked.uses.items()}
     bad = [t for t, v in verdicts.items() if v is Verdict.DANGEROUS]
     unknown = [t for t, v in verdicts.items() if v is Verdict.UNKNOWN]
+    if bad and (kept := _kept_function(bad, walked)):
+        raise UnsafeModelError(
+            f"{where}: refused: {kept} as a function, which the pickle would fetch with {_names(bad)}, and that can run "
+            "code. Save `model.state_dict()` and pass --factory pkg.mod:fn"
+        )
     if bad:
         raise UnsafeModelError(
             f"{where}: refused: the pickle would import {_names(bad)}, which can run code; do not load this file anywhere"
-            f"{_framework_hint(bad, walked)}"
         )
     if unknown:
         raise UnsafeModelError(
@@ -122,7 +129,7 @@ def check_globals(walked: Walk, where: str, allow_classes: Sequence[str] = ()) -
             "class, --allow-class pkg.Cls imports it"
         )
     _check_states(walked, where)
-    _check_backends(walked, where)
+    _check_values(walked, where)
 
 
 def _names(targets: Sequence[Global]) -> str:
@@ -130,40 +137,43 @@ def _names(targets: Sequence[Global]) -> str:
     return shown + (f" and {len(targets) - 4} more" if len(targets) > 4 else "")
 
 
-def _framework_hint(bad: Sequence[Global], walked: Walk) -> str:
-    """What to do with a file that names nothing bad but the `getattr` by which a neuron keeps its surrogate."""
-    found = next((name for name in _KEEP_FUNCTIONS if any(t.module.startswith(f"{name}.") for t in walked.uses)), None)
-    if found is None or any(t.name != "getattr" for t in bad):
+def _kept_function(bad: Sequence[Global], walked: Walk) -> str:
+    """Whose function it is, where a file names nothing bad but `getattr` and is of a framework that keeps functions so."""
+    if any(t.name != "getattr" for t in bad):
         return ""
-    return f". {_KEEP_FUNCTIONS[found]} neurons keep their surrogate as a function: save `model.state_dict()` and pass --factory pkg.mod:fn"
+    packages = {t.module.partition(".")[0] for t in walked.uses}
+    return next((words for name, words in _KEEP_FUNCTIONS.items() if name in packages), "")
 
 
-def _declared_bytes(pid: object, where: str) -> int:
-    if not (isinstance(pid, tuple) and len(pid) >= 5 and isinstance(pid[4], int)):
-        raise UnsafeModelError(f"{where}: a storage is described in a way torch.save never does")
-    kind = pid[1].name if isinstance(pid[1], Global) else ""
-    if pid[4] < 0:
-        raise UnsafeModelError(f"{where}: a storage of {pid[4]} elements")
-    return int(pid[4]) * _ITEM_BYTES.get(kind, 1)
+def _declared(pid: object, where: str) -> tuple[str, int]:
+    """(key, bytes) of a storage, from ("storage", type, key, location, elements)."""
+    if isinstance(pid, tuple) and len(pid) in (5, 6):
+        _, kind, key, location, elements = pid[:5]
+        size = _ITEM_BYTES.get(str(kind)) if isinstance(kind, Global) else None
+        named = isinstance(key, str) and len(key) <= MAX_KEY and isinstance(location, str)
+        if named and size is not None and type(elements) is int and 0 <= elements < 2**48:
+            return str(key), elements * size
+    raise UnsafeModelError(f"{where}: a storage is described in a way torch.save never does")
 
 
 def _check_tensors(walked: Walk, where: str) -> None:
-    """A tensor may not reach outside its storage, nor repeat a small one without end (a stride of zero)."""
+    """A tensor may not reach outside its storage, nor all of them repeat theirs without end (strides of zero)."""
+    repeated = 0
     for made in walked.made:
         if not (isinstance(made.callee, Global) and made.callee.name.startswith("_rebuild_tensor")):
             continue
         args = made.args if isinstance(made.args, tuple) else ()
         storage = args[0].pid if args and isinstance(args[0], Storage) else None
-        held = storage[4] if isinstance(storage, tuple) and len(storage) > 4 else None
-        if len(args) < 4 or not isinstance(held, int) or not _are_counts(args[1:2], args[2], args[3]):
+        if len(args) < 4 or not isinstance(storage, tuple) or not _are_counts(args[1:2], args[2], args[3]):
             raise UnsafeModelError(f"{where}: a tensor is described in a way torch.save never does")
-        offset, size, stride = args[1:4]
+        held, (offset, size, stride) = storage[4], args[1:4]
         last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
         if math.prod(size) and last >= held:
             raise UnsafeModelError(
                 f"{where}: a tensor of shape {size!r:.80} reaches outside its storage of {held} elements"
             )
-        if math.prod(size) > held + MAX_REPEATED:
+        repeated += max(0, math.prod(size) - held)
+        if repeated > MAX_REPEATED:
             raise UnsafeModelError(f"{where}: a tensor of shape {size!r:.80} repeats a storage of {held} elements")
 
 
@@ -184,7 +194,9 @@ def _torch_load(stream: io.BytesIO, walked: Walk, where: str, allow_classes: Seq
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the frameworks imported, and about pickles of other versions
-            with _safe_globals(walked.uses, where, allow_classes):
+            classes = _resolved(walked.uses, where, allow_classes)
+            _check_attributes(walked, classes, where)
+            with torch.serialization.safe_globals([(found, name) for name, found in classes.items()]):
                 return torch.load(stream, map_location="cpu", weights_only=True)
     except UnsafeModelError:
         raise
@@ -192,13 +204,11 @@ def _torch_load(stream: io.BytesIO, walked: Walk, where: str, allow_classes: Seq
         raise UnsafeModelError(f"{where}: torch cannot read it: {said(error)}") from error
 
 
-def _safe_globals(named: Iterable[Global], where: str, allow_classes: Sequence[str]) -> AbstractContextManager[None]:
-    """The classes the file names, made known to torch's own weights_only check; only their modules are imported."""
-    import torch
-
+def _resolved(named: Iterable[Global], where: str, allow_classes: Sequence[str]) -> dict[str, Any]:
+    """What the file names beyond torch's own list, by name; only its modules are imported."""
     wanted = [str(t) for t in named if str(t) in BUILT or str(t) in STORED or str(t) in allow_classes]
     known = [n for n in wanted if not n.startswith("torch.") or n.startswith(("torch.nn", "torch._C"))]
-    return torch.serialization.safe_globals([(resolve(name, where), name) for name in known])
+    return {name: resolve(name, where) for name in known}
 
 
 def resolve(name: str, where: str) -> Any:
@@ -206,7 +216,7 @@ def resolve(name: str, where: str) -> Any:
     module, _, attribute = name.rpartition(".")
     try:
         return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # an installed framework may fail in any way, such as a torchvision of another torch
         raise UnsafeModelError(f"{where}: names {name}, which cannot be imported here: {said(error)}") from error
 
 
@@ -228,46 +238,60 @@ def _check_states(walked: Walk, where: str) -> None:
     """State is a dict, and only built classes and OrderedDict have one: a tensor would be set to another storage by it."""
     for made in walked.made:
         name = str(made.callee)
+        if name.startswith("torch._utils."):
+            _check_rebuilt(made, where)
         if made.state is None or (name not in BUILT and name not in CALLED):  # the rest was named by --allow-class
             continue
         called = name in CALLED and not made.of("collections.OrderedDict")
-        if called or not (isinstance(made.state, Made) and made.state.of("builtins.dict")):
+        keys = _keys(made.state)
+        if called or keys is None or (name in CALLED and keys - {"_metadata"}):
             raise UnsafeModelError(f"{where}: refused: {name} is given its state in a way torch.save never does")
 
 
-def _check_backends(walked: Walk, where: str) -> None:
-    """A SpikingJelly neuron whose `backend` is not torch compiles kernels from strings among its attributes.
-
-    Every dict of the file is looked at: the neuron finds its attributes in more of them than its own state.
-    """
-    if not any(target.module.startswith("spikingjelly.") for target in walked.uses):
-        return
-    for made in walked.made:
-        for key, value in made.items:
-            if key in ("backend", "_backend") and value != "torch":
-                raise UnsafeModelError(f"{where}: a neuron with backend {value!r:.40}; save it with backend='torch'")
-
-
-def check_tree(root: torch.nn.Module, where: str) -> None:
-    """Whether a rebuilt module is one: a tree of modules and tensors, no hooks.
-
-    Its state came from the file.  Torch walks a tree without looking back, so a module that holds itself, or holds one
-    child by many paths, would keep it busy for ever.
-    """
+def _check_rebuilt(made: Made, where: str) -> None:
+    """Hooks are code of the author's; the attributes of a parameter may not take the place of a tensor's own."""
     import torch
 
-    holds = {"_modules": torch.nn.Module, "_parameters": torch.Tensor, "_buffers": torch.Tensor}
-    todo, seen = [(root, 0)], 0
-    while todo:
-        (module, depth), seen = todo.pop(), seen + 1
-        fields = vars(module)
-        tables = {name: fields.get(name) for name in holds}
-        sound = isinstance(fields.get("training"), bool) and all(
-            isinstance(table, dict) and all(isinstance(v, holds[name] | None) for v in table.values())
-            for name, table in tables.items()
-        )
-        if not sound or any(fields.get(name) != {} for name in ("_forward_hooks", "_forward_pre_hooks")):
-            raise UnsafeModelError(f"{where}: a {type(module).__name__} among its modules is incomplete, or has hooks")
-        if depth > MAX_DEPTH or seen > MAX_MODULES:
-            raise UnsafeModelError(f"{where}: its modules hold each other, or are more than {MAX_MODULES}")
-        todo += [(child, depth + 1) for child in fields["_modules"].values() if child is not None]
+    for arg in made.args if isinstance(made.args, tuple) else ():
+        if isinstance(arg, Made) and arg.of("collections.OrderedDict") and (arg.items or arg.state):
+            raise UnsafeModelError(f"{where}: refused: a tensor has hooks")
+        attributes = _keys(arg) if isinstance(arg, Made) and arg.of("builtins.dict") else None
+        if attributes is None and made.of("torch._utils._rebuild_parameter_with_state") and arg is made.args[-1]:  # type: ignore[index]
+            raise UnsafeModelError(f"{where}: refused: a parameter is given its state in a way torch.save never does")
+        if shadowed := next((key for key in attributes or () if hasattr(torch.Tensor, key)), None):
+            raise UnsafeModelError(f"{where}: refused: a parameter is given a {shadowed!r:.80} of the file's own")
+
+
+def _keys(state: object) -> set[str] | None:
+    """The names a state gives values to; None where it is no dict of names."""
+    if not (isinstance(state, Made) and state.of("builtins.dict")):
+        return None
+    keys = [key for key, _ in state.items]
+    return set(keys) if all(isinstance(key, str) for key in keys) else None  # type: ignore[arg-type]
+
+
+def _check_attributes(walked: Walk, classes: Mapping[str, Any], where: str) -> None:
+    """An attribute may not take the place of a method: `forward`, `eval`, `__call__` of a class are those of the class."""
+    for made in walked.made:
+        name = str(made.callee)
+        if name not in BUILT or made.state is None:
+            continue
+        for key in _keys(made.state) or ():
+            if callable(getattr(classes[name], key, None)) or key == "_compiled_call_impl":
+                raise UnsafeModelError(f"{where}: refused: a {name} is given a {key!r:.80} of the file's own")
+
+
+def _check_values(walked: Walk, where: str) -> None:
+    """Attributes that a class acts on while it is rebuilt, or compiles when it runs.
+
+    A recurrent layer counts to `num_layers` while it is rebuilt.  A SpikingJelly neuron whose `backend` is not torch compiles
+    kernels from strings among its attributes, and it finds its attributes in more dicts than its own state.
+    """
+    spiking = any(target.module.startswith("spikingjelly.") for target in walked.uses)
+    for made in walked.made:
+        if spiking and any(key in ("backend", "_backend") and value != "torch" for key, value in made.items):
+            raise UnsafeModelError(f"{where}: a neuron with a backend that is not torch; save it with backend='torch'")
+        if str(made.callee).startswith("torch.nn.modules.rnn.") and isinstance(made.state, Made):
+            layers = [value for key, value in made.state.items if key == "num_layers"]
+            if not all(type(n) is int and 0 <= n <= MAX_LAYERS for n in layers):
+                raise UnsafeModelError(f"{where}: {made.callee} of more than {MAX_LAYERS} layers")

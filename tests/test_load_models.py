@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from snnenergy.errors import UnsafeModelError, UsageError
 from snnenergy.load import inspect, load, load_model
 from tests.attacks import DIGITS, Calls, archive, members_of, pt2, torch_bytes
+from tests.conftest import ROOT
 
 FACTORY = """
 import torch
@@ -391,7 +392,13 @@ def test_a_file_beside_the_model_does_not_stand_in_for_a_library(tmp_path: Path)
     (tmp_path / "sympy.py").write_text(f"open({str(canary)!r}, 'w').close()\n")
     script = f"from snnenergy.load import load_model; load_model({str(DIGITS / 'digits_snn.pt2')!r})"
     done = subprocess.run(
-        [sys.executable, "-P", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-P", "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},  # the tests may run from a checkout that is not installed
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert not canary.exists()

@@ -67,6 +67,10 @@ class Targets:
     csv: Annotated[
         str | None, typer.Option(metavar="FILE|-", help="Write one row per point and chip.", rich_help_panel=o.RESULTS)
     ] = None
+    html: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|-", help="Write one self-contained page.", rich_help_panel=o.RESULTS),
+    ] = None
 
 
 def sweep(
@@ -89,7 +93,7 @@ def sweep(
     """
     from snnenergy.sweep import settings
 
-    wanted = output.check({"json": targets.json, "csv": targets.csv})
+    wanted = output.check({"json": targets.json, "csv": targets.csv, "html": targets.html})
     if schema:
         output.deliver({"json": output.as_json(settings.json_schema())}, {"json": targets.json or output.STDOUT}, "")
         return
@@ -100,7 +104,7 @@ def sweep(
     plan = settings.load(file)
     pricing = o.Pricing(hardware=hardware or _chips(plan), profile_path=profile_path, batch=batch)
     made = _swept(plan, counting, file, pricing)
-    _deliver(made, wanted, top)
+    _deliver(made, wanted, top, file.name)
     if made.failures:
         raise typer.Exit(max(failure.exit_code for _, failure in made.failures))
 
@@ -113,6 +117,7 @@ def _chips(plan: Plan) -> list[str] | None:
 
 
 def _swept(plan: Plan, counting: Counting, file: Path, pricing: o.Pricing) -> Sweep:
+    from snnenergy.cost import validate
     from snnenergy.sweep import points, results
     from snnenergy.sweep.store import Store
 
@@ -130,6 +135,7 @@ def _swept(plan: Plan, counting: Counting, file: Path, pricing: o.Pricing) -> Sw
         hardware=tuple(chip.name for chip in chips),
         axes=tuple(dict.fromkeys(axis for point in wanted for axis in point.values)),
         shard=counting.shard or "",
+        bands={chip.name: validate.band(chip) for chip in chips},
     )
 
 
@@ -199,11 +205,16 @@ class _Run:
             self.failures.append((point, Failure(str(error), error.exit_code)))
 
 
-def _deliver(made: Sweep, wanted: dict[str, str], top: int) -> None:
+def _deliver(made: Sweep, wanted: dict[str, str], top: int, name: str) -> None:
     from snnenergy.report import sweep as report
+    from snnenergy.report import sweep_page
     from snnenergy.report.escape import plain
 
-    documents = {"json": lambda: output.as_json(report.record(made)), "csv": lambda: report.csv(made)}
+    documents = {
+        "json": lambda: output.as_json(report.record(made)),
+        "csv": lambda: report.csv(made),
+        "html": lambda: sweep_page.render(made, name),
+    }
     lines = [*output.wrapped(plain(report.headline(made)))]
     for table in report.tables(made, top):
         lines += ["", *output.wrapped(plain(table.title)), report.drawn(table, output.width()).rstrip()]

@@ -43,8 +43,8 @@ def drawings(comparison: Comparison, told: Sequence[Story]) -> dict[str, Any]:
     priced = [e for e in comparison.estimates if e.energy is not None and e.energy.low > 0]
     specs: dict[str, Any] = {}
     if priced:
-        specs["energy"] = _vega(charts.energy(comparison, charts.PAGE))
-        specs["parts"] = _vega(charts.parts(comparison, charts.PAGE))
+        specs["energy"] = vega(charts.energy(comparison, charts.PAGE))
+        specs["parts"] = vega(charts.parts(comparison, charts.PAGE))
     layered = [e for e in priced if e.layers]
     if layered:
         specs["layers"] = _blank(charts.layers(comparison.counts[layered[0].model], layered[0], charts.PAGE))
@@ -53,7 +53,7 @@ def drawings(comparison: Comparison, told: Sequence[Story]) -> dict[str, Any]:
     if active:
         specs["activity"] = _blank(charts.activity(comparison.counts[active[0]], charts.PAGE))
     if any(e.model in comparison.accuracy for e in priced):
-        specs["pareto"] = _vega(charts.pareto(comparison, charts.PAGE))
+        specs["pareto"] = vega(charts.pareto(comparison, charts.PAGE))
     rooms = roofs(comparison)
     if rooms:
         first, *others = rooms.values()
@@ -92,7 +92,7 @@ def _pair_specs(told: Sequence[Story]) -> dict[str, Any]:
     return specs | ({"even": _blank(pair_charts.break_even(curves[0], charts.PAGE))} if curves else {})
 
 
-def _vega(chart: alt.LayerChart) -> Any:
+def vega(chart: alt.LayerChart) -> Any:
     """Vega-Lite compiled here, so that the page need not."""
     import altair
     import vl_convert
@@ -104,7 +104,7 @@ def _vega(chart: alt.LayerChart) -> Any:
 
 def _blank(chart: alt.LayerChart) -> Any:
     """A chart whose rows come from the reader's choice, which the page makes before it draws."""
-    made = _vega(chart)
+    made = vega(chart)
     for held in made["data"]:
         if held["name"] in FILLED:
             held["values"] = []

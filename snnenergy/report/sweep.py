@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv as _csv
 import io
 import textwrap
+from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,12 @@ def gaps(sweep: Sweep) -> list[str]:
     """What failed and why: a screen of it; JSON holds all, with the points that were not counted yet."""
     lines = [f"failed: {point.label}: {why.message}" for point, why in sweep.failures]
     return lines if len(lines) <= MAX_GAPS else [*lines[:MAX_GAPS], f"... and {len(lines) - MAX_GAPS} more"]
+
+
+def remarks(sweep: Sweep, chip: str) -> list[tuple[str, int]]:
+    """What a reader must know of a chip's rows, and of how many of them; the most frequent first."""
+    found = Counter(remark for row in sweep.of(chip) for remark in row.caveats)
+    return found.most_common()
 
 
 def varying(sweep: Sweep) -> tuple[list[str], dict[str, str]]:
@@ -150,7 +157,7 @@ def fact(row: Row, name: str, *, micro: str = "u") -> str:
 _ENDS = ("low", "nominal", "high")
 _FACTS = (
     "partial", "fits", "at_bits", "cores", "chips", "accuracy", "samples", "time_steps", "acs", "macs", "dense_macs",
-    "spikes", "sparsity", "firing_rate", "covered", "activity", "verdict", "digest",
+    "spikes", "sparsity", "firing_rate", "covered", "activity", "verdict", "digest", "caveats",
 )  # fmt: skip  # a row, read across
 
 
@@ -174,8 +181,8 @@ def csv(sweep: Sweep) -> str:
 
 
 def _text(value: object) -> str:
-    if isinstance(value, str):
-        return csv_cell(value)
+    if isinstance(value, str | tuple):
+        return csv_cell(value if isinstance(value, str) else "; ".join(value))
     return "" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
 
 
@@ -187,7 +194,7 @@ def record(sweep: Sweep) -> dict[str, Any]:
         "shard": sweep.shard,
         "axes": list(sweep.axes),
         "hardware": list(sweep.hardware),
-        "notes": list(sweep.notes),
+        "bands": dict(sweep.bands),
         "rows": [asdict(row) | {"fronts": list(row.fronts)} for row in sweep.rows],
         "failures": [{"point": point.label, "digest": point.digest, **asdict(why)} for point, why in sweep.failures],
         "missing": [{"point": point.label, "digest": point.digest} for point in sweep.missing],

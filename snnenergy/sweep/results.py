@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from snnenergy.cost.price import dynamic_only
@@ -55,6 +55,7 @@ class Row:
     covered: float
     activity: str
     verdict: str
+    caveats: tuple[str, ...]
     fronts: tuple[str, ...] = ()
 
     @property
@@ -68,7 +69,7 @@ class Sweep:
     """What a sweep knows: rows by chip, the best first; why points failed; points that were not counted yet.
 
     points: of this sweep, or of this shard of it; shard: in words, `3/10`; axes: what varies, in the order of the file
-    notes: what a reader must know of all rows
+    bands: chip to the band within which it predicted measurements, or `unvalidated`
     """
 
     points: int
@@ -78,7 +79,7 @@ class Sweep:
     hardware: tuple[str, ...] = ()
     axes: tuple[str, ...] = ()
     shard: str = ""
-    notes: tuple[str, ...] = ()
+    bands: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, chip: str) -> list[Row]:
         return [row for row in self.rows if row.hardware == chip]
@@ -124,6 +125,7 @@ def _row(point: Point, counts: Counts, made: Estimate) -> Row:
         covered=min(coverage.parameters, coverage.calls),
         activity=counts.activity,
         verdict=made.verdict,
+        caveats=made.caveats or made.fit.problems,  # caveats tell the problems as well
     )
 
 

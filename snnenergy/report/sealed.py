@@ -1,0 +1,111 @@
+"""What makes a page one file that nothing gets into: hashes, one escape for every name, no element that data could close.
+
+Scripts and styles are inline and named by their hashes; Vega runs with its expression interpreter, so no `unsafe-eval`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from snnenergy import __version__
+from snnenergy.report.escape import plain
+
+if TYPE_CHECKING:
+    import jinja2
+
+MAX_BYTES = 1_500_000
+
+
+def render(template: str, script: str, drawings: object, **told: Any) -> str:
+    """A template with the house's style, the charts' library, a script of ours, and data that the script draws."""
+    style, scripts = _shipped("page.css"), [_once(_bundle()), _once(_shipped(script))]
+    made = environment().get_template(template)
+    return made.render(
+        policy=_policy(style, scripts),
+        style=style,
+        bundle=scripts[0],
+        code=scripts[1],
+        version=__version__,
+        drawings=_inert(drawings),
+        **told,
+    )
+
+
+def _policy(style: str, scripts: list[str]) -> str:
+    """Nothing but what stands in this file runs or styles it, and nothing is fetched or sent."""
+    hashes = " ".join(map(_hash, scripts))
+    return f"default-src 'none'; script-src {hashes}; style-src {_hash(style)}; base-uri 'none'; form-action 'none'"
+
+
+@cache
+def environment() -> jinja2.Environment:
+    """The templates, every name in them made harmless."""
+    import jinja2
+
+    loader = jinja2.PackageLoader("snnenergy.report", "templates")
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, loader=loader, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.finalize = lambda value: plain(value) if type(value) is str else value
+    environment.filters["links"] = links
+    return environment
+
+
+def _shipped(name: str) -> str:
+    return (files("snnenergy.report") / "templates" / name).read_text(encoding="utf-8")
+
+
+@cache
+def _bundle() -> str:
+    """Vega with its embedder and expression interpreter, about 0.9 MB; the chart library's own copy, no network."""
+    import vl_convert
+
+    return str(vl_convert.javascript_bundle("window.vegaEmbed=vegaEmbed;"))
+
+
+def _once(script: str) -> str:
+    """A script that an HTML parser cannot leave early."""
+    assert not re.search(r"</script|<!--", script, re.IGNORECASE), "a script of ours would end its element"
+    return script
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _inert(value: object) -> str:
+    """JSON for a data element: nothing in it can close the element or open another."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+_LINK = re.compile(
+    r"(?:https?://(?:dx\.)?doi\.org/|doi:\s*)?(10\.\d{4,9}/[^\s\"<>]+)|(https://[^\s\"<>]+)", re.IGNORECASE
+)
+
+
+def links(text: str) -> list[tuple[str, str | None]]:
+    """Text in pieces, (text, address or None): DOIs and https addresses become links, nothing else does.
+
+    >>> links("Davies 2018, doi:10.1109/MM.2018.1.")
+    [('Davies 2018, ', None), ('doi:10.1109/MM.2018.1', 'https://doi.org/10.1109/MM.2018.1'), ('.', None)]
+    """
+    text = plain(text)
+    pieces: list[tuple[str, str | None]] = []
+    end = 0
+    for match in _LINK.finditer(text):
+        target = match.group(1) or match.group(2)
+        closed = target.rstrip(".,;:'")
+        while closed.endswith(")") and closed.count("(") < closed.count(")"):
+            closed = closed[:-1].rstrip(".,;:'")
+        stop = match.end() - (len(target) - len(closed))
+        pieces += [(text[end : match.start()], None)] * (match.start() > end)
+        pieces.append((text[match.start() : stop], f"https://doi.org/{closed}" if match.group(1) else closed))
+        end = stop
+    return pieces + [(text[end:], None)] * (end < len(text))

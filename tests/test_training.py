@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import snnenergy
 from snnenergy.counts import Counts, LayerCounts
 from snnenergy.errors import InputError, UsageError
+from tests.conftest import Cli
 
 
 def of_phase(counts: Counts, phase: str) -> dict[str, LayerCounts]:
@@ -180,6 +181,43 @@ def test_two_steps_of_a_spiking_net_tap_by_tap(batch: int) -> None:
     # the slope: |v|, a comparison and a product for every neuron and step; the leak of the second step: a product and a sum
     lif = of_phase(counts, "grad_input")["lif"]
     assert (lif.compares, lif.muls, lif.adds) == (2 * batch * 8 * 2, 2 * batch * 8 + batch * 8, batch * 8)
+
+
+def test_sums_over_steps_are_of_the_weights() -> None:
+    """Three steps of a convolution: two sums of its weights' gradients, whatever kernel gave them; a bias' as well."""
+
+    class Steps(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 2, 3)
+
+        def forward(self, frames: Tensor) -> Tensor:
+            return torch.stack([self.conv(x) for x in frames]).sum(0)
+
+    counts = snnenergy.count_training(Steps(), torch.randn(3, 2, 1, 4, 4))
+    row = of_phase(counts, "grad_weight")["conv"]
+    bias = 3 * 2 * 2 * 2 * 2  # every output element is added once
+    assert row.adds == bias + 2 * (2 * 9 + 2)
+    assert "conv" not in of_phase(counts, "grad_input")
+
+
+def test_two_kinds_of_products_in_one_layer() -> None:
+    """x W^T and q k^T in one module: only the first has a gradient of weights."""
+
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = nn.Parameter(torch.randn(4, 4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            q = x @ self.w
+            return q @ q.transpose(0, 1)
+
+    counts = snnenergy.count_training(Both(), torch.randn(3, 4))
+    by_phase = {
+        phase: sum(r.dense_macs for r in of_phase(counts, phase).values()) for phase in ("grad_input", "grad_weight")
+    }
+    assert by_phase == {"grad_input": 2 * 3 * 4 * 3, "grad_weight": 3 * 4 * 4}
 
 
 # ---- the second witness
@@ -371,6 +409,64 @@ def test_the_closed_form_is_what_torchs_optimizer_does(name: str, make: Callable
         sum(t.numel() == 20 for t in optimizer.state[weight].values() if isinstance(t, Tensor))
         == OPTIMIZERS[name].state_words
     )
+
+
+# ---- the command
+MODEL = ("tests.test_training:small", "--mode", "train", "--input-shape", "6,7", "--hardware", "none")
+
+
+def small() -> nn.Module:
+    return nn.Sequential(nn.Linear(7, 20), nn.ReLU(), nn.Dropout(0.5), nn.Linear(20, 10))
+
+
+def test_profile_counts_the_first_samples(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "step.json"
+    answer = cli("profile", *MODEL, "--batch", "4", "--optimizer", "momentum", "--json", file)
+    assert answer.code == 0
+    assert answer.out.startswith("small: one step of momentum, loss sum, on 4 samples, synthetic input")
+    assert max(map(len, answer.out.splitlines())) <= 80
+    counts = Counts.load(file)
+    assert counts.samples == 4
+    assert counts["0"].dense_macs == 4 * 7 * 20
+    again = tmp_path / "again.json"
+    assert cli("profile", *MODEL, "--batch", "4", "--optimizer", "momentum", "--json", again).code == 0
+    assert again.read_bytes() == file.read_bytes()  # weights and dropout come from the seed
+
+
+def test_labels_of_the_input_are_the_targets(cli: Cli, root: Path) -> None:
+    digits = root / "examples" / "digits"
+    model = ("profile", digits / "digits_ann_model.pt", "--input", digits / "digits.npz", "--mode", "train")
+    answer = cli(*model, "--batch", "8", "--hardware", "h100,loihi")
+    assert "digits_ann_model: one step of sgd, loss cross_entropy, on 8 samples" in answer.out
+    assert "does not train" in answer.out
+    assert "loss sum" in cli(*model, "--loss", "sum", "--hardware", "none").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--mode", "learn"], "--mode: expected infer or train, found 'learn'"),
+        (["--optimizer", "adam"], "--optimizer: goes with --mode train"),
+        (["--mode", "train", "--optimizer", "lion"], "expected one of sgd, momentum, adam, adamw"),
+        (["--mode", "train", "--loss", "mse"], "loss mse: needs targets"),
+        (["--mode", "train", "--batch", "7"], "--batch 7: the input holds 6 samples"),
+        (["--mode", "train", "--witness"], "--mode train and --witness: give one of them"),
+        (["--mode", "train", "--html", "page.html"], "--html: not for training counts"),
+    ],
+)
+def test_what_profile_refuses(cli: Cli, arguments: list[str], says: str) -> None:
+    answer = cli("profile", MODEL[0], *MODEL[3:], *arguments)
+    assert answer.code == 2
+    assert says in answer.err
+    assert answer.out == ""
+
+
+def test_an_exported_spiking_net_says_why_it_does_not_train(cli: Cli, root: Path) -> None:
+    digits = root / "examples" / "digits"
+    answer = cli("profile", digits / "digits_snn.pt2", "--input", digits / "digits.npz", "--mode", "train")
+    assert answer.code == 2
+    assert "no gradient reaches any weight" in answer.err
+    assert "exported net was made for inference" in answer.err
 
 
 # ---- errors

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from snnenergy.cost.records import Comparison
     from snnenergy.counts import Counts
     from snnenergy.load import Workload
+    from snnenergy.report.conversion import Table
 
 INFERENCE, TRAIN = "infer", "train"
 _PANEL = "Training"
@@ -73,26 +74,29 @@ def table(comparison: Comparison) -> str:
     from snnenergy.report import summary, training
     from snnenergy.report.escape import plain
 
-    (counts,) = comparison.counts.values()
-    lines = output.wrapped(plain(training.headline(counts)))
-    lines += [line for note in training.notes(counts) for line in output.wrapped(f"note: {plain(note)}")]
-    for part in training.tables(comparison):
-        lines += ["", *output.wrapped(part.title), output.table(part.head, part.rows).rstrip("\n")]
-    lines += ["", *output.wrapped(training.memory(counts))]
+    lines: list[str] = []
+    for counts in comparison.counts.values():
+        lines += output.wrapped(plain(training.headline(counts)))
+        lines += [line for note in training.notes(counts) for line in output.wrapped(f"note: {plain(note)}")]
+    lines += [line for part in training.chips(comparison) for line in _drawn(part)]
+    for counts in comparison.counts.values():
+        lines += ["", plain(counts.model)] if len(comparison.counts) > 1 else []
+        lines += [line for part in training.tables(counts) for line in _drawn(part)]
+        lines += ["", *output.wrapped(training.memory(counts))]
     if remarks := summary.remarks(comparison):
         lines += ["", "Read this beside the numbers:"]
         lines += [line for who, what in remarks for line in output.wrapped(f"- {plain(who)}: {plain(what)}")]
     return "\n".join(lines) + "\n"
 
 
+def _drawn(part: Table) -> list[str]:
+    return ["", *output.wrapped(part.title), output.table(part.head, part.rows).rstrip("\n")]
+
+
 def deliver(comparison: Comparison, wanted: Mapping[str, str], known: Mapping[str, Any]) -> None:
-    """The formats of a training step; UsageError for one that has none."""
+    """The formats of training steps; UsageError for one that they have not."""
     from snnenergy.report import training
 
-    if len(comparison.counts) != 1:
-        raise UsageError(
-            f"training counts of {len(comparison.counts)} models: one report at a time, or `snnenergy payback`"
-        )
     formats = {name: known[name] for name in ("json", "layers_csv")} | training.FORMATS
     if other := set(wanted) - set(formats):
         raise UsageError(

@@ -14,7 +14,7 @@ from snnenergy.cost.records import ZERO, Breakdown, Duration, Estimate, Fit, Lay
 from snnenergy.cost.routing import routing_energy
 from snnenergy.cost.run import Run, span
 from snnenergy.cost.structure import Population
-from snnenergy.cost.training import demand_step, refusal
+from snnenergy.cost.training import batch_of, demand_step, refusal
 from snnenergy.counts import Counts, LayerCounts
 from snnenergy.errors import BudgetError, UsageError
 from snnenergy.hardware import Profile, load_hardware
@@ -45,7 +45,8 @@ def estimate(
     """
     chip = profile if isinstance(profile, Profile) else load_hardware(profile)
     if counts.conditions.training:
-        return _training(Run(_usable(counts), _at(chip, operating_point), demand_step(counts, batch), _width(bits)))
+        demand_step(counts, batch)
+        return dynamic_only(counts, chip, operating_point, bits=bits)
     run = Run(_usable(counts), _at(chip, operating_point), _positive("batch", batch), _width(bits), pipeline)
     made = _estimate(run, _band(chip) if run.chip is chip else "unvalidated at this operating point")
     if strict_fit and made.fit.fits is False:
@@ -57,17 +58,6 @@ def estimate(
     return made
 
 
-def _training(run: Run) -> Estimate:
-    """Per sample of a step, at the batch that was trained on; chips that cannot train say so."""
-    why = refusal(run.chip)
-    if not why:
-        return _estimate(run, "unvalidated for training")
-    short = why.partition(":")[0]
-    return Estimate(
-        run.counts.model, run.chip.name, run.chip.title, None, None, caveats=(why,), verdict=short, partial=True
-    )
-
-
 def dynamic_only(
     counts: Counts,
     chip: Profile,
@@ -77,8 +67,28 @@ def dynamic_only(
     bits: int | None = None,
     pipeline: bool = False,
 ) -> Estimate:
-    """An estimate without its validated band, which is made of such estimates."""
+    """An estimate without its validated band, which is made of such estimates.
+
+    Of training counts at the batch of their step; no band was validated for those.
+    """
+    if counts.conditions.training:
+        run = Run(_usable(counts), _at(chip, operating_point), batch_of(counts), _width(bits))
+        return _refused(run) if refusal(chip) else _estimate(run, "unvalidated for training")
     return _estimate(Run(_usable(counts), _at(chip, operating_point), batch, _width(bits), pipeline), "")
+
+
+def _refused(run: Run) -> Estimate:
+    why = refusal(run.chip)
+    return Estimate(
+        run.counts.model,
+        run.chip.name,
+        run.chip.title,
+        None,
+        None,
+        caveats=(why,),
+        verdict=why.partition(":")[0],
+        partial=True,
+    )
 
 
 def again(counts: Counts, chip: Profile, options: Mapping[str, str]) -> Estimate:

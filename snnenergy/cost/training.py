@@ -64,11 +64,10 @@ def step(counts: Counts, estimate: Estimate) -> Step:
     )
 
 
-def demand_step(counts: Counts, batch: int | None) -> int:
-    """The batch that training counts are priced at: their own, and no other, as the optimizer's share hangs on it."""
+def demand_step(counts: Counts, batch: int | None) -> None:
+    """UsageError for another batch than that of the step: the optimizer's share of a sample hangs on it."""
     own = batch_of(counts)
     if batch not in (None, own):
         raise UsageError(
             f"{counts.model}: counted training steps of {own} samples; they cannot be priced at batch {batch}"
         )
-    return own

@@ -35,20 +35,16 @@ def notes(counts: Counts) -> list[str]:
     return lines + [f"uncounted: {r.path}: {r.op}, {r.calls} calls, {r.reason}" for r in counts.uncounted]
 
 
-def tables(comparison: Comparison) -> list[Table]:
-    """Of one model: the chips, the phases, the layers."""
-    (counts,) = comparison.counts.values()
-    chips = [_chips(counts, comparison)] if comparison.estimates else []
-    return [*chips, _phases(counts), _layers(counts)]
-
-
-def _chips(counts: Counts, comparison: Comparison) -> Table:
+def chips(comparison: Comparison) -> list[Table]:
+    """What a step of each model costs on each chip; nothing where there is no chip."""
+    several = len(comparison.counts) > 1
     rows = []
     for estimate in comparison.estimates:
-        s = step(counts, estimate)
+        s = step(comparison.counts[estimate.model], estimate)
         bound = ">= " if s.partial and s.energy is not None else ""
         rows.append(
             (
+                *((estimate.model,) if several else ()),
                 s.hardware,
                 q.NONE if s.energy is None else bound + q.quantity(s.energy.nominal, "J"),
                 q.interval(s.energy, "J"),
@@ -56,7 +52,13 @@ def _chips(counts: Counts, comparison: Comparison) -> Table:
                 s.verdict,
             )
         )
-    return Table("Energy and time of a step", ("chip", "energy", "low, high", "time", "in short"), tuple(rows))
+    head = (*(("model",) if several else ()), "chip", "energy", "low, high", "time", "in short")
+    return [Table("Energy and time of a step", head, tuple(rows))] if rows else []
+
+
+def tables(counts: Counts) -> list[Table]:
+    """What a step of one model does: by phase, by layer."""
+    return [_phases(counts), _layers(counts)]
 
 
 def _phases(counts: Counts) -> Table:
@@ -126,18 +128,26 @@ def memory(counts: Counts) -> str:
 
 
 def markdown(comparison: Comparison) -> str:
+    from snnenergy.report.escape import markdown as text
+
+    blocks: list[str] = []
+    for counts in comparison.counts.values():
+        blocks += [f"**{text(headline(counts))}**", *(f"> {text(note)}" for note in notes(counts))]
+    blocks += map(_pipes, chips(comparison))
+    for counts in comparison.counts.values():
+        blocks += [f"### {text(counts.model)}"] if len(comparison.counts) > 1 else []
+        blocks += [*map(_pipes, tables(counts)), text(memory(counts))]
+    blocks.append("\n".join(f"- {text(who)}: {text(what)}" for who, what in summary.remarks(comparison)))
+    return "\n\n".join(filter(None, blocks)) + "\n"
+
+
+def _pipes(table: Table) -> str:
     from snnenergy.report import markdown as md
     from snnenergy.report.escape import markdown as text
     from snnenergy.report.escape import markdown_code as code
 
-    (counts,) = comparison.counts.values()
-    blocks = [f"**{text(headline(counts))}**", *(f"> {text(note)}" for note in notes(counts))]
-    for table in tables(comparison):
-        rows = ((code(row[0]), *map(text, row[1:])) for row in table.rows)
-        blocks += [f"{text(table.title)}:", md.table(table.head, rows)]
-    blocks.append(text(memory(counts)))
-    blocks += [f"- {text(who)}: {text(what)}" for who, what in summary.remarks(comparison)]
-    return "\n\n".join(blocks) + "\n"
+    rows = ((code(row[0]), *map(text, row[1:])) for row in table.rows)
+    return f"{text(table.title)}:\n\n{md.table(table.head, rows)}"
 
 
 def csv(comparison: Comparison) -> str:

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from snnenergy.trace.fanout import ConvShape, macs_and_reach
-from snnenergy.trace.formulas import Contraction
-from snnenergy.trace.forward import Frame
+from snnenergy.trace.formulas import Contraction, Free
+from snnenergy.trace.forward import Frame, Read
 from snnenergy.trace.reading import Reading
 from snnenergy.trace.survey import Survey
 
@@ -47,7 +47,8 @@ class StepSurvey(Survey):  # type: ignore[no-untyped-call]  # torch's own initia
         super().__init__(recorder)
         self.forward_reading, self.backward_reading = self.reading, Backward(self)
         self.layer = ""  # whose backward is running
-        self._made: dict[int, str] = {}  # number of an autograd node -> layer that made it
+        self.weighted = False  # whether its forward met weights; else it is elementwise, or a product of activations
+        self._made: dict[int, tuple[str, bool]] = {}  # number of an autograd node -> the layer that made it, and that
         self._numbers: list[int] = []
         self._frames: dict[tuple[str, str], Frame] = {}
         self._of_weights: set[int] = set()  # storages that hold gradients of weights
@@ -63,17 +64,18 @@ class StepSurvey(Survey):  # type: ignore[no-untyped-call]  # torch's own initia
         number = torch._C._autograd._get_sequence_nr() - 1  # of the node that was made for this operator, if one was
         out = super().__torch_dispatch__(func, types, args, kwargs)
         if number not in self._made:
-            self._made[number] = self._layer_of(func)
+            contracts = self._contracts(func)
+            path = self.path if contracts else self.arithmetic_path()
+            self._made[number] = path, contracts and isinstance(self.last, Read)
         return out
 
-    def _layer_of(self, func: Any) -> str:
-        """Whose operator has just run in the forward."""
+    def _contracts(self, func: Any) -> bool:
         entry = self._entries.get(func)
-        return self.path if entry is not None and isinstance(entry.row, Contraction) else self.arithmetic_path()
+        return entry is not None and isinstance(entry.row, Contraction)
 
     def _undo(self, node: Any, func: Any, types: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> Any:
         """One operator of the backward pass."""
-        self.layer = self.made_by(node._sequence_nr())
+        self.layer, self.weighted = self._origin(node._sequence_nr())
         phase = self._phase(node, func, args)
         frame = self._frames.get((self.layer, phase))
         if frame is None:
@@ -87,60 +89,74 @@ class StepSurvey(Survey):  # type: ignore[no-untyped-call]  # torch's own initia
             self.reading = self.forward_reading
             self.frames.pop()
             frame.reads.clear()
-        self._follow(phase, func, args, out)
+        self._follow(node, phase, func, args, out)
         return out
 
     def _counted(self, func: Any, types: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> Any:
-        if func._schema.name != "aten::_trilinear":
-            return super().__torch_dispatch__(func, types, args, kwargs)
-        self.forward.arithmetic_calls += 1  # the same kernel as in the forward, its axes in another order each time
-        self._lose("_trilinear", [a for a in args if isinstance(a, Tensor)], "no rule for this kernel's gradient")
-        return func(*args, **(kwargs or {}))
+        if func._schema.name == "aten::_trilinear":  # the forward's kernel, its axes in another order each time
+            self.forward.arithmetic_calls += 1
+            self._lose("_trilinear", [a for a in args if isinstance(a, Tensor)], "no rule for this kernel's gradient")
+            return func(*args, **(kwargs or {}))
+        out = super().__torch_dispatch__(func, types, args, kwargs)
+        entry = self._entries.get(func)
+        if entry is not None and not isinstance(entry.row, Contraction | Free):
+            self._moved(self.frames[-1], out)
+        return out
+
+    def _moved(self, frame: Frame, out: Any) -> None:
+        """What an elementwise kernel writes; it reads as much at the least."""
+        written = [t for t in (out if isinstance(out, tuple | list) else (out,)) if isinstance(t, Tensor)]
+        self.work_of(frame.path).output_elements += sum(t.numel() for t in written)
+        structure = self.rec.structure(frame.path)
+        structure.output_bits = structure.output_bits or max((8 * t.element_size() for t in written), default=0)
 
     def _type_name(self) -> str:
         found = self.rec.structures.get(self.layer)
         return found.module_type if found is not None else ""
 
     def made_by(self, number: int) -> str:
-        """The layer of an autograd node; one that no operator was seen for belongs to the operator before it."""
+        """The layer of an autograd node."""
+        return self._origin(number)[0]
+
+    def _origin(self, number: int) -> tuple[str, bool]:
+        """Where a node comes from; one that no operator was seen for belongs to the operator before it."""
         if len(self._numbers) != len(self._made):
             self._numbers = sorted(self._made)
         at = bisect_right(self._numbers, number) - 1
-        return self._made[self._numbers[max(0, at)]] if self._numbers else "(root)"
-
-    def weighted(self, layer: str) -> bool:
-        """Whether the layer's forward met weights; else it is a product of activations, and so is its backward."""
-        found = self.rec.structures.get(layer)
-        return found is not None and bool(found.weights)
+        return self._made[self._numbers[max(0, at)]] if self._numbers else ("(root)", False)
 
     # ---- which of the two gradients
     def _phase(self, node: Any, func: Any, args: Sequence[Any]) -> str:
-        """Of elementwise work: sums over rows that give a bias its gradient, and sums of such gradients."""
-        if func._schema.name == "aten::sum" and self.weighted(self.layer) and _ends_in_a_parameter(node):
+        """Of elementwise work: sums over rows that give a parameter its gradient, and sums of such gradients."""
+        if func._schema.name == "aten::sum" and any(_parameters(node)):
             return GRAD_WEIGHT
         held = [a for a in args if isinstance(a, Tensor) and a.dim()]
-        return GRAD_WEIGHT if held and all(self._key(a) in self._of_weights for a in held) else GRAD_INPUT
+        return GRAD_WEIGHT if held and all(_key(a) in self._of_weights for a in held) else GRAD_INPUT
 
-    def _follow(self, phase: str, func: Any, args: Sequence[Any], out: Any) -> None:
-        """Remember where gradients of weights lie: what a product of activations gave, and what is made of those alone."""
-        entry = self._entries.get(func)
-        if entry is not None and isinstance(entry.row, Contraction):
+    def _follow(self, node: Any, phase: str, func: Any, args: Sequence[Any], out: Any) -> None:
+        """Remember where gradients of weights lie: what products and kernels gave for them, and what is made of those alone."""
+        if self._contracts(func):
             phase = GRAD_WEIGHT if self.path.endswith(f"@{GRAD_WEIGHT}") else GRAD_INPUT
-        if not isinstance(out, Tensor):
-            return
-        key = self._key(out)
-        if phase == GRAD_WEIGHT:
-            self._of_weights.add(key)
-        elif not any(isinstance(a, Tensor) and self._key(a) == key for a in args):  # a view keeps what it is a view of
-            self._of_weights.discard(key)
+        outs: tuple[Any, ...]
+        if isinstance(out, Tensor):
+            outs, ends = (out,), [phase == GRAD_WEIGHT]
+        else:  # a kernel gives the gradients of all its inputs at once, in their order
+            outs, ends = out if isinstance(out, tuple) else (), _parameters(node)
+        views = {_key(a) for a in args if isinstance(a, Tensor)}
+        for t, of_weight in zip(outs, ends, strict=False):
+            if isinstance(t, Tensor) and of_weight:
+                self._of_weights.add(_key(t))
+            elif isinstance(t, Tensor) and _key(t) not in views:  # a view keeps what it is a view of
+                self._of_weights.discard(_key(t))
 
-    @staticmethod
-    def _key(t: Tensor) -> int:
-        return int(t.untyped_storage()._cdata) if t.layout == torch.strided else 0
+
+def _key(t: Tensor) -> int:
+    return int(t.untyped_storage()._cdata) if t.layout == torch.strided else 0
 
 
-def _ends_in_a_parameter(node: Any) -> bool:
-    return any(at is not None and at.name() == "torch::autograd::AccumulateGrad" for at, _ in node.next_functions)
+def _parameters(node: Any) -> list[bool]:
+    """Of each gradient that a node gives: is it a parameter's?"""
+    return [at is not None and at.name() == "torch::autograd::AccumulateGrad" for at, _ in node.next_functions]
 
 
 class Backward(Reading):
@@ -150,7 +166,7 @@ class Backward(Reading):
 
     def _product_path(self, weight: Tensor | None, op: str) -> tuple[str, object]:
         layer = self.survey.layer
-        to_weight = weight is None and self.survey.weighted(layer)
+        to_weight = weight is None and self.survey.weighted
         phase = GRAD_WEIGHT if to_weight else GRAD_INPUT
         return row_path(layer, phase), (phase, None if weight is None else self.lineage.name_of(weight), op)
 

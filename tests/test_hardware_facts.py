@@ -85,7 +85,6 @@ FACTS = [
     ("h100_pcie", "memory.levels.0.bandwidth", "h100_pcie.bw"),
     ("jetson_xavier_nx", "arithmetic.0.peak", "jetson_xavier_nx.int8"),
     ("jetson_nano", "arithmetic.0.peak", "jetson_nano.fp16"),
-    ("cpu_i7_4960x", "arithmetic.0.mac", "keras_spiking.cpu"),
     ("cpu_i7_4960x", "power.peak", "cpu_tdp.i7-4960X"),
     ("northpole", "power.peak", "northpole.p_resnet50_int8"),
     ("odin", "energy.synop", "odin.e_sop_incremental"),
@@ -101,6 +100,9 @@ FACTS = [
 ROUNDED = [
     ("spinnaker", "energy.synop", "spinnaker_spin3.e_transmission_random"),
     ("spinnaker", "energy.spike", "spinnaker_spin3.e_spike"),
+    ("spinnaker_spinn5", "power.static", "spinnaker_spin5.p_idle"),
+    ("spinnaker_spinn5", "energy.synop", "spinnaker_spin5.e_transmission_random"),
+    ("spinnaker_spinn5", "energy.spike", "spinnaker_spin5.e_spike"),
 ]
 """Facts printed to three digits, of which a profile holds more."""
 HALVED = [

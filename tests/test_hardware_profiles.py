@@ -23,7 +23,7 @@ WANTED = {
     *("horowitz_fp32", "horowitz_fp16", "horowitz_int32", "horowitz_int16", "horowitz_int8", "lemaire2022"),
     *("h100_pcie", "jetson_agx_orin", "jetson_orin_nx", "jetson_orin_nano", "jetson_xavier_nx", "jetson_nano"),
     *("cpu_i7_4960x", "stm32u575", "ndp120", "northpole"),
-    *("spinnaker", "spinnaker2", "brainscales2", "odin", "speck", "xylo", "akida", "sne"),
+    *("spinnaker", "spinnaker_spinn5", "spinnaker2", "brainscales2", "odin", "speck", "xylo", "akida", "sne"),
 }
 
 

@@ -19,6 +19,16 @@ The band is what `snnenergy validate` finds (see [validation](validation.md)); a
 int8 MAC at 7 nm comes out sixfold too low), and the report says so.
 """
 
+ABSENT = """## Not here
+
+- A 7 nm datapath: the table that is usually quoted (Jouppi et al. 2021) was not found in a readable source.  `--scale-node 7` is offered
+  in its place, with its warning.
+- Spikey, and GeNN on a processor or a GPU: ostrau2022 publishes fits for them, but one is an accelerated analog chip of 384
+  neurons and the others are host computers with one simulator on them, so nothing of theirs carries over to another program.
+- Time on a Jetson or on the desktop processor: peak rates are published, what starting a kernel costs is not.
+- Xylo's measured sound model: its figures come without spike counts, so it cannot be computed again.
+"""
+
 WALK = """## A chip of your own
 
 Write a sound profile with a comment at every choice, and ask what it does not know:
@@ -61,7 +71,7 @@ def markdown(chips: Iterable[Profile], band: Callable[[Profile], str]) -> str:
     chips = list(chips)
     rows = [f"| [`{c.name}`](#{c.name}) | {c.title} | {c.node} | {c.latency.model} | {band(c)} |" for c in chips]
     table = ["| name | chip | node | time | validated band |", "|---|---|---|---|---|", *rows, ""]
-    return "\n".join([HEAD, *table, *(line for chip in chips for line in _chip(chip, band(chip))), WALK])
+    return "\n".join([HEAD, *table, *(line for chip in chips for line in _chip(chip, band(chip))), ABSENT, WALK])
 
 
 def _chip(chip: Profile, band: str) -> list[str]:

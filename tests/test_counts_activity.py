@@ -5,14 +5,16 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from snnenergy.cost.records import Comparison
 from snnenergy.counts import Counts
+from snnenergy.report import html, markdown, terminal
 from snnenergy.trace import count
 from tests.trace_nets import LIF, Steps
 
 
-def test_by_hand() -> None:
+def by_hand() -> Counts:
     # 2 samples, T = 5, 4 inputs to 3 neurons: 12 synapses; 7 input spikes drive 21 of 120 taps; 6 spikes out
-    counts = Counts.build(
+    return Counts.build(
         "net",
         [
             {
@@ -32,6 +34,10 @@ def test_by_hand() -> None:
         samples=2,
         time_steps=5,
     )
+
+
+def test_by_hand() -> None:
+    counts = by_hand()
     fc, lif, analog = counts.layers
     assert counts.spikes_per_synapse(fc) == 21 / (2 * 12)
     assert counts.spikes_per_neuron(lif) == 6 / (2 * 3)
@@ -39,6 +45,21 @@ def test_by_hand() -> None:
     table = counts.to_dataframe().set_index("path")
     assert table.loc["fc", "spikes_per_synapse"] == 0.875
     assert table.loc["lif", "spikes_per_neuron"] == 1
+
+
+def test_the_published_limits_stand_beside_it_in_every_report() -> None:
+    """With their DOIs; and not where no spike drives a synapse."""
+    spiking = by_hand()
+    plain = Counts.build("ann", [{"path": "fc", "role": "synaptic", "valid_macs": 6, "dense_macs": 6}])
+    dois = ("10.3389/fnins.2021.651141", "10.1109/TETCI.2022.3214509", "10.48550/arXiv.2409.08290")
+    for render in (terminal.render, markdown.render, html.render):
+        shown, bare = (" ".join(render(Comparison({c.model: c}, ())).split()) for c in (spiking, plain))
+        for words in ("1.72 (", "0.15 to 1.38 (", "5.7 to 6.4 % at T = 5 to 10 (", *(f"doi:{doi}" for doi in dois)):
+            assert words in shown
+            assert words not in bare
+    assert "fc 0.875" in terminal.render_counts(spiking)
+    page = html.render(Comparison({"net": spiking}, ()))
+    assert all(f'href="https://doi.org/{doi}"' in page for doi in dois)
 
 
 def test_a_synapse_that_always_spikes_carries_t_spikes() -> None:

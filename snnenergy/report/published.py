@@ -20,10 +20,10 @@ def interval(low: float, high: float) -> str:
 
 
 def limits() -> str:
-    """The limits in one sentence, without links."""
-    spikes = [f"{interval(low, high)} ({who})" for who, _, low, high in SPIKES]
+    """The limits in one sentence of plain text."""
+    spikes = [f"{interval(low, high)} ({who}, doi:{doi})" for who, doi, low, high in SPIKES]
     rates = [
-        f"a spike rate of {interval(100 * low, 100 * high)} % at T = {first} to {last} ({who})"
-        for who, _, low, high, first, last in RATES
+        f"a spike rate of {interval(100 * low, 100 * high)} % at T = {first} to {last} ({who}, doi:{doi})"
+        for who, doi, low, high, first, last in RATES
     ]
     return f"published limits below which an SNN may win: {', '.join((*spikes, *rates))}"

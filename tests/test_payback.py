@@ -151,6 +151,23 @@ def test_a_step_is_its_samples_together() -> None:
     assert steps_of(counts, epochs=2, train_samples=17) == 6
 
 
+def test_the_page_draws_both_bills_and_lets_no_name_out(
+    cli: Cli, four: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    files = four()
+    for file in files[:2]:
+        path = Path(file)
+        path.write_text(path.read_text().replace('"model": "ann"', '"model": "<b>ann</b><script>"'))
+    page = tmp_path / "page.html"
+    answer = cli("payback", *files, "--hardware", "loihi,h100", "--train-steps", "9", "--html", page)
+    assert answer.code == 0
+    text = page.read_text()
+    assert "<script" not in text and "<b>ann" not in text
+    assert "script-src &#39;none&#39;" in text
+    assert [line in text for line in ("ANN on h100_sxm", "SNN on loihi", "SNN on h100_sxm")] == [True] * 3
+    assert text.count("<polyline") == 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -183,6 +200,6 @@ def test_training_counts_in_other_commands(cli: Cli, four: Callable[..., list[st
     assert row.startswith('ann,h100_sxm,8,,"sgd, loss sum",')
     assert none.startswith('ann,loihi,8,,"sgd, loss sum",,,')
     assert "`snnenergy payback` puts them together" in cli("compare", ann, f"b={trained}").err
-    assert "--html: not for training counts" in cli("report", trained, "--html", str(tmp_path / "x.html")).err
+    assert "--latex: not for training counts" in cli("report", trained, "--latex", str(tmp_path / "x.tex")).err
     assert "counted training steps of 8 samples" in cli("report", trained, "--hardware", "h100", "--batch", "4").err
-    assert not (tmp_path / "x.html").exists()
+    assert not (tmp_path / "x.tex").exists()

@@ -451,7 +451,7 @@ def test_labels_of_the_input_are_the_targets(cli: Cli, root: Path) -> None:
         (["--mode", "train", "--loss", "mse"], "loss mse: needs targets"),
         (["--mode", "train", "--batch", "7"], "--batch 7: the input holds 6 samples"),
         (["--mode", "train", "--witness"], "--mode train and --witness: give one of them"),
-        (["--mode", "train", "--html", "page.html"], "--html: not for training counts"),
+        (["--mode", "train", "--latex", "table.tex"], "--latex: not for training counts"),
     ],
 )
 def test_what_profile_refuses(cli: Cli, arguments: list[str], says: str) -> None:

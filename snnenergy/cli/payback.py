@@ -66,13 +66,16 @@ class Files:
     """Where the report is written, by format."""
 
     json: o.Json = None
+    html: Annotated[
+        str | None, typer.Option(metavar="FILE|-", help="Write one self-contained page.", rich_help_panel=o.RESULTS)
+    ] = None
     markdown: o.Markdown = None
     csv: Annotated[
         str | None, typer.Option(metavar="FILE|-", help="Write one row per chip.", rich_help_panel=o.RESULTS)
     ] = None
 
     def checked(self) -> dict[str, str]:
-        return output.check({"json": self.json, "markdown": self.markdown, "csv": self.csv})
+        return output.check({"json": self.json, "html": self.html, "markdown": self.markdown, "csv": self.csv})
 
 
 def register(app: typer.Typer) -> None:

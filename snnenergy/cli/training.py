@@ -100,6 +100,6 @@ def deliver(comparison: Comparison, wanted: Mapping[str, str], known: Mapping[st
     formats = {name: known[name] for name in ("json", "layers_csv")} | training.FORMATS
     if other := set(wanted) - set(formats):
         raise UsageError(
-            f"--{min(other)}: not for training counts; they have --json, --markdown, --csv and --layers-csv"
+            f"--{min(other)}: not for training counts; they have --json, --html, --markdown, --csv and --layers-csv"
         )
     output.deliver({form: formats[form](comparison) for form in wanted}, wanted, table(comparison))

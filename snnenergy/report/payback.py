@@ -37,7 +37,10 @@ def headline(bill: Bill) -> str:
     """The first line: what the training costs more, and what that means on each chip."""
     ratio = bill.snn.energy / bill.ann.energy
     on = bill.ann.hardware if bill.ann.hardware == bill.snn.hardware else f"{bill.ann.hardware} and {bill.snn.hardware}"
-    rows = "; ".join(f"{row.hardware}: {sentence(row)}" for row in bill.rows)
+    said: dict[str, list[str]] = {}
+    for row in bill.rows:
+        said.setdefault(sentence(row), []).append(row.hardware)
+    rows = "; ".join(f"{', '.join(chips)}: {words}" for words, chips in said.items())
     return f"Training {bill.snn.model} takes {q.factor(ratio)} the energy of {bill.ann.model} on {on}. Paid back on {rows}."
 
 
@@ -143,4 +146,19 @@ def csv(bill: Bill) -> str:
     return out.getvalue()
 
 
-FORMATS = {"json": to_json, "markdown": markdown, "csv": csv}
+def html(bill: Bill) -> str:
+    """The bill as a page, with the two kinds of it drawn against inferences."""
+    from snnenergy.report import bill_chart, tables_page
+
+    drawn = bill_chart.svg(bill)
+    caption = "Energy since training began, by inferences; nominal figures"
+    return tables_page.render(
+        f"snnenergy: {bill.ann.model}, {bill.snn.model}",
+        [headline(bill)],
+        tables(bill),
+        remarks=bill.remarks,
+        drawing=tables_page.Drawing(caption, drawn) if drawn else None,
+    )
+
+
+FORMATS = {"html": html, "json": to_json, "markdown": markdown, "csv": csv}

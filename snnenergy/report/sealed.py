@@ -37,9 +37,16 @@ def render(template: str, script: str, drawings: object, **told: Any) -> str:
     )
 
 
+def still(template: str, **told: Any) -> str:
+    """The same without a script: words, tables and drawings that stand in the page."""
+    style = _shipped("page.css")
+    made = environment().get_template(template)
+    return made.render(policy=_policy(style, []), style=style, version=__version__, **told)
+
+
 def _policy(style: str, scripts: list[str]) -> str:
     """Nothing but what stands in this file runs or styles it, and nothing is fetched or sent."""
-    hashes = " ".join(map(_hash, scripts))
+    hashes = " ".join(map(_hash, scripts)) or "'none'"
     return f"default-src 'none'; script-src {hashes}; style-src {_hash(style)}; base-uri 'none'; form-action 'none'"
 
 

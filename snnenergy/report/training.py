@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -150,6 +151,24 @@ def _pipes(table: Table) -> str:
     return f"{text(table.title)}:\n\n{md.table(table.head, rows)}"
 
 
+def html(comparison: Comparison) -> str:
+    from snnenergy.report import tables_page
+
+    models = list(comparison.counts.values())
+    made = chips(comparison)
+    for counts in models:
+        name = f"{counts.model}: " if len(models) > 1 else ""
+        made += [dataclasses.replace(table, title=name + table.title) for table in tables(counts)]
+    return tables_page.render(
+        f"snnenergy: {summary.some(list(comparison.models))}, training",
+        list(map(headline, models)),
+        made,
+        notes=[note for counts in models for note in notes(counts)],
+        closing=[f"{counts.model}: {memory(counts)}" for counts in models],
+        remarks=[f"{who}: {what}" for who, what in summary.remarks(comparison)],
+    )
+
+
 def csv(comparison: Comparison) -> str:
     """One row per model and chip: the step, SI units in the column names."""
     ends = ("low", "nominal", "high")
@@ -183,5 +202,5 @@ def _of(counts: Counts, phase: str) -> list[LayerCounts]:
     return [layer for layer in counts.layers if layer.phase == phase]
 
 
-FORMATS: dict[str, Callable[[Comparison], str]] = {"markdown": markdown, "csv": csv}
+FORMATS: dict[str, Callable[[Comparison], str]] = {"html": html, "markdown": markdown, "csv": csv}
 """Beside the JSON, which is that of any Counts, and the CSV of layers."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from snnenergy import whole
-from snnenergy.counts_layer import COPIES, PHASES, ROLES, LayerCounts, PerStep
+from snnenergy.counts_layer import COPIES, LEARNING, LEARNING_OFF, PHASES, ROLES, LayerCounts, PerStep
 from snnenergy.counts_stream import MAX_MAGNITUDES, Domain, Evidence, Stream, weighted_by
 from snnenergy.counts_terms import Answers, Conditions, Coverage, Identity, Uncounted, merge_notes, merge_uncounted
 from snnenergy.errors import CountsError
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COPIES",
+    "LEARNING",
+    "LEARNING_OFF",
     "MAX_MAGNITUDES",
     "PHASES",
     "ROLES",
@@ -74,6 +76,8 @@ class Totals:
     weights: int
     weights_nonzero: int
     kernels: int
+    synapse_updates: int
+    trace_updates: int
 
     @property
     def sparsity(self) -> float:
@@ -158,6 +162,11 @@ class Counts:
     def forward(self) -> tuple[LayerCounts, ...]:
         """The rows of the forward pass: all of them, unless these are counts of training."""
         return tuple(layer for layer in self.layers if layer.phase == "forward")
+
+    @property
+    def learning(self) -> tuple[LayerCounts, ...]:
+        """The rows of local learning rules; none where nothing learnt that way."""
+        return tuple(layer for layer in self.layers if layer.phase == LEARNING)
 
     def total(self) -> Totals:
         """Sums over all layers; raises ActivityError where the counts are of shapes alone."""

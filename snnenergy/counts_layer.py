@@ -32,6 +32,10 @@ def _add_steps(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
 ROLES = ("synaptic", "neuron", "other")
 PHASES = ("forward", "grad_input", "grad_weight", "optimizer")
 """Of a training step; Counts of inference have the first only."""
+LEARNING = "learning"
+"""Phase of a row that holds what a local learning rule (STDP and its relatives) did beside the forward pass."""
+LEARNING_OFF = "learning was off"
+"""How a note begins that names rules which never ran."""
 COPIES = "(copies)"
 """Path of the row for kernels that only move values: of this run, and not a layer of the model."""
 
@@ -58,6 +62,9 @@ class LayerCounts:
     phase: of a training step; the rows of a layer's other phases stand beside it, their path ends in it (`fc1@grad_weight`),
     and `weights` are words they read, no parameters of their own
     saved_bytes: what the forward keeps for the backward pass, over all steps
+    synapse_updates, trace_updates: of a local learning rule, in a row of its own (`fc1@learning`, `op` names the rule):
+    each spike updates every synapse out of, or into, its neuron; neurons x steps whose spike trace the rule reads.  The
+    row's arithmetic is what the tensor code did for it, and `weights` are the synapses' words
     """
 
     path: str
@@ -95,12 +102,14 @@ class LayerCounts:
     kernels: int = 0
     phase: str = "forward"
     saved_bytes: int = 0
+    synapse_updates: int = 0
+    trace_updates: int = 0
 
     def __post_init__(self) -> None:
         if self.role not in ROLES:
             raise CountsError(f"layer {self.path!r}: role must be one of {', '.join(ROLES)}, found {self.role!r}")
-        if self.phase not in PHASES:
-            raise CountsError(f"layer {self.path!r}: phase must be one of {', '.join(PHASES)}, found {self.phase!r}")
+        if self.phase not in (phases := (*PHASES, LEARNING)):
+            raise CountsError(f"layer {self.path!r}: phase must be one of {', '.join(phases)}, found {self.phase!r}")
 
     @property
     def seen(self) -> bool:
@@ -196,8 +205,9 @@ _STRUCTURE = (
     "input_bits output_bits fan_in fan_out foldable phase"
 ).split()
 _ADDITIVE = (
-    "dense_macs valid_macs updates adds muls compares specials output_elements calls kernels saved_bytes".split()
-)
+    "dense_macs valid_macs updates adds muls compares specials output_elements calls kernels saved_bytes "
+    "synapse_updates trace_updates"
+).split()
 
 
 def _merge_streams(one: LayerCounts, other: LayerCounts) -> tuple[Stream, ...]:

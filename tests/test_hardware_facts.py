@@ -21,6 +21,8 @@ FACTS = [
     ("loihi", "energy.synop", "loihi.e_synop"),
     ("loihi", "energy.neuron_access", "loihi.e_neuron_inactive"),
     ("loihi", "energy.message", "loihi.e_spike_within_tile"),
+    ("loihi", "energy.synapse_update", "loihi.e_stdp_update"),
+    ("loihi", "latency.synapse_update", "loihi.t_stdp_update"),
     ("loihi", "energy.hop_ew", "loihi.e_hop_ew"),
     ("loihi", "energy.hop_ns", "loihi.e_hop_ns"),
     ("loihi", "latency.synop", "loihi.t_synop"),

@@ -12,6 +12,7 @@ from snnenergy.cost.memory import traffic
 from snnenergy.cost.records import Breakdown, Duration, Estimate, Fit
 from snnenergy.cost.run import Run
 from snnenergy.cost.structure import Population
+from snnenergy.hardware.profile import Barrier
 from snnenergy.hardware.quantity import show
 
 
@@ -29,7 +30,7 @@ class Told:
 
 def lines(told: Told) -> tuple[str, ...]:
     """Every caveat, the most important first, each once."""
-    parts = (_missing, _misfits, _neurons, _numbers, _memory, _timing, _ignored, _profile)
+    parts = (_missing, _misfits, _neurons, _learning, _numbers, _memory, _timing, _ignored, _profile)
     return tuple(dict.fromkeys(line for part in parts for line in part(told)))
 
 
@@ -171,6 +172,24 @@ def _neurons(told: Told) -> Iterator[str]:
     if specials:
         one = "sample" if run.counts.conditions.training else "inference"
         yield f"special functions (exp, tanh, division ...) have no price here: {specials:,.0f} per {one} are left out"
+
+
+def _learning(told: Told) -> Iterator[str]:
+    """What a price by the update leaves open: who visits which synapses, and traces."""
+    run = told.run
+    rows = [layer for layer in run.counts.learning if told.priced[layer.path].priced]
+    price = run.chip.energy.synapse_update
+    if price is None or not rows or run.chip.family != "neuromorphic":
+        return
+    most = run.steps * sum(layer.geometry.get("synapses", layer.weights) for layer in rows)
+    updates, traces = (run.per(sum(getattr(r, n) for r in rows)) for n in ("synapse_updates", "trace_updates"))
+    yield (
+        f"learning: {updates:,.0f} synapse updates per inference, one for each synapse of each neuron that fires; "
+        f"an engine that visits every synapse in every step makes {most:,.0f}, {show(most * price.value, 'J')}"
+    )
+    yield f"learning: {traces:,.0f} updates of spike traces per inference have no price of their own"
+    if isinstance(run.chip.latency, Barrier) and run.chip.latency.synapse_update is None:
+        yield "learning: its time is not published, and left out"
 
 
 def _numbers(told: Told) -> Iterator[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from snnenergy.cost.records import ZERO, Breakdown, Range
 from snnenergy.cost.run import Run, is_convolution, span
-from snnenergy.counts import LayerCounts, Stream
+from snnenergy.counts import LEARNING, LayerCounts, Stream
 from snnenergy.hardware.figures import Energy
 from snnenergy.hardware.profile import Profile
 
@@ -53,6 +53,7 @@ CHARGES: dict[str, Charge] = {
 
 
 PRODUCT = "product of activations"
+SYNAPSE_UPDATE = "energy.synapse_update"
 NOTHING = Breakdown()
 
 
@@ -92,9 +93,21 @@ class Priced:
 
 def layer_energy(run: Run, layer: LayerCounts) -> Priced:
     """One layer's events on the chip, without routing, memory and static power."""
+    if layer.phase == LEARNING:
+        return _learning(run, layer)
     return sum(
         (_stream(run, layer, s) for s in layer.streams if s.operand == "a"), _opening(run, layer)
     ) + _elementwise(run, layer)
+
+
+def _learning(run: Run, layer: LayerCounts) -> Priced:
+    """A local rule: by the update where the chip learns so, as the arithmetic it is where it computes, else not at all."""
+    if run.chip.family != "neuromorphic":
+        return _elementwise(run, layer)
+    price, count = run.chip.energy.synapse_update, run.per(layer.synapse_updates)
+    if price is None:
+        return Priced(missing=(SYNAPSE_UPDATE,))
+    return Priced(Breakdown(synaptic=span(price) * count), (f"synapse updates ({layer.op})",), count)
 
 
 def _opening(run: Run, layer: LayerCounts) -> Priced:

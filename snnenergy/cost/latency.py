@@ -98,8 +98,11 @@ def _work(run: Run, population: Population, placed: Placement, model: Barrier, s
         for w in population.synaptic
     )
     fired = spikes(run, population) / run.steps
+    own = {w.path for w in population.synaptic}
+    learnt = sum(run.per(r.synapse_updates) for r in run.counts.learning if own & {*r.sources}) / run.steps
     return (
         synapses
+        + learnt * cost(model.synapse_update)
         + population.neurons * (cost(model.neuron_access) + cost(model.neuron_update))
         + fired * (cost(model.spike) + placed.destinations(population.path) * cost(model.message))
     )

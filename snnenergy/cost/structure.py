@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snnenergy.counts import Counts, LayerCounts
+from snnenergy.counts import LEARNING, Counts, LayerCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def _upstream(rows: dict[str, LayerCounts]) -> dict[str, list[str]]:
     Where no layer names a source, as in counts written by hand, the layer before it in order.
     """
     mapped = [layer for layer in rows.values() if layer.role != "other"]
-    if not any(layer.sources for layer in rows.values()):
+    if not any(layer.sources for layer in rows.values() if layer.phase != LEARNING):
         return {layer.path: [mapped[i - 1].path] if i else [] for i, layer in enumerate(mapped)}
     sources = _sources(rows)
     return {layer.path: _nearest(rows, sources, layer) for layer in mapped}

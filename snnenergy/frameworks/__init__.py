@@ -12,6 +12,7 @@ from typing import Any
 
 from snnenergy.frameworks import bindsnet, norse, plain, sinabs, snntorch, spikingjelly
 from snnenergy.frameworks.classes import put
+from snnenergy.frameworks.rules import LearningRule as LearningRule
 
 _ADAPTERS = (spikingjelly, snntorch, norse, sinabs, bindsnet, plain)
 
@@ -97,3 +98,18 @@ def input_layout(modules: Iterable[Any], shape: tuple[int, ...] | None) -> TimeL
     """What torch's own recurrent layers say about the model's input; None: nothing."""
     stated = plain.input_layout(modules, shape)
     return TimeLayout(**stated) if stated is not None else None
+
+
+def learning_rules(module: Any) -> tuple[LearningRule, ...]:
+    """The local learning rules that a module keeps."""
+    return bindsnet.learning_rules(module)
+
+
+def learns(modules: Iterable[Any]) -> bool:
+    """Whether some network among these modules runs its learning rules."""
+    return any(map(bindsnet.learns, modules))
+
+
+def learner(value: Any) -> LearningRule | None:
+    """The rule of an object that stands beside the net and learns when it is told to; None: no learner is known by its class."""
+    return spikingjelly.learning_rule(value)

@@ -45,3 +45,8 @@ def _like(held: Any, value: float) -> Any:
     if hasattr(held, "new_full"):
         return held.new_full(held.shape, value)
     return value if isinstance(held, int | float) and not isinstance(held, bool) else None
+
+
+def defined_by(value: Any, package: str) -> bool:
+    """Whether some class of `value` comes from `package`."""
+    return any(cls.__module__.partition(".")[0] == package for cls in type(value).__mro__)

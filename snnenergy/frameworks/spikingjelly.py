@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from snnenergy.frameworks.classes import active, lookup
+from snnenergy.frameworks.rules import EVERY, PAIR, LearningRule, Touched
 
 NEURONS = {
     "IFNode": "IF",
@@ -59,3 +60,34 @@ def put_to_rest(module: Any) -> bool:
         return False
     module.reset()
     return True
+
+
+RULES: dict[str, Touched] = {"STDPLearner": PAIR, "MSTDPLearner": PAIR, "MSTDPETLearner": EVERY}
+
+
+def learning_rule(learner: Any) -> LearningRule | None:
+    """A learner, which stands beside the net and hooks its synapse: `step` learns from all that was recorded since."""
+    name = next((c.__name__ for c in type(learner).__mro__ if c.__name__ in RULES), None)
+    if name is None or lookup(learner, "spikingjelly", {name: ""}) is None:
+        return None
+    touched, synapse = RULES[name], learner.synapse
+    conv = hasattr(synapse, "kernel_size")
+    shape: dict[str, Any] = {n: tuple(getattr(synapse, n)) for n in ("stride", "padding", "dilation")} if conv else {}
+    return LearningRule(
+        type(learner).__name__,
+        learner,
+        "step",
+        synapse.weight,
+        layout="conv" if conv else "linear.T",
+        pre=touched.pre,
+        post=touched.post,
+        every=touched.every,
+        steps=lambda: list(_recorded(learner)),
+        traces=(learner, learner),
+        **shape,
+    )
+
+
+def _recorded(learner: Any) -> Iterator[tuple[Any, Any]]:
+    for pre, post in zip(learner.in_spike_monitor.records, learner.out_spike_monitor.records, strict=False):
+        yield from zip(pre, post, strict=False) if learner.step_mode == "m" else ((pre, post),)

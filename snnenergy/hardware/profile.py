@@ -50,6 +50,7 @@ class Events(Strict):
 
     synop: one synaptic event; synop_conv: the same in a convolution, where the chip stores it otherwise
     neuron_access: each mapped neuron each time step; neuron_update: added when it is updated; spike: when it fires
+    synapse_update: one synapse changed by the chip's learning engine
     message: per spike and destination core; hop_ew, hop_ns: per tile crossed; ann_op: one MAC of the analog mode
     """
 
@@ -58,6 +59,7 @@ class Events(Strict):
     neuron_access: Energy | None = None
     neuron_update: Energy | None = None
     spike: Energy | None = None
+    synapse_update: Energy | None = None
     message: Energy | None = None
     hop_ew: Energy | None = None
     hop_ns: Energy | None = None
@@ -208,6 +210,7 @@ class Barrier(Strict):
     neuron_access: Time | None = None
     neuron_update: Time | None = None
     spike: Time | None = None
+    synapse_update: Time | None = None
     message: Time | None = None
     sync: tuple[Sync, ...] = Field(min_length=1, strict=False)
 

@@ -45,6 +45,7 @@ class Row:
     per_synapse: float | None = None
     silent: float | None = None
     saturated: float | None = None
+    synapse_updates: float = 0.0
 
     @property
     def sparsity(self) -> float | None:
@@ -87,7 +88,7 @@ def _plus(one: float | None, other: float | None) -> float | None:
     return None if one is None or other is None else one + other
 
 
-_ADDITIVE = ("acs", "macs", "dense", "elements", "nonzero", "updates")
+_ADDITIVE = ("acs", "macs", "dense", "elements", "nonzero", "updates", "synapse_updates")
 
 
 def rows(
@@ -122,6 +123,7 @@ def _row(layer: LayerCounts, counts: Counts, estimate: LayerEstimate | None) -> 
         per_synapse=counts.spikes_per_synapse(layer),
         silent=counts.share_of_neurons(layer, layer.silent),
         saturated=counts.share_of_neurons(layer, layer.saturated),
+        synapse_updates=layer.synapse_updates / n,
     )
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def render(comparison: Comparison, *, depth: int | None = None, sort: str | None = None, top: int | None = None) -> str:
     """The whole report; layer tables are folded away (`<details>`)."""
     blocks = [f"**{text(summary.headline(comparison))}**"]
-    blocks += [f"> {text(note)}" for note in (*comparison.notes, *summary.mismatches(comparison))]
+    blocks += [f"> {text(note)}" for note in summary.notes(comparison)]
     blocks += _reasons(comparison)
     if comparison.estimates:
         blocks.append(_grid(comparison))

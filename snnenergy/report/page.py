@@ -41,7 +41,7 @@ def told(comparison: Comparison, told_of: Sequence[Story], cut: int) -> dict[str
     return {
         **verdict(comparison),
         "title": f"snnenergy: {summary.some(list(comparison.models))}",
-        "notes": [*comparison.notes, *summary.mismatches(comparison)],
+        "notes": summary.notes(comparison),
         "parts": parts(comparison),
         "part_names": [p for p in PARTS if spent(comparison, p)],
         "models": models(comparison, cut),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from snnenergy.cost.verdict import sentence
+from snnenergy.counts import LEARNING_OFF
 from snnenergy.report import quantities as q
 
 if TYPE_CHECKING:
@@ -165,10 +166,31 @@ def conditions(counts: Counts) -> str:
     return ", ".join(parts)
 
 
+def notes(comparison: Comparison) -> list[str]:
+    """What stands above the tables: the comparison's own notes, why its models may not be comparable, and what was learnt."""
+    return [*comparison.notes, *mismatches(comparison), *learning(comparison)]
+
+
+def learning(comparison: Comparison) -> list[str]:
+    """A line for each model that changed its own synapses while it ran, and for one whose learning was off."""
+    lines = []
+    for name, counts in comparison.counts.items():
+        n = max(counts.samples, 1)
+        for row in counts.learning:
+            parts = [
+                f"{q.count(v / n)} {w}" for v, w in ((row.synapse_updates, "synapse"), (row.trace_updates, "trace"))
+            ]
+            synapses = row.geometry.get("synapses", row.weights)
+            words = f"{' and '.join(parts)} updates per inference, {q.count(synapses)} synapses"
+            lines.append(f"{name} learns while it runs: {row.op} on {row.path.partition('@')[0]}: {words}")
+        lines += [f"{name}: {note}" for note in counts.identity.notes if note.startswith(LEARNING_OFF)]
+    return lines
+
+
 def mismatches(comparison: Comparison) -> list[str]:
     """Why the models of a comparison may not be comparable: other inputs, other sample counts, other counting rules."""
     rows = list(comparison.counts.items())
-    notes = []
+    found = []
     for label, values in (
         ("samples", {n: c.samples for n, c in rows}),
         ("counting rules", {n: c.conditions.rules for n, c in rows}),
@@ -176,11 +198,11 @@ def mismatches(comparison: Comparison) -> list[str]:
     ):
         if len(set(values.values())) > 1:
             named = ", ".join(f"{n}: {v}" for n, v in list(values.items())[:4])
-            notes.append(f"the models ran with different {label} ({named}); compare with care")
+            found.append(f"the models ran with different {label} ({named}); compare with care")
     synthetic = [n for n, c in rows if c.conditions.synthetic and c.seen and not c.conditions.assumed]
     if synthetic:
-        notes.append(f"synthetic input for {some(synthetic)}: dense fields are right, activity means nothing")
-    return notes
+        found.append(f"synthetic input for {some(synthetic)}: dense fields are right, activity means nothing")
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from snnenergy.counts import Counts
 
 _ENDS = ("low", "nominal", "high")
-_COUNTS = ("acs", "macs", "graded_macs", "dense_macs", "valid_macs", "updates", "spikes_out")
+_COUNTS = ("acs", "macs", "graded_macs", "dense_macs", "valid_macs", "updates", "spikes_out", "synapse_updates")
 
 
 def csv(comparison: Comparison) -> str:
@@ -82,6 +82,7 @@ def layers_csv(comparison: Comparison) -> str:
         "silent_share",
         "saturated_share",
         "activity",
+        "synapse_updates",
         "charged",
     ]
     head += [f"energy_{end}_J" for end in _ENDS] + [f"{part}_J" for part in PARTS]
@@ -91,7 +92,7 @@ def layers_csv(comparison: Comparison) -> str:
         of = comparison.counts[e.model]
         for r in L.rows(of, *known):
             activity = (r.rate, r.per_neuron, r.per_synapse, r.silent, r.saturated, _activity(of))
-            counts = (r.acs, r.macs, r.dense, r.sparsity, *activity, r.charged)
+            counts = (r.acs, r.macs, r.dense, r.sparsity, *activity, r.synapse_updates, r.charged)
             parts = [None if r.breakdown is None else getattr(r.breakdown, p).nominal for p in PARTS]
             rows.append(
                 (

@@ -131,7 +131,7 @@ def render(
     """
     page = _Page(width, color)
     page.line(summary.headline(comparison), "bold")
-    for note in (*comparison.notes, *summary.mismatches(comparison)):
+    for note in summary.notes(comparison):
         page.line(f"note: {note}", "yellow")
     _reasons(page, comparison)
     for model in comparison.models:
@@ -169,7 +169,7 @@ def render_counts(
         verdict=f"{counts.model}: {_activity(counts)} per inference ({summary.conditions(counts)}).",
     )
     page.line(summary.headline(comparison), "bold")
-    for note in summary.mismatches(comparison):
+    for note in summary.notes(comparison):
         page.line(f"note: {note}", "yellow")
     _ledger(page, comparison)
     _layers(page, counts, counts.model, None, depth, sort, top, brief)

@@ -33,6 +33,7 @@ def counting(
     name: str | None = None,
     synthetic: bool = False,
     seed: int | None = None,
+    learners: Sequence[Any] = (),
 ) -> Recorder:
     """A context in which every forward of `model` is counted; `rec.counts()` may be read inside and after.
 
@@ -42,6 +43,7 @@ def counting(
     rules: {"namespace::op": fn(*args, **kwargs) -> dense MACs, or {"dense_macs": ..., "adds": ...}} for custom operators
     spike_channels: {path: slice} names the input channels of a layer that carry spikes
     survey: "auto" (survey, then watch) or "always" (every forward through the dispatcher: exact and slow)
+    learners: objects that stand beside the model and change its weights by a local rule (SpikingJelly's `STDPLearner`)
     name: the model's name in reports; synthetic, seed: recorded as conditions of the run
     """
     return Recorder(
@@ -55,6 +57,7 @@ def counting(
         name=name,
         synthetic=synthetic,
         seed=seed,
+        learners=learners,
     )
 
 

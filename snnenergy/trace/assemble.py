@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from snnenergy.counts import (
     COPIES,
+    LEARNING,
     Conditions,
     Counts,
     Coverage,
@@ -24,6 +27,7 @@ from snnenergy.counts import (
 )
 from snnenergy.frameworks import neurons
 from snnenergy.trace import clock, digest
+from snnenergy.trace.learning import Learnt
 from snnenergy.trace.rest import left_note
 from snnenergy.trace.structure import Structure, Work
 
@@ -54,7 +58,7 @@ def assemble(rec: Recorder) -> Counts:
         if path in work
     )
     moved = sum(layer.kernels for layer in layers if _empty(layer))
-    layers = tuple(layer for layer in layers if not _empty(layer))
+    layers = tuple(_learnt(rec, tuple(layer for layer in layers if not _empty(layer))))
     if moved:
         layers += (LayerCounts(COPIES, op="copy", kernels=moved),)
     layers = tuple(map(_with_model, layers))
@@ -138,6 +142,36 @@ def _layer(rec: Recorder, s: Structure, w: Work, sites: list[Site], steps: int |
         calls=w.calls,
         kernels=w.kernels,
     )
+
+
+def _learnt(rec: Recorder, layers: tuple[LayerCounts, ...]) -> Iterator[LayerCounts]:
+    """The layers, with what the learning rules did; a synapse that learns is stored, and may be zero only now."""
+    done = rec.learning.done
+    homes = {path: _home(rec, rec.learning.rules[path].weight) for path in done}
+    stored = set(homes.values())
+    for layer in layers:
+        if layer.path in rec.learning.rules:
+            did, home = done.get(layer.path, Learnt()), homes.get(layer.path)
+            yield replace(
+                layer,
+                phase=LEARNING,
+                sources=(home,) if home else (),
+                synapse_updates=did.updates,
+                trace_updates=did.traces,
+                geometry={"synapses": did.synapses} if did.synapses else {},
+            )
+        else:
+            yield replace(layer, weights_nonzero=layer.weights) if layer.path in stored else layer
+
+
+def _home(rec: Recorder, weight: Tensor) -> str | None:
+    """The layer whose weight this is."""
+    name = rec.lineage.name_of(weight)
+    return next((s.path for s in rec.structures.values() if any(_named(key) == name for key in s.weights)), None)
+
+
+def _named(key: object) -> object:
+    return key[0] if isinstance(key, tuple) else None
 
 
 def _with_model(layer: LayerCounts) -> LayerCounts:
@@ -259,6 +293,7 @@ def _identity(rec: Recorder, layers: tuple[LayerCounts, ...], steps: int | None,
     if steps:
         notes.append(f"T = {steps} steps, {rec.samples} samples ({time_source})")
     notes += left_note(rec.state_left)
+    notes += rec.learning.notes()
     if not all(layer.seen for layer in layers):
         notes.append("counted from shapes, without values: no weight is taken as zero")
     structure = [
@@ -268,7 +303,7 @@ def _identity(rec: Recorder, layers: tuple[LayerCounts, ...], steps: int | None,
     ]
     dtype = next((str(p.dtype).removeprefix("torch.") for p in rec.model.parameters()), "")
     return Identity(
-        weights=digest.weights(rec.model, rec.plain_name),
+        weights=rec.weights_then or digest.weights(rec.model, rec.plain_name),
         architecture=digest.architecture(structure),
         time_steps=steps,
         dtype=dtype,

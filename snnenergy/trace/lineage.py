@@ -153,6 +153,9 @@ class Lineage:
             self.put(storage(out), tag)
 
     def put(self, key: int, tag: Tag) -> None:
+        base = self._base.get(key)
+        if base is not None and base.level == PARAMETER:
+            return  # whatever is written into it, as a learning rule does, a parameter stays a weight
         self.tags[key] = tag
         if tag.level:
             self.heavy.add(key)

@@ -23,6 +23,7 @@ from snnenergy.trace import clock, digest
 from snnenergy.trace.activity import Activity, Listener
 from snnenergy.trace.assemble import assemble
 from snnenergy.trace.forward import Forward, Frame, Lost
+from snnenergy.trace.learning import Learning
 from snnenergy.trace.lineage import Lineage
 from snnenergy.trace.scopes import (
     Exported,
@@ -73,6 +74,7 @@ class Recorder:
         synthetic: bool = False,
         seed: int | None = None,
         once: bool = False,
+        learners: Sequence[Any] = (),
     ) -> None:
         if survey not in SURVEYS:
             raise ValueError(f"survey must be one of {', '.join(SURVEYS)}, found {survey!r}")
@@ -81,6 +83,7 @@ class Recorder:
         self.spike_channels = dict(spike_channels or {})
         self.synthetic, self.seed = synthetic, seed
         self._time_axis, self._samples, self._always = time_axis, samples, survey == "always"
+        self._learners = tuple(learners)
         self._once = once  # one forward of the model itself: nothing needs to be prepared for a second
         self._stack = ExitStack()
         self._thread = 0
@@ -124,7 +127,11 @@ class Recorder:
         self._unsure: set[object] = set()  # signatures of which a watched forward once did something else
         self._thread = threading.get_ident()
         self._opened = ExitStack()
+        self.learning = Learning(self, self._learners)
+        self.weights.learnt = self.learning.names() if self.learning.on else frozenset()
+        self.weights_then = digest.weights(self.model, plain_name) if self.learning.on else None
         self._look_at(list(self.names.modules))
+        self.learning.hook()
         self._hook_entries()
         active().append(self)
         return self
@@ -276,12 +283,21 @@ class Recorder:
             tuple((t.shape, t.dtype, t.device) for t in tensors),
             self._plain,
             modes(self.model),
+            self.learning.on,
         )
         plan = self.plans.get(self._signature)
         self._axis = plan.clock.axis if plan is not None else self._time_axis
         self._hash_inputs()
         again = self._number & (self._number - 1) == 0
-        if plan is None or self._always or again or plan.mode in ("dispatch", "learn") or plan.stale():
+        self.learning.begin()
+        if (
+            plan is None
+            or self._always
+            or self.learning.on
+            or again
+            or plan.mode in ("dispatch", "learn")
+            or plan.stale()
+        ):
             self._begin_survey(module, args, plan)
         else:
             self._begin_watch(plan)
@@ -350,6 +366,7 @@ class Recorder:
         self.forwards += 1
         self.samples += plan.clock.samples
         self.input_digest += self._digest
+        self.learning.end()
 
     def _finish_survey(self) -> Plan:
         forward = self.survey.forward

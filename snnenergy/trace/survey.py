@@ -23,6 +23,7 @@ from snnenergy.trace.activity import Fired
 from snnenergy.trace.contractions import Call
 from snnenergy.trace.formulas import Arithmetic, Contraction, Free
 from snnenergy.trace.forward import Forward, Frame, Lost, Read
+from snnenergy.trace.learning import Products
 from snnenergy.trace.lineage import Lineage, Tag, address, unwrapped, valueless
 from snnenergy.trace.reading import Reading
 from snnenergy.trace.sites import OUTPUT_FANS, Site
@@ -71,6 +72,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         self.rec = recorder
         self.lineage: Lineage = recorder.lineage
         self.reading = Reading(self)
+        self.products = Products(self)
         self.forward = Forward()
         self.frames: list[Frame] = []
         self.paused = False
@@ -84,6 +86,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         self._tags: dict[object, Tag] = {}
         self._memos: dict[object, _Memo] = {}
         self.shapes_only = False  # the model runs on tensors without values
+        self.learning = 0  # inside a local learning rule
 
     def begin(self, inputs: Sequence[Tensor]) -> None:
         if torch._C._is_any_autocast_enabled():
@@ -296,17 +299,20 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         if memo is not None:
             self._repeat(memo, args[memo.argument])
             return
-        rule = contractions.RULES.get(entry.name)
+        rule = contractions.RULES.get(entry.name) or contractions.RULES.get(entry.name.removesuffix("_"))
         self.path = self.arithmetic_path()
         self._use(tensors, keys)
         if rule is None or any(t.layout != torch.strided for t in tensors):
             self._lose(entry.name, tensors, "no rule for this kernel")
             return
+        if self.learning:
+            rule(self.products, Call(func, args, kwargs, out))
+            return
         reads, before = self.rec.reads, dataclasses.replace(self.forward.work.get(frame.path, _NO_WORK))
         rule(self.reading, Call(func, args, kwargs, out))
         if key is not None and self.rec.reads == reads + 1 and isinstance(self.last, Read):
             index = next((i for i, a in enumerate(args) if a is self.last.x), None)
-            named = self.lineage.name_of(self.last.weight) is not None
+            named = self.rec.weights.stays(self.last.weight)
             if index is not None and named and self.path == frame.path:
                 done = self.forward.work[frame.path].minus(before)
                 weight = self.last.weight.untyped_storage()._cdata

@@ -24,10 +24,11 @@ class Seen:
 
 
 class Weights:
-    """Caches keyed by a parameter's place and version; a weight that is no parameter is looked at each time."""
+    """Caches keyed by a parameter's place and version; a weight that is no parameter, or that learns, is looked at each time."""
 
     def __init__(self, lineage: Lineage) -> None:
         self._lineage = lineage
+        self.learnt: frozenset[str] = frozenset()
         self._seen: dict[object, Seen] = {}
         self._maps: dict[object, Array] = {}
         self._fans: dict[object, Fans] = {}
@@ -44,13 +45,18 @@ class Weights:
     def of(self, w: Tensor) -> Seen:
         """How many words of a weight are not zero, and the key under which that holds (None: it is no parameter)."""
         name = self._lineage.name_of(w)
-        if name is None:
+        if name is None or name in self.learnt:
             return Seen(None, _nonzero(w))
         key = (name, w.storage_offset(), w.shape, w.stride(), version(w), address(w))
         found = self._seen.get(key)
         if found is None:
             found = self._seen[key] = Seen(key, _nonzero(w))
         return found
+
+    def stays(self, w: Tensor) -> bool:
+        """Whether this is a parameter that only its version changes: a rule may write past that, through `.data`."""
+        name = self._lineage.name_of(w)
+        return name is not None and name not in self.learnt
 
     def effective_map(self, seen: Seen, shape: ConvShape | None, make: Callable[[], Array]) -> Array:
         if seen.key is None:

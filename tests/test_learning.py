@@ -88,7 +88,12 @@ def test_taps_follow_weights_that_grow_from_zero_while_they_are_counted() -> Non
     history: list[Tensor] = []
     rule = net.connections["X", "Y"].update_rule
     inner = rule.update
-    rule.update = lambda **kwargs: (inner(**kwargs), history.append(net.connections["X", "Y"].w.detach().clone()))
+
+    def update(**kwargs: Any) -> None:
+        inner(**kwargs)
+        history.append(net.connections["X", "Y"].w.detach().clone())
+
+    rule.update = update
     before = net.connections["X", "Y"].w.detach().clone()
     counts = run(net, x)
     weights = [before, *history[:-1]]  # of the step that reads them
@@ -211,15 +216,16 @@ def test_a_learner_beside_the_net(shape: str) -> None:
     synapse = nn.Conv2d(2, 3, 3, stride=2, padding=1, bias=False) if conv else nn.Linear(4, 3, bias=False)
     size = (2, 2, 5, 5) if conv else (2, 4)
     x = (torch.rand(T, *size) < 0.5).float()
+    nn.init.constant_(synapse.weight, 0.2)
     net = sj_net(synapse)
-    nn.init.constant_(net[0].weight, 0.2)
-    learner, post = sj_learner(net), []
+    learner = sj_learner(net)
+    post: list[Tensor] = []
     with torch.no_grad(), snnenergy.counting(net, samples=2, learners=[learner]) as rec:
         rec.call(train, net, learner, x, post)
     row = rec.counts()["0@learning"]
     y = torch.stack(post)
     if conv:  # each spike by a convolution of ones: the taps that lie inside
-        ones = torch.ones_like(net[0].weight)
+        ones = torch.ones_like(synapse.weight)
         into = F.conv2d(torch.ones(1, *size[1:]), ones, stride=2, padding=1)
         out = F.conv_transpose2d(torch.ones(1, *y.shape[2:]), ones, stride=2, padding=1)
         expected = int((x * out).sum() + (y * into).sum())
@@ -234,8 +240,9 @@ def test_a_learner_in_multi_step_mode_counts_the_same() -> None:
     x = (torch.rand(T, 2, 4) < 0.5).float()
     totals = []
     for mode in "sm":
-        net = sj_net(nn.Linear(4, 3, bias=False))
-        nn.init.constant_(net[0].weight, 0.4)
+        synapse = nn.Linear(4, 3, bias=False)
+        nn.init.constant_(synapse.weight, 0.4)
+        net = sj_net(synapse)
         package("spikingjelly.activation_based.functional").set_step_mode(net, mode)
         learner = sj_learner(net, step_mode=mode)
 

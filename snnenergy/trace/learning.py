@@ -154,7 +154,7 @@ def _found(rec: Recorder, learners: Iterable[Any]) -> Iterable[tuple[str, Learni
     for value in learners:
         told = learner(value)
         if told is None:
-            raise UsageError(f"learners: {type(value).__name__} is no learner that is known; see docs/training.md")
+            raise UsageError(f"learners: {type(value).__name__} is no learner that is known; see docs/learning.md")
         name = rec.lineage.name_of(told.weight)
         if name is None:
             raise UsageError(f"learners: the synapse of a {told.name} is no layer of {rec.name}")

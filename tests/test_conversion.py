@@ -116,6 +116,14 @@ def test_functions_repeats_and_what_is_not_converted() -> None:
         assert words in notes
 
 
+def test_an_exported_spiking_net_is_said_to_be_one() -> None:
+    given = load(DIGITS / "digits_snn.pt2", input=f"{DIGITS / 'digits.npz'}:frames")
+    with pytest.raises(
+        UsageError, match=r"has spiking neurons already \(lif1, lif2, lif3\); `snnenergy profile` counts"
+    ):
+        convert(given, [4])
+
+
 def test_what_cannot_be_converted_is_an_error() -> None:
     with pytest.raises(InputError, match="nothing to convert"):
         convert(work(nn.Sequential(nn.Linear(2, 2), nn.Tanh()), torch.rand(1, 2)), [4])

@@ -29,6 +29,7 @@ from snnenergy.trace import counting, region
 from snnenergy.trace.converted import as_converted, folded
 from snnenergy.trace.recorder import active
 from snnenergy.trace.rectifiers import KEPT, LIKE_RELU, name_of, rectifies
+from snnenergy.trace.scopes import exported_neurons, is_exported
 from snnenergy.trace.workload import count_workload
 
 if TYPE_CHECKING:
@@ -89,7 +90,10 @@ def convert(work: Workload, steps: Sequence[int], *, coding: str = "direct") -> 
     with torch.no_grad(), recording:
         answer = work.module(x)
     if not recording.thresholds:
-        raise InputError(f"{work.name}: nothing to convert: its forward calls no ReLU, nor a function that is like one")
+        raise InputError(
+            f"{work.name}: nothing to convert: its forward calls no ReLU, nor a function that is like one; convert-estimate "
+            "takes an ANN with such activations, and `snnenergy profile` counts any model as it is"
+        )
     runs: list[Spiking] = []
     notes: dict[str, None] = {}
     for t in dict.fromkeys(steps):
@@ -102,9 +106,13 @@ def convert(work: Workload, steps: Sequence[int], *, coding: str = "direct") -> 
 def _input(work: Workload, coding: str) -> Tensor:
     """The ANN's one input; raises where the model or its input cannot be stepped."""
     spiking = [path or "(root)" for path, module in work.module.named_modules() if neuron_model(module)]
+    for module in work.module.modules():
+        if isinstance(module, torch.fx.GraphModule) and is_exported(module):
+            spiking += exported_neurons(module, {})
     if spiking:
         raise UsageError(
-            f"{work.name}: has spiking neurons already ({', '.join(spiking[:3])}); use `snnenergy profile`"
+            f"{work.name}: has spiking neurons already ({', '.join(spiking[:3])}); `snnenergy profile` counts it as it is, "
+            "and convert-estimate takes the ANN it would be made from"
         )
     if any(isinstance(module, torch.jit.ScriptModule) for module in work.module.modules()):
         raise UsageError(f"{work.name}: a ScriptModule hides its activations; save the module itself, or a .pt2")

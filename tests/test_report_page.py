@@ -27,6 +27,7 @@ from snnenergy.hardware import load_hardware
 from snnenergy.hardware.library import list_hardware
 from snnenergy.report import (
     breakeven,
+    charts,
     document,
     drawings,
     figures,
@@ -463,3 +464,19 @@ def test_the_roof_by_hand_and_no_layer_above_it() -> None:
 def test_a_swing_through_one_turns_the_verdict() -> None:
     assert sensitivity.Swing("static", Range(0.9, 0.95, 1.1)).flips
     assert not sensitivity.Swing("static", Range(1.0, 1.1, 1.2)).flips
+
+
+def test_names_keep_both_ends_beside_a_chart_and_short_ones_stand_whole_in_a_table() -> None:
+    label = charts.energy(made.many(), charts.PAGE).to_dict()["layer"][0]["encoding"]["y"]["axis"]["labelExpr"]
+    assert label == "truncate(datum.label, containerSize()[0] > 700 ? 52 : 26, 'center')"
+    assert sealed.name_class("jetson_orin_nano") == "name whole"
+    assert sealed.name_class("x" * 23) == "name"
+    assert 'class="name whole">chip9</td>' in html.render(made.many(2, 10))
+
+
+def test_names_in_energy_against_accuracy_do_not_run_into_each_other() -> None:
+    """Ten models of one accuracy and one energy: one name; twice the energy and a decade on: another each."""
+    rows = [{"who": f"model{i}", "joules": 1e-6, "accuracy": 0.5} for i in range(10)]
+    assert charts._apart(rows, (-6, -3), (0.4, 0.6), 240) == rows[:1]
+    far = [rows[0], rows[1] | {"joules": 1e-5}, rows[2] | {"accuracy": 0.55}]
+    assert charts._apart(far, (-6, -3), (0.4, 0.6), 240) == far

@@ -30,6 +30,7 @@ from snnenergy.report import (
     layers,
     markdown,
     page,
+    published,
     quantities,
     summary,
     tables,
@@ -337,7 +338,8 @@ def test_markdown_tables_are_rectangular() -> None:
 def test_markdown_names_every_chip_of_a_layer_table() -> None:
     page = markdown.render(made.digits())
     assert "| `lif1` | - | - | - | - | 7.81 % | - | - | 0.625 | - | 0 J | 328 nJ | 328 nJ | 4.1 nJ |" in page
-    assert "1.72 (Davidson, Furber 2021), 0.15 to 1.38 (Dampfhoffer et al. 2023), a spike rate of 5.7 to 6.4 %" in page
+    assert published.limits() in page
+    assert "1.72 (Davidson, Furber 2021, doi:10.3389/fnins.2021.651141), 0.15 to 1.38 (Dampfhoffer" in page
 
 
 # Does it fit
@@ -433,10 +435,10 @@ def test_ten_models_on_ten_chips_from_their_files_take_under_two_seconds_and_no_
     for file, net in zip(files, nets, strict=True):
         net.save(file)
     script = (
-        "import sys, time; start = time.perf_counter()\n"
+        "import sys, time; start = time.process_time()\n"
         "from snnenergy.cli import app; app(standalone_mode=False)\n"
         "heavy = {'torch', 'pandas', 'altair', 'vl_convert', 'jinja2', 'pint'} & set(sys.modules)\n"
-        "print(time.perf_counter() - start, sorted(heavy), file=sys.stderr)"
+        "print(time.process_time() - start, sorted(heavy), file=sys.stderr)"
     )
     texts = [f"--{form}={tmp_path / form}" for form in ("markdown", "csv", "layers-csv", "latex")]
     command = [sys.executable, "-c", script, "report", *map(str, files), "--hardware", TEN_CHIPS]
@@ -444,5 +446,7 @@ def test_ten_models_on_ten_chips_from_their_files_take_under_two_seconds_and_no_
         ran = subprocess.run([*command, *more], capture_output=True, text=True, check=True, timeout=60)
         taken, heavy = ran.stderr.split(maxsplit=1)
         assert heavy.strip() == "[]"
-        assert float(taken) < seconds * 3  # a slow or shared machine is allowed three times the goal
+        assert (
+            float(taken) < seconds * 2
+        )  # of one core: what else runs does not count; a slow machine is allowed twice the goal
         assert ran.stdout.count("\nLayers of m") == 10

@@ -50,7 +50,8 @@ def _steps(run: Run, mapped: tuple[Population, ...]) -> tuple[int, str]:
             "inferences follow each other without a gap; the first result takes longer" if run.pipeline and fill else ""
         )
         return run.steps, words
-    return run.steps + fill, f"{run.steps} time steps and {fill} more until the last layer has seen the last spikes"
+    own = "1 time step" if run.steps == 1 else f"{run.steps} time steps"
+    return run.steps + fill, f"{own} and {fill} more until the last layer has seen the last spikes"
 
 
 def _fixed(run: Run, mapped: tuple[Population, ...], figure: Time, name: str) -> Duration:

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 WIDTH = 560
 LAYER_STEP = 15
+PARETO, NARROW = 260, 240
+"""Pixels: height of energy against accuracy, and the width of its plot on a phone."""
+LETTERS, ROOMY = 26, 700
+"""Of a name beside a row; twice as many in a figure, and on a page whose column is wider than so many pixels."""
 KINDS = ("inputs not zero", "firing rate", "silent", "saturated")
 """What the activity of a layer is told by; the marks of each."""
 MARKS = ("circle", "square", "triangle-up", "cross")
@@ -68,7 +72,7 @@ def energy(comparison: Comparison, theme: Theme = PRINT) -> alt.LayerChart:
     import altair as alt
 
     rows = energy_rows(comparison)
-    y = alt.Y("who:N", sort=None, title=None)
+    y = names("who", theme)
     x = alt.X(
         "nominal:Q", title="energy per inference", **_decades([r[end] for r in rows for end in ("low", "high")], "J")
     )
@@ -137,12 +141,12 @@ def _stacked(
         else [p for p in PARTS if p != "host"]
     )
     scale = alt.Scale(domain=seen, range=[theme.parts[PARTS.index(p)] for p in seen])
-    legend = alt.Legend(orient="top", title=None, columns=3, symbolType="square")
+    legend = alt.Legend(orient="top", title=None, columns=columns(3, theme), symbolType="square")
     axis = shares() if unit == "%" else si(unit)
     bars = chart(rows, theme, count, step).mark_bar(stroke=theme.paper, strokeWidth=0.5)
     encoded = bars.encode(
         x=alt.X(field, title=title, axis=axis),
-        y=alt.Y("who:N", sort=None, title=None),
+        y=names("who", theme),
         color=alt.Color("part:N", scale=scale, legend=legend),
         order="order:Q",
         tooltip="says:N",
@@ -156,12 +160,12 @@ def activity(counts: Counts, theme: Theme = PRINT) -> alt.LayerChart:
 
     rows = activity_rows(counts)
     base = chart(rows, theme, len(rows), LAYER_STEP)
-    legend = alt.Legend(orient="top", title=None, columns=2)
+    legend = alt.Legend(orient="top", title=None, columns=columns(2, theme))
     colors = list(theme.parts[: len(KINDS)])
     color = alt.Color("kind:N", scale=alt.Scale(domain=list(KINDS), range=colors), legend=legend)
     shape = alt.Shape("kind:N", scale=alt.Scale(domain=list(KINDS), range=list(MARKS)), legend=legend)
-    x = alt.X("share:Q", scale=alt.Scale(domain=[0, 1]), axis=shares(), title="share active")
-    y = alt.Y("who:N", sort=None, title=None)
+    x = alt.X("share:Q", scale=alt.Scale(domain=[0, 1]), axis=shares(), title="share")
+    y = names("who", theme)
     stem = base.mark_rule(color=theme.faint).encode(x=x, y=y, x2=alt.datum(0))
     return styled(
         alt.layer(
@@ -198,24 +202,38 @@ def pareto(comparison: Comparison, theme: Theme = PRINT) -> alt.LayerChart:
     x = alt.X("joules:Q", title="energy per inference", **_decades([r["joules"] for r in rows], "J"))
     shares = [r["accuracy"] for r in rows]
     room = 0.1 * (max(shares) - min(shares)) or 0.01
+    span = (max(min(shares) - room, 0), min(max(shares) + room, 1))
     y = alt.Y(
         "accuracy:Q",
-        scale=alt.Scale(domain=[max(min(shares) - room, 0), min(max(shares) + room, 1)], nice=False),
+        scale=alt.Scale(domain=list(span), nice=False),
         axis=alt.Axis(format=".3~%", tickCount=5),
         title="accuracy",
     )
     legend = alt.Legend(orient="top", title=None, columns=2, offset=26)  # room for a name above the highest mark
     shape = alt.Shape("chip:N", legend=legend)
     color = alt.Color("chip:N", scale=alt.Scale(range=list(theme.parts)), legend=legend)
-    base = chart(rows, theme, 0, 0).properties(height=260)
+    base = chart(rows, theme, 0, 0).properties(height=PARETO)
     points = base.mark_point(size=90, filled=True, opacity=1).encode(
         x=x, y=y, shape=shape, color=color, tooltip="says:N"
     )
     least = {r["who"]: r for r in sorted(rows, key=lambda r: -r["joules"])}
-    labels = alt.Chart(alt.InlineData(values=list(least.values()))).mark_text(
-        dy=-13, align="left", dx=-4, color=theme.ink, limit=160
-    )
+    named = _apart(list(least.values()), _span([r["joules"] for r in rows]), span, theme.width or NARROW)
+    labels = alt.Chart(alt.InlineData(values=named)).mark_text(dy=-13, align="left", dx=-4, color=theme.ink, limit=160)
     return styled(alt.layer(points, labels.encode(x=x, y=y, text="who:N")), theme)
+
+
+def _apart(rows: Sequence[Row], decades: tuple[int, int], span: tuple[float, float], width: int) -> list[Row]:
+    """Those whose names do not run into another's, in a plot of those powers of ten, accuracies and pixels."""
+    placed: list[tuple[float, float, float]] = []
+    kept = []
+    for row in rows:
+        x = math.log10(row["joules"]) / (decades[1] - decades[0]) * width
+        y = (row["accuracy"] - span[0]) / (span[1] - span[0]) * PARETO
+        end = x + min(7 * len(row["who"]) + 8, 168)
+        if all(end < start or x > stop or abs(y - other) > 14 for start, stop, other in placed):
+            placed.append((x, end, y))
+            kept.append(row)
+    return kept
 
 
 def roofline(found: Sequence[Roof], theme: Theme = PRINT, beside: Sequence[Sequence[Roof]] = ()) -> alt.LayerChart:
@@ -259,6 +277,21 @@ def roof_rows(found: Sequence[Roof]) -> tuple[list[Row], list[Row]]:
     return line, points
 
 
+def names(field: str, theme: Theme) -> alt.Y:
+    """An axis of names in the rows' order; a long one loses its middle, so that neither model nor layer is lost."""
+    import altair as alt
+
+    roomy = "true" if theme.width else f"containerSize()[0] > {ROOMY}"
+    short = f"truncate(datum.label, {roomy} ? {2 * LETTERS} : {LETTERS}, 'center')"
+    axis = alt.Axis(labelExpr=short, labelLimit=2 * LETTERS * 8)
+    return alt.Y(f"{field}:N", sort=None, title=None, axis=axis)
+
+
+def columns(most: int, theme: Theme) -> Any:
+    """Of a legend: on a narrow page one less, because long names leave the plot little of it."""
+    return most if theme.width else {"expr": f"containerSize()[0] < {ROOMY} ? {most - 1} : {most}"}
+
+
 def shares() -> alt.Axis:
     """Ticks of a share from nothing to all; labels that would touch are left out."""
     import altair as alt
@@ -278,12 +311,17 @@ def _decades(values: Sequence[float], unit: str) -> dict[str, Any]:
     """A logarithmic axis that ends at, and ticks on, powers of ten; on 1, 2, 5 where it spans no more than two of them."""
     import altair as alt
 
-    low, high = (math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))) if values else (0, 1)
-    high = max(high, low + 1)
+    low, high = _span(values)
     fine = (1, 2, 5) if high - low <= 2 else (1,)
     ticks = [k * 10.0**e for e in range(low, high + 1) for k in fine if k * 10.0**e <= 10.0**high]
     domain = [10.0**low, 10.0**high]
     return {"scale": alt.Scale(type="log", domain=domain, nice=False), "axis": si(unit, values=ticks)}
+
+
+def _span(values: Sequence[float]) -> tuple[int, int]:
+    """The powers of ten around the values."""
+    low, high = (math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))) if values else (0, 1)
+    return low, max(high, low + 1)
 
 
 def chart(rows: Sequence[Row], theme: Theme, count: int, step: int) -> alt.Chart:
@@ -302,7 +340,7 @@ def styled(chart: alt.LayerChart | alt.FacetChart, theme: Theme) -> alt.LayerCha
     lines = {"domainColor": theme.ink, "tickColor": theme.ink, "gridColor": theme.faint}
     made = (
         chart.configure(font=theme.font, background=theme.paper)
-        .configure_axis(**text, **lines, labelFontSize=12, titleFontSize=12, labelLimit=190)
+        .configure_axis(**text, **lines, labelFontSize=12, titleFontSize=12)
         .configure_legend(
             labelColor=theme.ink, labelFont=theme.font, labelFontSize=12, symbolStrokeColor=theme.ink, labelLimit=260
         )

@@ -160,7 +160,7 @@ def _pair_choice(story: Story) -> dict[str, Any]:
             "T": found.time_steps,
             "rate": found.rate,
             "corners": own,
-            "says": broken_even(story),
+            "says": q.bound(broken_even(story)),
             "variants": variants,
         }
     return {

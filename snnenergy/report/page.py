@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from snnenergy.cost.records import PARTS
@@ -30,7 +31,7 @@ def verdict(comparison: Comparison) -> dict[str, Any]:
     """What a reader sees first: the verdict, chip by chip, and the table of models and chips."""
     return {
         "headline": _micro(summary.headline(comparison)),
-        "reasons": why.rows(comparison, times="×", micro=MU),
+        "reasons": [replace(row, why=_micro(row.why)) for row in why.rows(comparison, times="×", micro=MU)],
         "grid": [grid_row(comparison, e) for e in comparison.estimates],
     }
 
@@ -61,8 +62,8 @@ def told(comparison: Comparison, told_of: Sequence[Story], cut: int) -> dict[str
 
 
 def _micro(text: str) -> str:
-    """Sentences of other rooms are ASCII: `15 uJ` becomes `15 µJ`."""
-    return re.sub(r"(?<=\d )u(?=[JsW]\b)", MU, text)
+    """Sentences of other rooms are ASCII: `15 uJ` becomes `15 µJ`, and stays on one line."""
+    return q.bound(re.sub(r"(?<=\d )u(?=[JsW]\b)", MU, text))
 
 
 def grid_row(comparison: Comparison, e: Estimate) -> dict[str, Any]:
@@ -107,7 +108,7 @@ def _model(comparison: Comparison, name: str, counts: Counts, cut: int) -> dict[
         r.activity: [x.path for x in L.rows(counts) if x.activity == r.activity] for r in L.rows(counts) if r.activity
     }
     return {
-        "name": name, "conditions": summary.conditions(counts), "coverage": summary.coverage(counts),
+        "name": name, "conditions": _micro(summary.conditions(counts)), "coverage": summary.coverage(counts),
         "acs": q.count(counts.per_inference("acs")), "macs": q.count(counts.per_inference("macs")),
         "dense": q.count(counts.per_inference("dense_macs")), "sparsity": q.percent(counts.sparsity),
         "rate": q.percent(counts.firing_rate), "chips": [e.hardware for e in priced], "odd": rates,
@@ -134,7 +135,7 @@ def pairs(told: Sequence[Story]) -> list[dict[str, Any]]:
                 for s in story.steps
             ],
             "swings": [(s.part, q.factor(s.ratio, "×"), "turns the verdict" if s.flips else "") for s in story.swings],
-            "even": broken_even(story),
+            "even": _micro(broken_even(story)),
             "moved": moved(story),
         }
         for story in told

@@ -29,7 +29,7 @@ def fall(story: Story, theme: charts.Theme = charts.PRINT) -> alt.LayerChart:
         scale=alt.Scale(domain=kinds, range=[theme.accent, theme.gain, theme.loss]),
         legend=alt.Legend(orient="top", title=None),
     )
-    y = alt.Y("label:N", sort=None, title=None)
+    y = charts.names("label", theme)
     base = charts.chart(rows, theme, len(rows), 24)
     bars = base.mark_bar().encode(
         x=alt.X("start:Q", title="energy per inference", axis=charts.si("J")),
@@ -120,7 +120,7 @@ def swing(story: Story, theme: charts.Theme = charts.PRINT) -> alt.LayerChart:
         title="SNN energy over ANN energy",
         axis=alt.Axis(format=".3~g", tickCount=6),
     )
-    y = alt.Y("part:N", sort=None, title=None)
+    y = charts.names("part", theme)
     even = (
         alt.Chart(alt.InlineData(values=[{"even": 1}])).mark_rule(color=theme.ink, strokeDash=[4, 3]).encode(x="even:Q")
     )

@@ -6,6 +6,7 @@ The prefix of a micro is the letter u in plain text; pages and figures pass `mic
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -128,3 +129,15 @@ def _digits(value: float) -> str:
 
 def _prefix(exponent: int, micro: str) -> str:
     return micro if exponent == -6 else PREFIXES[exponent]
+
+
+_BOUND = re.compile(r"(?<=\d) (?=(?:%|[fpnuµmkMGT]?[JsWV]|[kMGT])(?!\w))|(?<=\bT) (?== \d)|(?<=\bT =) (?=\d)")
+
+
+def bound(text: str, glue: str = "\N{NO-BREAK SPACE}") -> str:
+    """Prose in which no line ends between a number and its unit.
+
+    >>> bound("12.3 uJ at T = 8, 0.4 % of it", "~")
+    '12.3~uJ at T~=~8, 0.4~% of it'
+    """
+    return _BOUND.sub(glue, text)

@@ -61,7 +61,17 @@ def environment() -> jinja2.Environment:
     )
     environment.finalize = lambda value: plain(value) if type(value) is str else value
     environment.filters["links"] = links
+    environment.filters["name"] = name_class
     return environment
+
+
+WHOLE = 22
+"""Letters of a name that stands on one line; a longer one breaks where it must."""
+
+
+def name_class(name: str) -> str:
+    """The classes of a table's cell that holds a name."""
+    return "name" if len(name) > WHOLE else "name whole"
 
 
 def _shipped(name: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
@@ -28,7 +27,6 @@ BAR = 8
 RANGE = 18
 GLUE = "\ue000"
 """Stands for the space between a number and its unit while lines are broken: a private character as wide as a space."""
-_UNIT = re.compile(r"(?<=\d) (?=(?:%|[fpnumkMGT]?(?:J|s|W|V)|[kMGT])(?![\w]))")
 TOP = 12
 """Layers of each model that a brief report shows."""
 
@@ -67,7 +65,7 @@ class _Page:
     def line(self, text: str = "", style: str = "", indent: int = 0) -> None:
         """Wrapped prose; continuation lines hang two columns further in."""
         room = self.width - indent - 2
-        bound = Text(_UNIT.sub(GLUE, self.safe(text)), style=style)
+        bound = Text(q.bound(self.safe(text), GLUE), style=style)
         wrapped = bound.wrap(self._console, room + 2) if text else [Text()]
         if len(wrapped) > 1:
             wrapped = bound.wrap(self._console, room)

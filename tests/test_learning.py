@@ -155,7 +155,7 @@ def test_learning_that_is_off_updates_nothing_and_says_so() -> None:
     assert counts.learning == ()
     assert counts.total().synapse_updates == 0
     (note,) = [n for n in counts.identity.notes if n.startswith(LEARNING_OFF)]
-    assert note == "learning was off: no synapse was updated by PostPre of X_to_Y"
+    assert note.startswith("learning was off: no synapse was updated by PostPre of X_to_Y (")
     assert note in terminal.render_counts(counts, width=200)
 
 
@@ -168,6 +168,57 @@ def test_runs_from_the_same_weights_add() -> None:
         assert both == one + other
     assert merged.samples == 2
     assert Counts.from_dict(merged.to_dict()) == merged
+
+
+def test_learning_that_begins_midway_is_counted_from_there() -> None:
+    net, x = network(torch.full((3, 2), 0.6), learns=False), spikes()
+    updates = []
+    with snnenergy.counting(net) as rec:
+        for learns in (False, True, False):
+            net.learning = learns
+            rec.call(net.run, inputs={"X": x.clone()}, time=T)
+            updates.append((rec.counts().total().synapse_updates, rec.counts().forwards))
+    assert updates[0] == (0, 1)
+    assert updates[1] == (2 * int(x.sum()) + 3 * int(net.monitors["Y"].get("s").sum()), 2)
+    assert updates[2] == (updates[1][0], 3)
+    assert rec.counts().uncounted == ()
+
+
+def test_diehl_and_cook_s_network_whose_weights_are_no_parameters() -> None:
+    installed("bindsnet")
+    model = package("bindsnet.models").DiehlAndCook2015(n_inpt=6, n_neurons=4, norm=20.0, inpt_shape=(6,))
+    monitors = package("bindsnet.network.monitors")
+    for name in ("X", "Ae"):
+        model.add_monitor(monitors.Monitor(model.layers[name], ["s"], time=40), name)
+    x = (torch.rand(40, 1, 6, generator=torch.Generator().manual_seed(0)) < 0.5).byte()
+    counts = run(model, x)
+    out, into = (int(model.monitors[name].get("s").sum()) for name in ("X", "Ae"))
+    assert into > 0
+    row = counts["X_to_Ae.weight@learning"]
+    assert (row.op, row.synapse_updates, row.sources) == ("PostPre", out * 4 + into * 6, ("param:X_to_Ae.weight",))
+    assert counts["param:X_to_Ae.weight"].driven == int(x[:-1].sum()) * 4
+    assert counts.uncounted == ()
+    assert "analog" not in {str(d) for layer in counts.layers for d in layer.domains}
+
+
+def test_a_convolution_of_bindsnet_by_its_taps() -> None:
+    installed("bindsnet")
+    net = package("bindsnet.network").Network(dt=1.0)
+    nodes, topology = package("bindsnet.network.nodes"), package("bindsnet.network.topology")
+    net.add_layer(nodes.Input(shape=(1, 5, 5), traces=True), "X")
+    net.add_layer(nodes.McCullochPitts(shape=(2, 3, 3), traces=True, thresh=0.5), "Y")
+    rule, options = package("bindsnet.learning").PostPre, {"stride": 2, "padding": 1, "nu": (0.01, 0.01)}
+    w = torch.full((2, 1, 3, 3), 0.6)
+    made = topology.Conv2dConnection(net.layers["X"], net.layers["Y"], kernel_size=3, w=w, update_rule=rule, **options)
+    net.add_connection(made, "X", "Y")
+    net.add_monitor(package("bindsnet.network.monitors").Monitor(net.layers["Y"], ["s"], time=T), "Y")
+    x = (torch.rand(T, 1, 1, 5, 5, generator=torch.Generator().manual_seed(0)) < 0.3).byte()
+    row = run(net, x)["X_to_Y@learning"]
+    ones = torch.ones_like(w)
+    into = F.conv2d(torch.ones(1, 1, 5, 5), ones, stride=2, padding=1)
+    out = F.conv_transpose2d(torch.ones(1, 2, 3, 3), ones, stride=2, padding=1)
+    y = net.monitors["Y"].get("s").reshape(T, 2, 3, 3)
+    assert row.synapse_updates == int((x[:, 0] * out).sum() + (y * into).sum())
 
 
 def test_a_rule_without_a_row_is_named() -> None:

@@ -100,6 +100,11 @@ def input_layout(modules: Iterable[Any], shape: tuple[int, ...] | None) -> TimeL
     return TimeLayout(**stated) if stated is not None else None
 
 
+def kept_weights(module: Any) -> tuple[tuple[str, Any], ...]:
+    """(name, tensor) of weights that a module keeps where torch does not look."""
+    return bindsnet.kept_weights(module)
+
+
 def learning_rules(module: Any) -> tuple[LearningRule, ...]:
     """The local learning rules that a module keeps."""
     return bindsnet.learning_rules(module)

@@ -59,49 +59,53 @@ def learns(module: Any) -> bool:
     return lookup(module, "bindsnet", {"Network": ""}) is not None and bool(module.learning)
 
 
+def kept_weights(module: Any) -> tuple[tuple[str, Any], ...]:
+    """(name, weight) of what a `MulticompartmentConnection` multiplies by: its features are no modules, and keep them to themselves."""
+    if lookup(module, "bindsnet", {"MulticompartmentConnection": ""}) is None:
+        return ()
+    return tuple((f.name, f.value) for f in module.pipeline if hasattr(getattr(f, "value", None), "layout"))
+
+
 def learning_rules(module: Any) -> tuple[LearningRule, ...]:
-    """The rule of a connection, unless it is the one that does nothing."""
+    """The rules of a connection, or of its features, but for the one that does nothing."""
     if not defined_by(module, "bindsnet"):
         return ()
-    features = [(f.learning_rule, f.value) for f in getattr(module, "pipeline", ()) if _does_something(f.learning_rule)]
-    if features:
-        why = f"learning in a feature of a {type(module).__name__} is not followed"
-        return tuple(LearningRule(type(r).__name__, r, "update", value, problem=why) for r, value in features)
-    rule = getattr(module, "update_rule", None)
-    if rule is None or not _does_something(rule):
-        return ()
-    name, w = type(rule).__name__, module.w
-    touched = next((RULES[c.__name__] for c in type(rule).__mro__ if c.__name__ in RULES), None)
-    if touched is None:
-        return (LearningRule(name, rule, "update", w, problem="no row for this learning rule"),)
+    rules = [(f.name, getattr(f, "learning_rule", None), f.value) for f in getattr(module, "pipeline", ())]
+    rules += [("", getattr(module, "update_rule", None), getattr(module, "w", None))]
+    return tuple(_rule(module, part, r, w) for part, r, w in rules if r is not None and type(r).__name__ != "NoOp")
+
+
+def _rule(module: Any, part: str, rule: Any, w: Any) -> LearningRule:
+    known = next((c.__name__ for c in type(rule).__mro__ if c.__name__ in RULES), None)
     conv = lookup(module, "bindsnet", dict.fromkeys(CONVOLUTIONS, "conv"))
-    if conv is None and type(module).__name__ != "Connection":
-        return (
-            LearningRule(name, rule, "update", w, problem=f"learning on a {type(module).__name__} is not followed"),
-        )
-    pre, post = (bool(rate.any()) for rate in rule.nu) if name in RATES else (True, True)
+    problem = ""
+    if known is None:
+        problem = "no row for this learning rule"
+    elif (conv is None and tuple(w.shape) != (module.source.n, module.target.n)) or type(module).__name__.startswith(
+        ("Local", "Sparse")
+    ):
+        problem = f"synapses of a {type(module).__name__} are not followed"
+    touched = RULES[known] if known is not None else PAIR
+    pre, post = (bool(rate.any()) for rate in rule.nu) if known in RATES else (True, True)
+    axes = w.dim() - 2
     shape: dict[str, Any] = (
-        {n: _each(getattr(module, n), w.dim() - 2) for n in ("stride", "padding", "dilation")} if conv else {}
+        {n: _each(getattr(module, n), axes) for n in ("stride", "padding", "dilation")} if conv else {}
     )
-    return (
-        LearningRule(
-            name,
-            rule,
-            "update",
-            w,
-            layout=conv or "linear",
-            pre=touched.pre and pre,
-            post=touched.post and post,
-            every=touched.every,
-            steps=lambda: [(module.source.s, module.target.s)],
-            traces=(module.source, module.target),
-            **shape,
-        ),
+    return LearningRule(
+        type(rule).__name__,
+        rule,
+        "update",
+        w,
+        part=part,
+        layout=conv or "linear",
+        pre=touched.pre and pre,
+        post=touched.post and post,
+        every=touched.every,
+        steps=lambda: [(module.source.s, module.target.s)],
+        traces=(module.source, module.target),
+        problem=problem,
+        **shape,
     )
-
-
-def _does_something(rule: Any) -> bool:
-    return rule is not None and type(rule).__name__ != "NoOp"
 
 
 def _each(value: Any, axes: int) -> tuple[int, ...]:

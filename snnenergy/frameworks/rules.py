@@ -17,6 +17,7 @@ class LearningRule:
     stride, padding, dilation: of a convolution, per axis
     steps: called before an update, gives the spikes it learns from: (pre, post) of each step, [N, ...] each
     traces: who keeps the spike traces of each side: rules on one population share them
+    part: which weight of the module it is, where that has several
     problem: why its updates cannot be counted; empty where they can
     """
 
@@ -33,6 +34,7 @@ class LearningRule:
     dilation: Sequence[int] = ()
     steps: Callable[[], Iterable[tuple[Any, Any]]] = tuple
     traces: tuple[Any, Any] = (None, None)
+    part: str = ""
     problem: str = ""
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from snnenergy.frameworks import kept_weights
 from snnenergy.trace.lineage import valueless, version
 
 _known: MutableMapping[Tensor, tuple[tuple[Any, ...], bytes]] = WeakTensorKeyDictionary()
@@ -51,7 +52,8 @@ def _sample(t: Tensor) -> bytes:
 def weights(model: nn.Module, plain_name: Any) -> str:
     """Of all parameters, by name; state buffers do not count."""
     state = hashlib.sha256()
-    for name, t in model.named_parameters():
+    kept = [(f"{path}.{name}", t) for path, module in model.named_modules() for name, t in kept_weights(module)]
+    for name, t in (*model.named_parameters(), *kept):
         state.update(plain_name(name).encode() + b"=" + _tensor(t))
     return state.hexdigest()[:32]
 

@@ -43,7 +43,10 @@ class Learning:
 
     def __init__(self, rec: Recorder, learners: Iterable[Any]) -> None:
         self.rec = rec
-        self.rules = {f"{path}@{LEARNING}": rule for path, rule in _found(rec, learners)}
+        self.rules: dict[str, LearningRule] = {}
+        for path, rule in _found(rec, learners):
+            twice = sum(known.startswith((f"{path}@", f"{path}#")) for known in self.rules)
+            self.rules[f"{path}{f'#{twice}' * bool(twice)}@{LEARNING}"] = rule
         self.told = any(rule.method == "step" for rule in self.rules.values())
         self.done: dict[str, Learnt] = {}
         self._open: dict[str, Learnt] = {}
@@ -53,7 +56,7 @@ class Learning:
     @property
     def on(self) -> bool:
         """Whether the forwards that follow may learn: each is then surveyed, for its weights move within it."""
-        return bool(self.rules) and (self.told or learns(self.rec.names.modules))
+        return bool(self.rules) and (self.told or bool(self.done) or learns(self.rec.names.modules))
 
     def names(self) -> frozenset[str]:
         """Parameters that a rule writes."""
@@ -141,8 +144,13 @@ class Learning:
         idle = [
             f"{rule.name} of {path.partition('@')[0]}" for path, rule in self.rules.items() if path not in self.done
         ]
-        idle = [words for words in idle if words]
-        return (f"{LEARNING_OFF}: no synapse was updated by {', '.join(sorted(idle))}",) if idle else ()
+        words = f"{LEARNING_OFF}: no synapse was updated by {', '.join(sorted(idle))}"
+        asleep = (
+            ""
+            if self.rec.model.training
+            else " (a BindsNET network learns in training mode, or when `learning` is set)"
+        )
+        return (f"{words}{asleep}",) if idle else ()
 
 
 def _found(rec: Recorder, learners: Iterable[Any]) -> Iterable[tuple[str, LearningRule]]:
@@ -150,7 +158,7 @@ def _found(rec: Recorder, learners: Iterable[Any]) -> Iterable[tuple[str, Learni
         named = rec.names.get(module)
         assert named is not None
         for rule in learning_rules(module):
-            yield named.path, rule
+            yield ".".join(filter(None, (named.path, rule.part))), rule
     for value in learners:
         told = learner(value)
         if told is None:

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
+from snnenergy.frameworks import kept_weights
+
 PARAMETER, BUFFER, ACTIVATION = 2, 1, 0
 
 
@@ -102,7 +104,8 @@ class Lineage:
         self.tags: dict[int, Tag] = {}
         self._tensors: dict[int, list[Tensor]] = {}
         self.named: dict[str, Tensor] = {}
-        for kind, rows in ((True, model.named_parameters()), (False, model.named_buffers())):
+        kept = [(f"{path}.{name}", t) for path, module in model.named_modules() for name, t in kept_weights(module)]
+        for kind, rows in ((True, (*model.named_parameters(), *kept)), (False, model.named_buffers())):
             for name, t in rows:
                 if t.layout != torch.strided:
                     continue

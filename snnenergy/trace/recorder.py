@@ -128,8 +128,8 @@ class Recorder:
         self._thread = threading.get_ident()
         self._opened = ExitStack()
         self.learning = Learning(self, self._learners)
-        self.weights.learnt = self.learning.names() if self.learning.on else frozenset()
-        self.weights_then = digest.weights(self.model, plain_name) if self.learning.on else None
+        self.weights.learnt = self.learning.names()
+        self.weights_then = digest.weights(self.model, plain_name) if self.learning.rules else None
         self._look_at(list(self.names.modules))
         self.learning.hook()
         self._hook_entries()
@@ -426,6 +426,8 @@ class Recorder:
             module = self.names.at(path)
             if module is not None and self.lineage.named.get(name) is w:
                 own = module._parameters if attribute in module._parameters else module._buffers
+                if attribute not in own:
+                    continue  # a framework keeps it elsewhere
                 found.append((cast("dict[str, Any]", own), attribute, w))
         return found
 

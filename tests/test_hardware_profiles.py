@@ -24,6 +24,7 @@ WANTED = {
     *("h100_pcie", "jetson_agx_orin", "jetson_orin_nx", "jetson_orin_nano", "jetson_xavier_nx", "jetson_nano"),
     *("cpu_i7_4960x", "stm32u575", "ndp120", "northpole"),
     *("spinnaker", "spinnaker_spinn5", "spinnaker2", "brainscales2", "odin", "speck", "xylo", "akida", "sne"),
+    *("jouppi_int8", "jouppi_int32", "jouppi_fp16", "jouppi_fp32", "genn_rtx2070", "spikey"),
 }
 
 
@@ -46,6 +47,15 @@ def test_shipped_profiles_are_sound(file: Path) -> None:
             assert figure.note or figure.conditions, f"{place}: what was it made from?"
 
 
+@pytest.mark.parametrize("file", FILES, ids=NAMES)
+def test_node_and_neurons_of_a_shipped_profile_name_their_source(file: Path) -> None:
+    chip = load_hardware(file)
+    assert (chip.node == "unknown") == (chip.node_source is None)
+    assert chip.node_source in (None, *chip.sources)
+    known = chip.supports.neuron_models is not None or chip.supports.bias
+    assert chip.supports.source in chip.sources or not known
+
+
 def test_no_two_profiles_share_a_name() -> None:
     names = [n for chip in list_hardware() for n in (chip.name, *chip.aliases)]
     assert len(names) == len(set(names))
@@ -59,6 +69,30 @@ def test_derived_figures_follow_from_their_parts() -> None:
     assert tianjic["latency.phase"].value == pytest.approx(5050 / 300e6, rel=3e-3)
     for i, tera in enumerate((66.9, 989.4, 1978.9)):
         assert h100[f"arithmetic.{i}.mac"].value == pytest.approx(2 * (700 - 140) / tera / 1e12, rel=3e-3)
+
+
+def test_peaks_and_bounds_follow_from_what_their_notes_name() -> None:
+    cpu = load_hardware("cpu_i7_4960x").figures()
+    assert cpu["arithmetic.0.peak"].value == pytest.approx(6 * 3.6e9 * 16)
+    assert cpu["arithmetic.0.mac"].value == pytest.approx(2 * 130 / (6 * 3.6e9 * 16), rel=1e-3)
+    for name, cores, clock in (
+        ("jetson_agx_orin", 2048, 1.3e9),
+        ("jetson_orin_nano", 1024, 625e6),
+        ("jetson_nano", 128, 921e6),
+    ):
+        chip = load_hardware(name).figures()
+        assert chip["arithmetic.0.peak"].value == pytest.approx(2 * cores * clock, rel=1e-3)
+        left = load_hardware(name).figures()["power.peak"].value - chip["power.static"].value
+        for i in (0, 1):
+            assert chip[f"arithmetic.{i}.mac"].value == pytest.approx(
+                2 * left / chip[f"arithmetic.{i}.peak"].value, rel=2e-3
+            )
+    xavier = load_hardware("jetson_xavier_nx").figures()["memory.levels.0.bandwidth"]
+    assert xavier.value == pytest.approx(128 * 1.6e9 * 2)
+    for bits, mac, add in (("int8", 0.077, 0.007), ("int32", 1.51, 0.03), ("fp16", 0.5, 0.16), ("fp32", 1.69, 0.38)):
+        row = load_hardware(f"jouppi_{bits}").figures()
+        assert row["arithmetic.0.mac"].value == pytest.approx(mac * 1e-12)
+        assert row["arithmetic.0.mac"].value == pytest.approx(row["arithmetic.0.mul"].value + add * 1e-12)
 
 
 GOOD = (shipped("hardware_profiles") / "loihi.yaml").read_text(encoding="utf-8")

@@ -126,6 +126,7 @@ def schema(
 
 
 def _described(chip: Profile) -> str:
+    from snnenergy.hardware import sheet
     from snnenergy.hardware.figures import Figure
     from snnenergy.report import quantities as q
 
@@ -142,7 +143,10 @@ def _described(chip: Profile) -> str:
     charges = ", ".join(
         f"{domain}: {getattr(chip.charges, domain)}" for domain in ("spike", "ternary", "graded", "analog")
     )
-    lines = [f"{chip.name}: {chip.title} ({chip.family}, {chip.node})", chip.summary, "", f"charges   {charges}", ""]
+    lines = [f"{chip.name}: {chip.title} ({chip.family}, {chip.node})", chip.summary, "", f"charges   {charges}"]
+    lines += [f"node      {sheet.cited(chip.node, chip.node_source)}"]
+    lines += [f"neurons   {words}"] if (words := sheet.supported(chip.supports)) else []
+    lines += [""]
     lines += [output.table(("figure", "value", "range", "how", "source"), rows, numbers=False)]
     lines += [f"unknown   {name}: {effect}" for name, effect in chip.unknown.items()]
     lines += [f"assumed   {assumption}" for assumption in chip.assumptions]

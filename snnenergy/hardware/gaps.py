@@ -17,7 +17,7 @@ def gaps(chip: Profile) -> Iterator[tuple[str, str]]:
     if chip.family == "neuromorphic" and chip.capacity is None:
         yield "capacity", "left out: whether a net fits is not checked"
     if chip.family == "processor" and chip.memory is None:
-        yield "memory", "left out: moving weights and values costs nothing here"
+        yield "memory", "left out: moving weights and values costs nothing apart from the energy of an operation"
     for place, figure in chip.figures().items():
         if figure.how == "proxy":
             yield place, f"a proxy: {figure.note or figure.conditions}"

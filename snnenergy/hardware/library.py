@@ -117,7 +117,7 @@ def contradictions(document: Document, chip: Profile, stem: str) -> Iterator[Fin
 def _sources(document: Document, chip: Profile) -> Iterator[Finding]:
     """Every `source:` of the document must be one of `sources:`; a note may cite others of them."""
     for path in document.marks:
-        if path and path[-1] == "source" and (name := _value(document, path)) not in chip.sources:
+        if path and path[-1] in ("source", "node_source") and (name := _value(document, path)) not in chip.sources:
             yield document.finding(path, f"no such source {name!r}{near(str(name), chip.sources)}")
 
 

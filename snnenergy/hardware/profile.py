@@ -242,6 +242,7 @@ class Supports(Strict):
 
     neuron_models: tuple[str, ...] | None = Field(default=None, strict=False)
     bias: str = ""
+    source: str | None = None
 
 
 class OperatingPoint(Strict):
@@ -294,6 +295,7 @@ class Profile(Strict):
     aliases: tuple[Name, ...] = Field(default=(), strict=False)
     family: Literal["neuromorphic", "processor", "datapath"]
     node: Text
+    node_source: str | None = None
     summary: Text
     sources: dict[str, Source]
     charges: Charges

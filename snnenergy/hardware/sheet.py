@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from snnenergy.hardware.figures import Count, Figure
-from snnenergy.hardware.profile import Profile
+from snnenergy.hardware.profile import Profile, Supports
 from snnenergy.hardware.quantity import show
 
 HEAD = """# Hardware
@@ -21,11 +21,9 @@ int8 MAC at 7 nm comes out sixfold too low), and the report says so.
 
 ABSENT = """## Not here
 
-- A 7 nm datapath: the table that is usually quoted (Jouppi et al. 2021) was not found in a readable source.  `--scale-node 7` is offered
-  in its place, with its warning.
-- Spikey, and GeNN on a processor or a GPU: ostrau2022 publishes fits for them, but one is an accelerated analog chip of 384
-  neurons and the others are host computers with one simulator on them, so nothing of theirs carries over to another program.
-- Time on a Jetson or on the desktop processor: peak rates are published, what starting a kernel costs is not.
+- Memory of a 7 nm datapath: the same table prints it, but no capacity that a chip would have.
+- Time on the desktop processor and on the simulator GeNN: what starting an operation costs was not found in a readable source.
+- GeNN on a processor, which ostrau2022 fits as well: the spread of its energy of a spike is four times the value.
 - Xylo's measured sound model: its figures come without spike counts, so it cannot be computed again.
 """
 
@@ -79,6 +77,9 @@ def _chip(chip: Profile, band: str) -> list[str]:
     aliases = f" (also {', '.join(f'`{a}`' for a in chip.aliases)})" if chip.aliases else ""
     lines = [f"## {chip.name}", "", f"{chip.title}{aliases}. {chip.summary}", "", f"Band: {band}.", ""]
     lines += [f"Charges: {charges}. {chip.charges.note}", ""]
+    lines += [f"Node: {cited(chip.node, chip.node_source)}.", ""]
+    if words := supported(chip.supports):
+        lines += [f"Neurons: {words}.", ""]
     figures = [_figure(place, figure) for place, figure in chip.figures().items()]
     lines += [
         "| figure | value | low to high | how | source | conditions and notes |",
@@ -93,6 +94,18 @@ def _chip(chip: Profile, band: str) -> list[str]:
         "Published, never charged", [f"{r.quantity}, {r.value} ({r.source}): {r.note}" for r in chip.reported]
     )
     return [*lines, *_listed("Sources", [_source(name, chip) for name in chip.sources])]
+
+
+def cited(text: str, source: str | None) -> str:
+    """A text with the key of its source, where it has one."""
+    return f"{text} ({source})" if source else text
+
+
+def supported(supports: Supports) -> str:
+    """Neuron models and what is known of bias, in words; nothing where neither is known."""
+    words = (", ".join(supports.neuron_models or ()), supports.bias and f"bias: {supports.bias}")
+    text = "; ".join(w for w in words if w)
+    return cited(text, supports.source) if text else ""
 
 
 def _figure(place: str, figure: Figure | Count) -> str:

@@ -1,10 +1,11 @@
-"""What counting costs as data, processes and layers grow: three Markdown tables, with versions.
+"""What counting costs as data, processes, layers and configurations grow: Markdown tables, with versions.
 
-    OMP_NUM_THREADS=1 python benchmarks/scale.py [data|ranks|layers ...]
+    OMP_NUM_THREADS=1 python benchmarks/scale.py [data|ranks|layers|sweep ...]
 
 data: `profile --data` on 100, 1,000 and 10,000 samples from a mapped .npy: seconds a sample of the counting pass, and the peak
 memory of the process.  ranks: 100,000 samples by 1 and by 2 processes of torchrun, start-up included and apart.
 layers: size of the JSON and time of `report` for 1,000 layers.
+sweep: 300 configurations of a small spiking net by 1 and by 2 processes, start-up apart; and priced again on four chips.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ import torch
 from torch import nn
 
 import snnenergy
+from examples.digits.train import LIF
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = (100, 1_000, 10_000)
 MANY = 100_000
 LAYERS = 1_000
+REPEATS = 3
 CHILD = """
 import resource, sys, time
 import torch
@@ -101,6 +104,75 @@ def layers(folder: Path) -> list[str]:
     return rows
 
 
+SWEEP = """
+models:
+  net:
+    source: benchmarks.scale:spiking
+    args: {width: [4, 8, 12, 16, 20]}
+    data: images_64.npy
+steps: [2, 4, 6, 8, 10]
+encode: [direct, rate]
+thresholds: [0.5, 0.75, 1.0]
+precisions: [fp32, int8]
+"""
+
+
+class Spiking(nn.Module):
+    """Two convolutions and a classifier, each with leaky neurons.  x [T, N, 1, 16, 16] -> spikes [N, 10]"""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(1, width, 3, 2, 1), nn.Conv2d(width, 2 * width, 3, 2, 1)
+        self.fc = nn.Linear(32 * width, 10)
+        self.lif1, self.lif2, self.lif3 = LIF(), LIF(), LIF()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        v1 = v2 = v3 = None
+        out = torch.zeros(())
+        for step in x:
+            s, v1 = self.lif1(self.conv1(step), v1)
+            s, v2 = self.lif2(self.conv2(s), v2)
+            s, v3 = self.lif3(self.fc(s.flatten(1)), v3)
+            out = out + s
+        return out
+
+
+def spiking(width: int) -> Spiking:
+    return Spiking(width)
+
+
+def sweep(folder: Path) -> list[str]:
+    """Wall time of the whole command, the best of three; start-up is that of a sweep of one point."""
+    images(folder, 64)
+    file, one = folder / "sweep.yaml", folder / "one.yaml"
+    file.write_text(SWEEP)
+    one.write_text("models: {net: {source: 'benchmarks.scale:net', data: images_64.npy}}\n")
+    rows = [
+        "| processes | points | s in all | s of start-up | points/s | against one |",
+        "|---:|---:|---:|---:|---:|---:|",
+    ]
+    command = ("-m", "snnenergy", "sweep")
+    starts: dict[int, list[float]] = {1: [], 2: []}
+    wholes: dict[int, list[float]] = {1: [], 2: []}
+    for i in range(REPEATS):
+        for jobs in starts:
+            options = ("--jobs", str(jobs), "--hardware", "none", "--store")
+            starts[jobs].append(_seconds(*command, str(one), *options, str(folder / f"one_{jobs}_{i}")))
+            wholes[jobs].append(_seconds(*command, str(file), *options, str(folder / f"all_{jobs}_{i}")))
+    store = folder / "all_1_0"
+    points = len(list(store.iterdir()))
+    for jobs in starts:
+        start, whole = min(starts[jobs]), min(wholes[jobs])
+        ratio = (whole - start) / (min(wholes[1]) - min(starts[1]))
+        rows.append(
+            f"| {jobs} | {points} | {whole:.1f} | {start:.1f} | {points / (whole - start):.0f} | x{ratio:.2f} |"
+        )
+    again = min(
+        _seconds(*command, str(file), "--store", str(store), "--csv", str(folder / "sweep.csv")) for _ in range(REPEATS)
+    )
+    return [*rows, "", f"Priced again on 4 chips, from the store: {again:.1f} s."]
+
+
 def _seconds(*command: str) -> float:
     start = time.perf_counter()
     _child(*command)
@@ -114,7 +186,7 @@ def _child(*command: str) -> str:
     return done.stdout
 
 
-TABLES = {"data": data, "ranks": ranks, "layers": layers}
+TABLES = {"data": data, "ranks": ranks, "layers": layers, "sweep": sweep}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

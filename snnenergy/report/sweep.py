@@ -45,7 +45,8 @@ def headline(sweep: Sweep) -> str:
     parts += [f"{len(sweep.failures)} FAILED"] if sweep.failures else []
     parts += [f"{len(sweep.missing)} not counted yet"] if sweep.missing else []
     loose = dict.fromkeys(row.activity for row in sweep.rows if row.activity)
-    parts += [f"ACTIVITY {some(list(loose))}"] if loose else []
+    parts += [f"ACTIVITY {activity}" for activity in [*loose][:FEW]]
+    parts += [f"and other activity of {len(loose) - FEW} kinds"] if len(loose) > FEW else []
     lost = {row.digest for row in sweep.rows if row.covered < 1}
     parts += [f"INCOMPLETE COUNT of {len(lost)} points"] if lost else []
     return "; ".join(parts)
@@ -57,6 +58,7 @@ def tables(sweep: Sweep, top: int) -> list[Table]:
 
 
 MAX_GAPS = 12
+FEW = 2
 
 
 def gaps(sweep: Sweep) -> list[str]:

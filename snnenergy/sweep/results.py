@@ -89,8 +89,9 @@ def priced(points: Iterable[tuple[Point, Counts]], chips: Sequence[Profile], bat
     """Every point on every chip, chip by chip: whole prices first, the cheapest first; the rows nothing beats marked."""
     made: dict[str, list[Row]] = {chip.name: [] for chip in chips}
     for point, counts in points:
+        counted = _counted(point, counts)
         for chip in chips:
-            made[chip.name].append(_row(point, counts, dynamic_only(counts, chip, batch=batch or 1)))
+            made[chip.name].append(_row(counted, dynamic_only(counts, chip, batch=batch or 1)))
     return [row for rows in made.values() for row in sorted(_marked(rows), key=_order)]
 
 
@@ -99,12 +100,31 @@ def _order(row: Row) -> tuple[Any, ...]:
     return (not row.whole, joules, row.model, str(dict(row.values)))
 
 
-def _row(point: Point, counts: Counts, made: Estimate) -> Row:
-    coverage = counts.coverage
+def _counted(point: Point, counts: Counts) -> dict[str, Any]:
+    """What is the same on every chip."""
+    total = counts.total() if counts.seen else None
+    per = {name: None if total is None else total.per_inference(name) for name in ("acs", "macs", "spikes_out")}
+    return {
+        "model": point.model,
+        "values": point.values,
+        "digest": point.digest,
+        "accuracy": counts.answers.accuracy,
+        "samples": None if counts.conditions.assumed else counts.samples,
+        "time_steps": counts.time_steps,
+        "acs": per["acs"],
+        "macs": per["macs"],
+        "dense_macs": counts.per_inference("dense_macs"),
+        "spikes": per["spikes_out"],
+        "sparsity": total.sparsity if total is not None and total.elements else None,
+        "firing_rate": None if total is None else total.firing_rate,
+        "covered": min(counts.coverage.parameters, counts.coverage.calls),
+        "activity": counts.activity,
+    }
+
+
+def _row(counted: Mapping[str, Any], made: Estimate) -> Row:
     return Row(
-        model=point.model,
-        values=point.values,
-        digest=point.digest,
+        **counted,
         hardware=made.hardware,
         energy=made.energy,
         latency=made.latency,
@@ -113,17 +133,6 @@ def _row(point: Point, counts: Counts, made: Estimate) -> Row:
         at_bits=made.fit.at_bits,
         cores=made.fit.cores,
         chips=made.fit.chips,
-        accuracy=counts.answers.accuracy,
-        samples=None if counts.conditions.assumed else counts.samples,
-        time_steps=counts.time_steps,
-        acs=counts.per_inference("acs"),
-        macs=counts.per_inference("macs"),
-        dense_macs=counts.per_inference("dense_macs"),
-        spikes=counts.per_inference("spikes_out"),
-        sparsity=counts.sparsity,
-        firing_rate=counts.firing_rate,
-        covered=min(coverage.parameters, coverage.calls),
-        activity=counts.activity,
         verdict=made.verdict,
         caveats=made.caveats or made.fit.problems,  # caveats tell the problems as well
     )

@@ -88,7 +88,7 @@ def _imported(file: Path, name: str) -> Iterator[str]:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return  # the run will say so
     package = name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Import):
             found = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -100,3 +100,11 @@ def _imported(file: Path, name: str) -> Iterator[str]:
         for dotted in filter(None, found):
             parts = dotted.split(".")
             yield from (".".join(parts[: i + 1]) for i in range(len(parts)))
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """All statements below a node; expressions, which are most of a tree, hold none."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.stmt | ast.ExceptHandler | ast.match_case):
+            yield child
+            yield from _statements(child)

@@ -41,7 +41,7 @@ class Variant:
         if self.threshold is not None:
             _set_thresholds(model, self.threshold)
         if self.precision in CASTS:
-            model.to(CASTS[self.precision])
+            _cast(model, CASTS[self.precision])
         elif self.precision is not None:
             _round(model, ROUNDED[self.precision])
 
@@ -102,6 +102,20 @@ def _set_thresholds(model: nn.Module, value: float) -> None:
 def _inside(module: nn.Module) -> list[nn.Module]:
     """What a neuron that wraps another holds: the inner one has the threshold."""
     return [inner for inner in module.modules() if inner is not module]
+
+
+def _cast(model: nn.Module, dtype: torch.dtype) -> None:
+    """`model.to(dtype)`, which cannot swap parameters that have shapes and no values; what was one tensor stays one."""
+    if not any(map(valueless, model.parameters())):
+        model.to(dtype)
+        return
+    made: dict[int, Any] = {}
+    for own in (held for module in model.modules() for held in (module._parameters, module._buffers)):
+        for name, t in own.items():
+            if t is not None and t.is_floating_point():
+                cast = made.get(id(t), t.detach().to(dtype))
+                made[id(t)] = nn.Parameter(cast, t.requires_grad) if isinstance(t, nn.Parameter) else cast
+                own[name] = made[id(t)]
 
 
 def _round(model: nn.Module, bits: int) -> None:

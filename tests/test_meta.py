@@ -18,7 +18,9 @@ from snnenergy import count, estimate, load_hardware
 from snnenergy.cost.convention_rates import assume_rate, price_rates
 from snnenergy.counts import Counts, LayerCounts
 from snnenergy.errors import ActivityError, InputError, UsageError
+from snnenergy.hardware.document import read
 from snnenergy.load import Workload, shapes
+from snnenergy.shipped import shipped
 from snnenergy.trace.workload import count_workload
 from tests.conftest import Cli
 from tests.test_trace_zoo import ZOO
@@ -235,6 +237,42 @@ def test_seven_billion_parameters_take_no_memory(cli: Cli) -> None:
     weights = 32 * (4 * width * width + 3 * width * hidden) + words * width
     attention = 32 * 2 * steps * steps * width
     assert sum(layer.get("dense_macs", 0) for layer in document["layers"]) == steps * weights + attention
+
+
+def test_a_spiking_transformer_has_the_layers_its_authors_list() -> None:
+    """Spikingformer-8-512, layer by layer: kernel area x input channels x output channels x places x 4 steps.
+
+    Left out: the authors multiply keys by values first, our net queries by keys; their head runs once, ours at every step.
+    """
+    published = [
+        row
+        for row in read(shipped("conventions") / "published" / "spikingformer_8_512.yaml").value["layers"]
+        if row["kind"] == "conv"
+    ]
+    mode = shapes.mode()
+    with mode:
+        net = large.SpikingTransformer(512, 8, 8, 1000)
+    counts = shaped_at(mode, net, 4, 1, 3, 224, 224)
+    ours = [layer for layer in counts.layers if layer.role == "synaptic" and "matmul" not in layer.path][:-1]
+    assert len(ours) == len(published) == 5 + 8 * 6
+    for layer, row in zip(ours, published, strict=True):
+        (cin, cout), (height, width), (kh, kw) = row["channels"], row["input"], row["kernel"]
+        assert layer.dense_macs == 4 * cin * cout * height * width * kh * kw, (layer.path, row["path"])
+
+
+def test_the_first_layer_of_the_wide_one_is_as_published() -> None:
+    """96 channels of its own width: 3 x 96 x 9 x 224 x 224 x 4 = 520,224,768, as conventions/published/tables.yaml has it."""
+    mode = shapes.mode()
+    with mode:
+        net = large.spikformer_8_768()
+    counts = shaped_at(mode, net, 4, 1, 3, 224, 224)
+    assert counts["patches.0.conv"].dense_macs == 520_224_768
+    assert counts.coverage.parameters_total == 66_357_064
+
+
+def shaped_at(mode: Any, net: nn.Module, *shape: int) -> Counts:
+    x = shapes.only(mode, (torch.empty(shape, device="meta"),))
+    return count_workload(Workload("net", net.eval(), x, {}, "module", False, None, time_axis=0, mode=mode))
 
 
 @pytest.mark.parametrize("command", ["measure", "init"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import random
@@ -291,6 +293,40 @@ def test_stored_counts_are_what_profile_counts(folder: Path, cli: Cli, here: lis
     assert [layer.path for layer in stored.layers] == [layer.path for layer in one.layers]
     assert (stored.samples, stored.time_steps, stored.answers.labelled) == (10, 4, 10)
     assert stored["one"].dense_macs == 10 * 4 * 6 * 4
+
+
+META = """
+models:
+  shapes: {source: nets:make, args: {width: [4, 8]}, input_shape: [5, 1, 6], time_axis: 0, meta: true, precisions: [bf16, int8]}
+hardware: [loihi, h100]
+"""
+
+
+def test_activity_of_shapes_is_unknown_or_assumed_in_every_output(folder: Path, cli: Cli, here: list[str]) -> None:
+    for rates, word, priced in (
+        ("", "not known", {"h100_sxm"}),
+        ("assume_rate: [0.1, 0.2]\n", "assumed", {"loihi", "h100_sxm"}),
+    ):
+        (folder / "sweep.yaml").write_text(META + rates)
+        answer = cli("sweep", "sweep.yaml", "--csv", "s.csv", "--html", "s.html")
+        assert answer.code == 0, answer.err
+        assert f"ACTIVITY {word}" in answer.out
+        assert f"Activity: {word}" in (folder / "s.html").read_text()
+        rows = list(csv.DictReader(io.StringIO((folder / "s.csv").read_text())))
+        assert all(row["activity"].startswith(word) for row in rows)
+        assert {row["hardware"] for row in rows if row["energy_nominal_J"]} == priced
+        assert all((row["acs"] == "") == (word == "not known") for row in rows)
+        assert all(row["activity"].startswith(word) for row in swept(cli)["rows"])
+    assert len(here) == 4  # rates are put in when the counts are priced
+
+
+def test_rates_that_do_not_fit_are_a_failure_of_their_points(folder: Path, cli: Cli, here: list[str]) -> None:
+    (folder / "rates.json").write_text('{"nowhere": 0.1}')
+    (folder / "sweep.yaml").write_text(META.replace("meta: true", "meta: true, rates: rates.json"))
+    answer = cli("sweep", "sweep.yaml")
+    assert answer.code == 2
+    assert "4 FAILED" in answer.out and "rates: no layer 'nowhere'" in answer.out
+    assert not list((folder / "sweep.counts").glob("*.failed.json"))  # the counts are sound
 
 
 # Real processes

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from snnenergy.counts import Counts, LayerCounts, PerStep, Stream, weighted_by
+from snnenergy.counts import LEARNING, Counts, LayerCounts, PerStep, Stream, weighted_by
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     Row = NDArray[np.float64]
 
 Key = tuple[str, int]
-"""(path of a layer, which of its streams); -1: the spikes it put out."""
-SPIKES = -1
+"""(path of a layer, which of its streams); -1: the spikes it put out; -2: its synapse and trace updates, where it learns."""
+SPIKES, LEARNT = -1, -2
 HEAD = 3
 """Numbers of a stream before its steps: nonzero, sum of |value| x taps, the same by the other operand's values."""
 
@@ -96,6 +96,8 @@ class Rows:
         shared = {name: getattr(layer, name) * n // whole.samples for name in _VALUE_FREE}
         ran = {name: getattr(layer, name) // max(1, whole.forwards) for name in ("calls", "kernels")}
         fired = None if layer.spikes_out is None else round(float(spikes.sum()))
+        if layer.phase == LEARNING:
+            ran["synapse_updates"], ran["trace_updates"] = _ints(self._part(row, (layer.path, LEARNT)))
         return replace(layer, streams=streams, per_step=per_step, spikes_out=fired, **shared, **ran)
 
     def _stream(self, layer: LayerCounts, i: int, row: Row, n: int, whole: Counts) -> Stream:
@@ -112,7 +114,7 @@ class Rows:
         import numpy as np
 
         at = self.keys.get(key)
-        size = self.steps if key[1] == SPIKES else HEAD + 2 * self.steps
+        size = {SPIKES: self.steps, LEARNT: 2}.get(key[1], HEAD + 2 * self.steps)
         return np.zeros(size) if at is None else row[at : at + size]
 
     def columns(self, whole: Counts) -> dict[str, Any]:

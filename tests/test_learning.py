@@ -13,7 +13,9 @@ from torch.nn import functional as F
 import snnenergy
 from snnenergy.counts import LEARNING_OFF, Counts
 from snnenergy.errors import UsageError
+from snnenergy.load import Batch, Workload
 from snnenergy.report import markdown, tables, terminal
+from snnenergy.trace.dataset import Pass
 from tests.framework_nets import package
 
 T = 6
@@ -219,6 +221,38 @@ def test_a_convolution_of_bindsnet_by_its_taps() -> None:
     out = F.conv_transpose2d(torch.ones(1, 2, 3, 3), ones, stride=2, padding=1)
     y = net.monitors["Y"].get("s").reshape(T, 2, 3, 3)
     assert row.synapse_updates == int((x[:, 0] * out).sum() + (y * into).sum())
+
+
+class Running(nn.Module):
+    """Runs a network over x [T, N, X], as a command runs a model."""
+
+    def __init__(self, net: Any) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.net.train()  # commands put a model into evaluation mode, and BindsNET then learns nothing
+        self.net.reset_state_variables()
+        self.net.run(inputs={"X": x.byte()}, time=len(x))
+        out: Tensor = self.net.layers["Y"].s.float()
+        return out
+
+
+def test_each_sample_of_a_data_set_has_its_own_updates() -> None:
+    module = Running(network(torch.full((3, 2), 0.6))).eval()
+    samples = [spikes(1, seed=seed).float() for seed in range(3)]
+    with Pass(Workload("net", module, (), {}, "factory", False, None), time_axis=0, each="sample") as one:
+        for i, x in enumerate(samples):
+            one.take(Batch((x,), {}, None, i, i, 1, axis=1, time_axis=0))
+    assert one.rows is not None
+    whole = one.counts()
+    each = [c["net.X_to_Y@learning"] for c in one.rows.counts(whole)]
+    pre = [int(x.sum()) * 2 for x in samples]
+    assert [row.trace_updates for row in each] == [T * 5] * 3
+    assert all(
+        row.synapse_updates >= n and (row.synapse_updates - n) % 3 == 0 for row, n in zip(each, pre, strict=True)
+    )
+    assert sum(row.synapse_updates for row in each) == whole.total().synapse_updates > 0
 
 
 def test_a_rule_without_a_row_is_named() -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snnenergy.samples import SPIKES, Rows
+from snnenergy.samples import LEARNT, SPIKES, Rows
 from snnenergy.trace import clock
 from snnenergy.trace.assemble import inputs_of, spikes_of
 
@@ -50,6 +50,8 @@ class Reader:
             spikes = spikes_of(rec, path)
             if spikes is not None:
                 found[path, SPIKES] = self._steps(path, spikes.tallies[0], steps, order)[0]
+        for path, did in rec.learning.done.items():
+            found[path, LEARNT] = np.array([did.updates, did.traces], dtype=np.float64)
         return found
 
     def _stream(self, path: str, site: Site, tally: Tally, steps: int, order: str) -> Row:

@@ -55,6 +55,21 @@ def test_every_source_is_cited_under_its_key(cli: Cli) -> None:
         assert not re.search(r"(?<!\\)[&%$#]", re.sub(r"(url|doi) = .*", "", text))
 
 
+def test_what_is_shown_of_a_file_fits_the_terminal_and_cannot_steer_it(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "my_chip.yaml"
+    file.write_text(
+        skeleton.render("my_chip").replace("title: Power of my chip", r'title: "\e[2Jgone"'), encoding="utf-8"
+    )
+    for options in ((), ("--cite",)):
+        shown = cli("hardware", "show", file, *options)
+        assert shown.code == 0
+        assert "gone" in shown.out
+        assert "\x1b" not in shown.out
+    for chip in list_hardware():
+        lines = cli("hardware", "show", chip.name).out.splitlines()
+        assert max(len(line) for line in lines if " http" not in line) <= 80, chip.name
+
+
 def test_a_new_profile_is_sound_and_never_overwrites(cli: Cli, tmp_path: Path) -> None:
     file = tmp_path / "my_chip.yaml"
     assert cli("hardware", "init", file).code == 0

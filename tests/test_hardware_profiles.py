@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from snnenergy.cost import estimate as price
 from snnenergy.cost import validate
+from snnenergy.counts import Counts
 from snnenergy.errors import ProfileError, UnknownHardwareError
 from snnenergy.hardware import json_schema, lint, list_hardware, load_hardware, sheet
 from snnenergy.hardware.document import read
 from snnenergy.hardware.figures import Figure
+from snnenergy.report import document
 from snnenergy.shipped import shipped
 
 ROOT = Path(__file__).parents[1]
@@ -26,6 +31,11 @@ WANTED = {
     *("spinnaker", "spinnaker_spinn5", "spinnaker2", "brainscales2", "odin", "speck", "xylo", "akida", "sne"),
     *("jouppi_int8", "jouppi_int32", "jouppi_fp16", "jouppi_fp32", "genn_rtx2070", "spikey"),
 }
+
+
+@cache
+def demo() -> Mapping[str, Counts]:
+    return document.read(ROOT / "reports" / "digits.json").counts
 
 
 def test_every_profile_of_the_project_ships() -> None:
@@ -54,6 +64,18 @@ def test_node_and_neurons_of_a_shipped_profile_name_their_source(file: Path) -> 
     assert chip.node_source in (None, *chip.sources)
     known = chip.supports.neuron_models is not None or chip.supports.bias
     assert chip.supports.source in chip.sources or not known
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("model", ["ann", "snn"])
+def test_every_chip_prices_the_demo_or_says_in_words_what_is_missing(name: str, model: str) -> None:
+    estimate = price(demo()[model], name)
+    if estimate.energy is None or estimate.partial:
+        assert estimate.verdict
+        assert any("not published" in c or "not supported" in c for c in estimate.caveats), estimate.caveats
+    else:
+        assert 0 < estimate.energy.low <= estimate.energy.nominal <= estimate.energy.high
+    assert set(load_hardware(name).unknown) <= {c.split(": ")[0] for c in estimate.caveats}
 
 
 def test_no_two_profiles_share_a_name() -> None:

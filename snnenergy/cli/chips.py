@@ -55,11 +55,12 @@ def show(
 ) -> None:
     """Every figure of a chip with its range, how it is known and its source; and what is unknown."""
     from snnenergy.hardware import bibtex, load_hardware
+    from snnenergy.report.escape import plain
 
     targets = output.check({"json": json})
     chip = load_hardware(name)
     if cite:
-        output.deliver({}, targets, bibtex.render(chip))
+        output.deliver({}, targets, "".join(f"{plain(line)}\n" for line in bibtex.render(chip).splitlines()))
         return
     documents = {"json": output.as_json(chip.model_dump(mode="json"))} if json else {}
     output.deliver(documents, targets, _described(chip))
@@ -143,18 +144,23 @@ def _described(chip: Profile) -> str:
     charges = ", ".join(
         f"{domain}: {getattr(chip.charges, domain)}" for domain in ("spike", "ternary", "graded", "analog")
     )
-    lines = [f"{chip.name}: {chip.title} ({chip.family}, {chip.node})", chip.summary, "", f"charges   {charges}"]
-    lines += [f"node      {sheet.cited(chip.node, chip.node_source)}"]
-    lines += [f"neurons   {words}"] if (words := sheet.supported(chip.supports)) else []
-    lines += [""]
-    lines += [output.table(("figure", "value", "range", "how", "source"), rows, numbers=False)]
-    lines += [f"unknown   {name}: {effect}" for name, effect in chip.unknown.items()]
-    lines += [f"assumed   {assumption}" for assumption in chip.assumptions]
-    lines += [
-        f"source    {key}: {' '.join(filter(None, (s.authors, s.title, s.doi or s.url)))}"
+    head = [f"{chip.name}: {chip.title} ({chip.family}, {chip.node})", chip.summary]
+    facts = [f"charges   {charges}", f"node      {sheet.cited(chip.node, chip.node_source)}"]
+    facts += [f"neurons   {words}"] if (words := sheet.supported(chip.supports)) else []
+    tail = [f"unknown   {name}: {effect}" for name, effect in chip.unknown.items()]
+    tail += [f"assumed   {assumption}" for assumption in chip.assumptions]
+    tail += [
+        f"source    {key}: {', '.join(filter(None, (s.authors, s.title, s.doi or s.url)))}"
         for key, s in chip.sources.items()
     ]
-    return "\n".join(lines) + "\n"
+    figures = output.table(("figure", "value", "range", "how", "source"), rows, numbers=False)
+    return "\n".join([*_folded(head), "", *_folded(facts), "", figures, *_folded(tail)]) + "\n"
+
+
+def _folded(texts: list[str]) -> list[str]:
+    from snnenergy.report.escape import plain
+
+    return [line for text in texts for line in output.wrapped(plain(text))]
 
 
 command(app, show_all, "list")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,44 @@ def test_every_row_is_within_its_tolerance(rows: dict[tuple[str, str, str], vali
     assert [str(key) for key, row in rows.items() if not row.passed] == []
     assert len(rows) >= 20
     assert all(row.source for row in rows.values())
+
+
+def resnet50() -> Iterator[tuple[str, int, int, int, int, int]]:
+    """Path, channels in and out, kernel, side of the input and of the output; the stride is in the 3x3 convolution."""
+    yield "stem", 3, 64, 7, 224, 112
+    channels, side = 64, 56
+    for stage, (width, blocks, stride) in enumerate(((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)), 1):
+        for block in range(blocks):
+            out, at = side // (stride if block == 0 else 1), f"stage{stage}.{block}"
+            yield f"{at}.reduce", channels, width, 1, side, side
+            yield f"{at}.conv", width, width, 3, side, out
+            yield f"{at}.expand", width, 4 * width, 1, out, out
+            if block == 0:
+                yield f"{at}.shortcut", channels, 4 * width, 1, side, out
+            channels, side = 4 * width, out
+    yield "fc", 2048, 1000, 1, 1, 1
+
+
+def in_range(kernel: int, before: int, after: int) -> int:
+    """Taps along one side that do not fall on the padding."""
+    step = before // after
+    return sum(0 <= y * step - kernel // 2 + tap < before for y in range(after) for tap in range(kernel))
+
+
+def test_resnet_50_is_what_its_shapes_say(rows: dict[tuple[str, str, str], validate.Row]) -> None:
+    counts = validate.counts_of("mlperf_resnet50_orin")
+    for layer, (path, i, o, kernel, before, after) in zip(counts.layers, resnet50(), strict=True):
+        assert layer.path == path
+        assert layer.weights == i * o * kernel**2
+        assert layer.dense_macs == layer.weights * after**2
+        assert layer.valid_macs == layer.driven == i * o * in_range(kernel, before, after) ** 2
+        assert (layer.output_elements, layer.elements) == (o * after**2, i * before**2)
+        assert (layer.weight_bits, layer.input_bits, layer.output_bits) == (8, 8, 8)
+    assert sum(layer.dense_macs for layer in counts.layers) == 4_089_184_256
+    for quantity in ("energy", "latency"):
+        row = rows["mlperf_resnet50_orin", "jetson_agx_orin", quantity]
+        assert row.ratio < 1, "a peak rate bounds from below"
+        assert row.band[0] < 1 < row.band[1]
 
 
 @pytest.mark.parametrize("chip", ["loihi", "loihi_sanafe"])

@@ -345,6 +345,39 @@ def test_a_learner_in_multi_step_mode_counts_the_same() -> None:
     assert totals[0] == totals[1] > 0
 
 
+@pytest.mark.parametrize(("kind", "updates"), [("MSTDPLearner", 0), ("MSTDPETLearner", T * 12)])
+def test_rewarded_learners(kind: str, updates: int) -> None:
+    synapse = nn.Linear(4, 3, bias=False)
+    nn.init.constant_(synapse.weight, 0.4)
+    net = sj_net(synapse)
+    learner = sj_learner(net, kind, **({"tau_trace": 2.0} if kind == "MSTDPETLearner" else {}))
+    size = (T, 4) if kind == "MSTDPETLearner" else (T, 2, 4)  # that one knows no batch
+    x = (torch.rand(size, generator=torch.Generator().manual_seed(0)) < 0.5).float()
+
+    def play() -> int:
+        fired = 0
+        for step in x:
+            fired += int(net(step).sum())
+            learner.step(reward=1.0, on_grad=False)
+        return fired
+
+    with torch.no_grad(), snnenergy.counting(net, samples=x[0].numel() // 4, learners=[learner]) as rec:
+        fired = rec.call(play)
+    assert rec.counts()["0@learning"].synapse_updates == (updates or int(x.sum()) * 3 + fired * 4)
+    assert "step" not in vars(learner)  # nothing of ours is left
+
+
+def test_two_connections_on_one_population_share_its_trace() -> None:
+    net = network(torch.full((3, 2), 0.6))
+    topology, rule = package("bindsnet.network.topology"), package("bindsnet.learning").PostPre
+    layer, w = net.layers["Y"], torch.full((2, 2), 0.1)
+    net.add_connection(topology.Connection(layer, layer, w=w, update_rule=rule, nu=(0.01, 0.01)), "Y", "Y")
+    counts = run(net, spikes())
+    assert counts["X_to_Y@learning"].trace_updates == T * (3 + 2)
+    assert counts["Y_to_Y@learning"].trace_updates == 0
+    assert counts["Y_to_Y@learning"].synapse_updates == 2 * 2 * fired(net)[1]
+
+
 def test_a_learner_that_is_none_is_refused() -> None:
     with pytest.raises(UsageError, match="Linear is no learner that is known"):
         snnenergy.counting(nn.Linear(2, 2), learners=[nn.Linear(2, 2)]).__enter__()

@@ -63,7 +63,9 @@ def kept_weights(module: Any) -> tuple[tuple[str, Any], ...]:
     """(name, weight) of what a `MulticompartmentConnection` multiplies by: its features are no modules, and keep them to themselves."""
     if lookup(module, "bindsnet", {"MulticompartmentConnection": ""}) is None:
         return ()
-    return tuple((f.name, f.value) for f in module.pipeline if hasattr(getattr(f, "value", None), "layout"))
+    return tuple(
+        (f.name, f.value) for f in module.pipeline if getattr(getattr(f, "value", None), "is_sparse", True) is False
+    )
 
 
 def learning_rules(module: Any) -> tuple[LearningRule, ...]:

@@ -83,7 +83,7 @@ def learning_rule(learner: Any) -> LearningRule | None:
         post=touched.post,
         every=touched.every,
         steps=lambda: list(_recorded(learner)),
-        traces=(learner, learner),
+        traces=(learner.in_spike_monitor, learner.out_spike_monitor),
         **shape,
     )
 

@@ -27,7 +27,7 @@ from snnenergy.counts import (
 )
 from snnenergy.frameworks import neurons
 from snnenergy.trace import clock, digest
-from snnenergy.trace.learning import Learnt
+from snnenergy.trace.learning import Learnt, name_of
 from snnenergy.trace.rest import left_note
 from snnenergy.trace.structure import Structure, Work
 
@@ -166,7 +166,7 @@ def _learnt(rec: Recorder, layers: tuple[LayerCounts, ...]) -> Iterator[LayerCou
 
 def _home(rec: Recorder, weight: Tensor) -> str | None:
     """The layer whose weight this is."""
-    name = rec.lineage.name_of(weight)
+    name = name_of(rec, weight)
     return next((s.path for s in rec.structures.values() if any(_named(key) == name for key in s.weights)), None)
 
 

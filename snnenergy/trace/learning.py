@@ -8,7 +8,8 @@ in the same row.  A call of a rule is seen because its method is wrapped while a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -41,13 +42,13 @@ class Learnt:
 class Learning:
     """The learning rules of an open recorder: their row's path to the rule, and what each did in the forwards so far."""
 
-    def __init__(self, rec: Recorder, learners: Iterable[Any]) -> None:
+    def __init__(self, rec: Recorder, learners: Sequence[Any]) -> None:
         self.rec = rec
         self.rules: dict[str, LearningRule] = {}
         for path, rule in _found(rec, learners):
             twice = sum(known.startswith((f"{path}@", f"{path}#")) for known in self.rules)
             self.rules[f"{path}{f'#{twice}' * bool(twice)}@{LEARNING}"] = rule
-        self.told = any(rule.method == "step" for rule in self.rules.values())
+        self.told = bool(learners)
         self.done: dict[str, Learnt] = {}
         self._open: dict[str, Learnt] = {}
         self._calls: dict[str, int] = {}
@@ -60,7 +61,7 @@ class Learning:
 
     def names(self) -> frozenset[str]:
         """Parameters that a rule writes."""
-        named = (self.rec.lineage.name_of(rule.weight) for rule in self.rules.values())
+        named = (name_of(self.rec, rule.weight) for rule in self.rules.values())
         return frozenset(name for name in named if name is not None)
 
     def begin(self) -> None:
@@ -73,13 +74,16 @@ class Learning:
             total.updates, total.traces = total.updates + found.updates, total.traces + found.traces
             total.synapses = found.synapses
 
-    def hook(self) -> None:
+    def hook(self, stack: ExitStack) -> None:
         """Wraps the rules' methods until the recorder closes."""
         for path, rule in self.rules.items():
             own, name = vars(rule.owner), rule.method
-            had, inner = name in own, getattr(rule.owner, name)
+            inner = getattr(rule.owner, name)
+            if name in own:
+                stack.callback(own.__setitem__, name, own[name])
+            else:
+                stack.callback(own.pop, name)
             own[name] = self._wrapped(path, rule, inner)
-            self.rec._stack.callback(own.__setitem__, name, inner) if had else self.rec._stack.callback(own.pop, name)
 
     def _wrapped(self, path: str, rule: LearningRule, inner: Callable[..., Any]) -> Callable[..., Any]:
         def update(*args: Any, **kwargs: Any) -> Any:
@@ -129,28 +133,28 @@ class Learning:
             found.updates += _reached(post, into) if rule.post else 0
 
     def _traces(self, path: str, rule: LearningRule, pre: Tensor, post: Tensor) -> int:
-        """Neurons whose trace this step moved on; a population that several rules read has one trace."""
+        """Neurons whose trace this step moved on; a population that several rules, or both sides, read has one trace."""
         call = self._calls[path] = self._calls.get(path, 0) + 1
         total = 0
-        for side, (owner, spikes) in enumerate(zip(rule.traces, (pre, post), strict=True)):
-            key = id(owner) if rule.traces[0] is not rule.traces[1] else hash((id(owner), side))
-            if self._traced.get(key, 0) < call:
-                self._traced[key] = call
+        for owner, spikes in zip(rule.traces, (pre, post), strict=True):
+            if self._traced.get(id(owner), 0) < call:
+                self._traced[id(owner)] = call
                 total += spikes.numel()
         return total
 
     def notes(self) -> tuple[str, ...]:
-        """What is said of rules that never ran."""
+        """What is said of rules that never ran, and how they would."""
         idle = [
             f"{rule.name} of {path.partition('@')[0]}" for path, rule in self.rules.items() if path not in self.done
         ]
-        words = f"{LEARNING_OFF}: no synapse was updated by {', '.join(sorted(idle))}"
-        asleep = (
-            ""
-            if self.rec.model.training
-            else " (a BindsNET network learns in training mode, or when `learning` is set)"
+        if not idle:
+            return ()
+        how = (
+            "a learner is counted where its `step` is called in a counted call"
+            if self.told
+            else "a BindsNET network learns in training mode, or when its `learning` is set"
         )
-        return (f"{words}{asleep}",) if idle else ()
+        return (f"{LEARNING_OFF}: no synapse was updated by {', '.join(sorted(idle))} ({how})",)
 
 
 def _found(rec: Recorder, learners: Iterable[Any]) -> Iterable[tuple[str, LearningRule]]:
@@ -163,10 +167,15 @@ def _found(rec: Recorder, learners: Iterable[Any]) -> Iterable[tuple[str, Learni
         told = learner(value)
         if told is None:
             raise UsageError(f"learners: {type(value).__name__} is no learner that is known; see docs/learning.md")
-        name = rec.lineage.name_of(told.weight)
+        name = name_of(rec, told.weight)
         if name is None:
             raise UsageError(f"learners: the synapse of a {told.name} is no layer of {rec.name}")
         yield name.rpartition(".")[0] or "(root)", told
+
+
+def name_of(rec: Recorder, weight: Tensor) -> str | None:
+    """The parameter that a rule writes; None where it is none, or sparse."""
+    return rec.lineage.name_of(weight) if weight.layout == torch.strided else None
 
 
 def _samples(spikes: Tensor, rule: LearningRule) -> int:

@@ -131,7 +131,7 @@ class Recorder:
         self.weights.learnt = self.learning.names()
         self.weights_then = digest.weights(self.model, plain_name) if self.learning.rules else None
         self._look_at(list(self.names.modules))
-        self.learning.hook()
+        self.learning.hook(self._stack)
         self._hook_entries()
         active().append(self)
         return self

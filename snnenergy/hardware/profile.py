@@ -238,7 +238,7 @@ class Capacity(Strict):
 
 
 class Supports(Strict):
-    """Capabilities beyond the domains: neuron models by name (null: any, it is programmable), and what bias needs."""
+    """Capabilities beyond the domains: neuron models by name (null: any, it is programmable), what bias needs, and who says so."""
 
     neuron_models: tuple[str, ...] | None = Field(default=None, strict=False)
     bias: str = ""
@@ -287,7 +287,10 @@ class Calibration(Strict):
 
 
 class Profile(Strict):
-    """One chip.  `unknown` maps each figure that is null because it is unpublished to what that does to an estimate."""
+    """One chip.  `unknown` maps each figure that is null because it is unpublished to what that does to an estimate.
+
+    node_source: key of the source that states the node; none where the node is not known
+    """
 
     schema_version: Literal[1]
     name: Name

@@ -16,7 +16,8 @@ to measurements, *simulated* before silicon, *datasheet* of the maker, *publishe
 arithmetic in its note, *proxy* of something else.  Low and high are the value itself where no spread is published.
 The band is what `snnenergy validate` finds (see [validation](validation.md)); a chip without a row there is unvalidated.
 `--scale-node 7` carries a 45 nm datapath to another node by published equations; it is never done unasked, it is a guess (an
-int8 MAC at 7 nm comes out sixfold too low), and the report says so.
+int8 MAC at 7 nm comes out sixfold too low), and the report says so; [`jouppi_int8`](#jouppi_int8) and its like hold a table
+published for 7 nm.
 """
 
 ABSENT = """## Not here

@@ -8,7 +8,8 @@ schema_version: 1
 name: {name}  # the name of the file
 title: My chip
 family: neuromorphic  # processor: computes zeros too; datapath: arithmetic without a chip around it
-node: 28 nm
+node: 28 nm  # or unknown
+node_source: mine
 summary: What it is, and how far its figures carry.
 
 # Where the figures come from: a paper by its doi, anything else by its url or a note.

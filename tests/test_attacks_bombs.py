@@ -22,6 +22,7 @@ from snnenergy.errors import InputError, SnnEnergyError, UnsafeModelError, Usage
 from snnenergy.gate import settings
 from snnenergy.hardware import load_hardware
 from snnenergy.load import load_inputs, load_model
+from snnenergy.load.mapped import map_arrays
 from snnenergy.report import document
 from tests.attacks import DIGITS, archive, everywhere, members_of, plain_zip, pt2, torch_bytes
 
@@ -66,6 +67,17 @@ def test_a_twin_among_many_members(tmp_path: Path) -> None:
         for i in [*range(30_000), 29_999]:
             file.writestr(f"archive/{i}", b"")
     refused(out.getvalue(), tmp_path, "two members")
+
+
+@pytest.mark.parametrize("read", [load_inputs, map_arrays], ids=["--input", "--data"])
+def test_a_small_npz_of_36_gigabytes(read: Callable[[Path], object], tmp_path: Path) -> None:
+    data = bytearray(plain_zip({f"x{i}.npy": bytes(100) for i in range(9)}, zipfile.ZIP_DEFLATED))
+    at = -1
+    while (at := data.find(b"PK\x01\x02", at + 1)) >= 0:
+        struct.pack_into("<I", data, at + 24, 2**32 - 2)
+    (tmp_path / "x.npz").write_bytes(data)
+    with pytest.raises(InputError, match=r"unpack to 36.0 GiB, .*np\.savez"):
+        read(tmp_path / "x.npz")
 
 
 def _symbols(number: int) -> str:

@@ -8,7 +8,7 @@ import math
 import re
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 8 * 1024**3
 MAX_ARRAYS = 1000
+MAX_UNPACKED = 2 * 1024**3
+"""Bytes that the compressed arrays of one file may unpack to: a thousand times as many as the file has are usual for spikes,
+so it is no ratio that tells a bomb from a recording.  Arrays stored as they are may fill the file."""
 LABEL_KEYS = ("y", "labels", "label", "targets", "target")
 INPUT_KEYS = ("x", "input", "inputs")
 _NPY_MAGIC = b"\x93NUMPY"
@@ -82,6 +85,7 @@ def _npz(content: bytes, where: str) -> dict[str, torch.Tensor]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as file:
             infos = file.infolist()
+            check_unpacked(infos, MAX_UNPACKED, where)
             if len(infos) > MAX_ARRAYS or sum(i.file_size for i in infos) > MAX_BYTES:
                 raise InputError(f"{where}: declares more than {MAX_ARRAYS} arrays or {MAX_BYTES // 1024**3} GiB")
             return {i.filename.removesuffix(".npy"): _member(file, i, where) for i in infos}
@@ -89,6 +93,16 @@ def _npz(content: bytes, where: str) -> dict[str, torch.Tensor]:
         raise
     except Exception as error:  # zlib.error, struct.error, RuntimeError (password) ...: all mean unreadable
         raise InputError(f"{where}: a damaged or encrypted .npz: {said(error)}") from error
+
+
+def check_unpacked(infos: Sequence[zipfile.ZipInfo], most: int, where: str) -> None:
+    """Raises InputError where compressed arrays declare more than `most` bytes."""
+    packed = sum(i.file_size for i in infos if i.compress_type != zipfile.ZIP_STORED)
+    if packed > most:
+        raise InputError(
+            f"{where}: its compressed arrays unpack to {packed / 1024**3:.1f} GiB, more than the {most // 1024**3} GiB read; "
+            "save it with np.savez, which does not compress"
+        )
 
 
 def _member(file: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> torch.Tensor:

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snnenergy.errors import InputError
-from snnenergy.load.arrays import LABEL_KEYS, MAX_ARRAYS, Arrays, check_size, header, mapped, native
+from snnenergy.load.arrays import LABEL_KEYS, MAX_ARRAYS, Arrays, check_size, check_unpacked, header, mapped, native
 from snnenergy.load.files import said
 
 if TYPE_CHECKING:
     import torch
 
-MAX_UNPACKED = 256 * 1024**3
-"""Bytes that the compressed arrays of one file may unpack to."""
+MAX_UNPACKED = 32 * 1024**3
+"""Bytes that the compressed arrays of one file may unpack to, on the disk of temporary files."""
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 
 
@@ -38,9 +38,9 @@ def map_arrays(path: Path) -> Arrays:
 def _npz(path: Path, where: str) -> dict[str, torch.Tensor]:
     with zipfile.ZipFile(path) as file:
         infos = file.infolist()
-        packed = [i for i in infos if i.compress_type != zipfile.ZIP_STORED]
-        if len(infos) > MAX_ARRAYS or sum(i.file_size for i in packed) > MAX_UNPACKED:
-            raise InputError(f"{where}: declares more than {MAX_ARRAYS} arrays or {MAX_UNPACKED // 1024**3} GiB")
+        if len(infos) > MAX_ARRAYS:
+            raise InputError(f"{where}: declares more than {MAX_ARRAYS} arrays")
+        check_unpacked(infos, MAX_UNPACKED, where)
         return {i.filename.removesuffix(".npy"): _member(path, file, i, where) for i in infos}
 
 

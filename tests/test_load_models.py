@@ -65,6 +65,12 @@ def test_the_extension_says_nothing(tmp_path: Path) -> None:
         assert load_model(disguised).kind == kind
 
 
+@pytest.mark.parametrize("name", ["modèle #1.pt", "スパイク.pt", "a&b's.pt"])
+def test_a_file_may_be_called_anything(name: str, tmp_path: Path) -> None:
+    torch.save(nn.Sequential(nn.Linear(2, 2)), tmp_path / name)  # the folder inside is called like the file
+    assert load_model(tmp_path / name).kind == "module"
+
+
 def test_a_factory_alone(project: Path) -> None:
     path = list(sys.path)
     model = load_model("mine_nets:net")

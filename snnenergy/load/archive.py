@@ -23,6 +23,7 @@ from snnenergy.load.files import Kind, said
 MAX_MEMBERS = 100_000
 _SOURCE = re.compile(r"[^/]+/code/.+")  # TorchScript compresses its source, and nothing else is ever compressed
 _PART = re.compile(r"[A-Za-z0-9_.@=+ ,()\[\]-]+")
+_ROOT = re.compile(r"[^\x00-\x1f\x7f-\x9f\\:]+")  # torch.save calls it like the file, whatever the user calls that
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,9 @@ def _check_member(info: zipfile.ZipInfo, where: str) -> None:
         raise UnsafeModelError(f"{where}: member {name!r:.80} is encrypted with a password; save it without one")
     if stat.S_ISLNK(info.external_attr >> 16):
         raise UnsafeModelError(f"{where}: member {name!r:.80} is a symbolic link")
-    parts = name.split("/")
-    if info.is_dir() or not all(_PART.fullmatch(p) for p in parts) or any(p in (".", "..") for p in parts):
+    root, *parts = name.split("/") if "/" in name else ("root", name)
+    sound = _ROOT.fullmatch(root) and all(_PART.fullmatch(p) for p in parts)
+    if info.is_dir() or not sound or any(p in (".", "..") for p in (root, *parts)):
         raise UnsafeModelError(f"{where}: member {name!r:.80} has a name that leads outside, or no model has")
     source = _SOURCE.fullmatch(name) is not None and info.compress_type == zipfile.ZIP_DEFLATED
     if info.compress_type != zipfile.ZIP_STORED and not source:

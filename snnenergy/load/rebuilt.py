@@ -43,7 +43,7 @@ def _unsound(held: dict[str, Any], plain: dict[str, Any]) -> str:
     """What is wrong with the attributes of a module, beside those of a new one; empty where nothing is."""
     import torch
 
-    if not isinstance(held.get("training"), bool) or held.get("_is_full_backward_hook") not in (None, True, False):
+    if not isinstance(held.get("training"), bool) or not isinstance(held.get("_is_full_backward_hook"), bool | None):
         return "not in one mode"
     buffers = held.get("_non_persistent_buffers_set")
     if not isinstance(buffers, set) or not all(isinstance(name, str) for name in buffers):
@@ -57,7 +57,8 @@ def _unsound(held: dict[str, Any], plain: dict[str, Any]) -> str:
             if not isinstance(name, str) or not name or "." in name or not isinstance(value, kind | None):
                 return f"holds what is no {kind.__name__} of one name"
     for name, empty in plain.items():
-        if isinstance(empty, dict) and name not in tables and held.get(name) != {}:
+        hooks = held.get(name)
+        if isinstance(empty, dict) and name not in tables and (not isinstance(hooks, dict) or hooks):
             return "has hooks"
     return ""
 

@@ -111,6 +111,12 @@ MODULES: dict[str, tuple[bytes, str]] = {
         f"{kind} hooks": (whole(b"}", text(f"_{kind}_hooks"), b"}K\x01" + RELU + b"s"), "hooks")
         for kind in ("forward", "forward_pre", "backward", "backward_pre", "state_dict", "load_state_dict_pre")
     },
+    "a plain dict of hooks": (whole(b"}", text("_forward_hooks"), b"}"), "hooks"),
+    "a tensor for hooks": (whole(b"}", text("_forward_hooks"), tensor()), "hooks"),
+    "memories that are none": (
+        built(LIF, TABLES, text("_modules"), b"}", text("_memories"), b"K\x01"),
+        "not iterable",
+    ),
     "itself": (itself(), "hold each other"),
     "one child by 2**40 paths": (shared(42), "hold each other"),
     "modules 2000 deep": (nested(2000), "nested"),

@@ -181,9 +181,11 @@ def _named(value: Any, source: Source, kind: str, notes: tuple[str, ...]) -> Mod
 
     if isinstance(value, torch.nn.Module):
         _no_factory(source, "a whole module brings its architecture")
-        scripted = isinstance(value, torch.jit.ScriptModule)
-        kind = kind if scripted else "module"
-        return Model(value.eval(), kind, source.path.stem, notes, slots=_slots(value))
+        kind = kind if isinstance(value, torch.jit.ScriptModule) else "module"
+        try:
+            return Model(value.eval(), kind, source.path.stem, notes, slots=_slots(value))
+        except Exception as error:  # a class may stumble in any way over attributes that came from the file
+            raise UnsafeModelError(f"{source.path}: no usable module: {said(error)}") from error
     return _with_factory(value, source, "state_dict", notes)
 
 

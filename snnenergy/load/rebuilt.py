@@ -58,7 +58,7 @@ def _unsound(held: dict[str, Any], plain: dict[str, Any]) -> str:
                 return f"holds what is no {kind.__name__} of one name"
     for name, empty in plain.items():
         hooks = held.get(name)
-        if isinstance(empty, dict) and name not in tables and (not isinstance(hooks, dict) or hooks):
+        if isinstance(empty, dict) and name not in tables and (type(hooks) is not type(empty) or hooks):
             return "has hooks"
     return ""
 

@@ -61,10 +61,10 @@ _NAMED = {
 }
 
 
-def said(error: BaseException, width: int = 200) -> str:
-    """The first line of what an error says, escaped: it may quote the file."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return repr(lines[0][:width])[1:-1]
+def said(error: BaseException, width: int = 200, lines: int = 1) -> str:
+    """The first lines of what an error says, escaped: it may quote the file."""
+    spoken = [line.strip()[:width] for line in str(error).strip().splitlines()[:lines]] or [type(error).__name__]
+    return repr(" ".join(spoken))[1:-1]
 
 
 def is_zip(data: bytes) -> bool:

@@ -215,7 +215,9 @@ def _with_factory(value: Any, source: Source, kind: str, notes: tuple[str, ...])
     try:
         module.load_state_dict(weights, strict=True)
     except (RuntimeError, TypeError, ValueError) as error:
-        raise UsageError(f"{source.path}: does not fit the module of {source.factory}: {said(error)}") from error
+        raise UsageError(
+            f"{source.path}: does not fit the module of {source.factory}: {said(error, lines=3)}"
+        ) from error
     examples: tuple[tuple[Any, ...], dict[str, Any]] | None = None if inputs is None else (inputs, {})
     return Model(module, kind, source.path.stem, (*notes, *more), examples, _slots(module, inputs))
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import torch
 
 MAX_HEADER_BYTES = 100_000_000  # the format's own limit
+MAX_AXES = 64
 _DTYPES = {
     "F64": "float64",
     "F32": "float32",
@@ -37,8 +38,11 @@ def header(data: bytes, where: str) -> dict[str, dict[str, Any]]:
         entries = {k: v for k, v in document.items() if k != "__metadata__"}
         for name, entry in entries.items():
             _check(name, entry, len(data) - 8 - length)
-        if sum(e["data_offsets"][1] - e["data_offsets"][0] for e in entries.values()) > len(data):
-            raise ValueError("its tensors overlap")
+        ends = [0]
+        for start, end in sorted(entry["data_offsets"] for entry in entries.values()):
+            if start != ends[-1]:
+                raise ValueError("its tensors overlap, or leave a hole")
+            ends.append(end)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, MemoryError) as error:
         raise UnsafeModelError(f"{where}: a damaged safetensors header: {said(error)}") from error
     return entries
@@ -49,6 +53,8 @@ def _check(name: str, entry: dict[str, Any], held: int) -> None:
     shape, dtype = entry["shape"], entry["dtype"]
     if dtype not in _DTYPES:
         raise ValueError(f"tensor {name!r:.80}: dtype {dtype!r:.20}")
+    if len(shape) > MAX_AXES:
+        raise ValueError(f"tensor {name!r:.80}: {len(shape)} axes")
     if not all(type(n) is int and 0 <= n < 2**48 for n in (*shape, start, end)):
         raise ValueError(f"tensor {name!r:.80}: sizes that are no counts")
     if not start <= end <= held or end - start != math.prod(shape) * item_bytes(dtype):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -57,8 +58,22 @@ ALIASES = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
         "",
         "\x00\x01",
         "a: " + "x" * 10_000_000,
+        "- 1\n" * 200_000,
+        "!" * 1_000_000,
     ],
-    ids=["alias bomb", "itself", "nested", "python object", "python name", "1e400", "empty", "binary", "long"],
+    ids=[
+        "alias bomb",
+        "itself",
+        "nested",
+        "python object",
+        "python name",
+        "1e400",
+        "empty",
+        "binary",
+        "long",
+        "many",
+        "tag",
+    ],
 )
 def test_profile_documents(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from snnenergy.hardware import load_hardware
@@ -71,6 +86,22 @@ def test_profile_documents(text: str, tmp_path: Path, monkeypatch: pytest.Monkey
     assert time.monotonic() - started < 10
     assert len(str(caught.value)) < 5000
     assert [p.name for p in tmp_path.iterdir()] == ["chip.yaml"]
+
+
+@pytest.mark.parametrize("lies", ["/dev/zero", "a pipe", "large"])
+def test_what_lies_in_a_folder_of_profiles(lies: str, tmp_path: Path) -> None:
+    """A name that no file has is looked for among the aliases of all."""
+    from snnenergy.hardware import load_hardware
+
+    file = tmp_path / "chip.yaml"
+    if lies == "a pipe":
+        os.mkfifo(file)
+    elif lies == "large":
+        file.write_bytes(bytes(10_000_000))
+    else:
+        file.symlink_to(lies)
+    with pytest.raises(ProfileError, match=r"chip\.yaml: "):
+        load_hardware("nothing", search=[tmp_path])
 
 
 @pytest.mark.parametrize("command", ["inspect", "report", "merge", "hardware lint", "hardware show", "check --config"])

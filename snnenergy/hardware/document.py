@@ -20,6 +20,8 @@ from snnenergy.errors import ProfileError, SnnEnergyError
 from snnenergy.untrusted import regular
 
 MAX_BYTES = 1 << 20
+MAX_VALUES = 20_000
+MAX_LINE = 100_000
 MAX_DEPTH = 32
 
 Path_ = tuple[str | int, ...]
@@ -79,22 +81,28 @@ class DocumentError(Exception):
 
 def read(path: str | Path, *, error: type[SnnEnergyError] = ProfileError) -> Document:
     """Read one YAML document; raises `error` with `file:line:col` when it cannot be."""
+    return parse(text_of(path, error=error), str(path), error=error)
+
+
+def text_of(path: str | Path, *, error: type[SnnEnergyError] = ProfileError, errors: str = "strict") -> str:
+    """The text of a document; raises `error` where it is none, no regular file, or too large."""
     target = Path(path)
     try:
         if regular(target).st_size > MAX_BYTES:
             raise error(f"{target}: larger than {MAX_BYTES >> 10} KiB, which no such file needs")
-        text = target.read_text(encoding="utf-8")
+        return target.read_text(encoding="utf-8", errors=errors)
     except FileNotFoundError:
         raise error(f"{target}: no such file") from None
     except UnicodeDecodeError as cause:
         raise error(f"{target}: not UTF-8 text, so not YAML: byte {cause.start}") from None
     except OSError as cause:
         raise error(f"{target}: cannot be read: {cause.strerror}") from None
-    return parse(text, str(target), error=error)
 
 
 def parse(text: str, name: str, *, error: type[SnnEnergyError] = ProfileError) -> Document:
     """Parse the text of one YAML document called `name`."""
+    if max(map(len, text.splitlines()), default=0) > MAX_LINE:
+        raise error(f"{name}: a line of more than {MAX_LINE} characters")
     try:
         return _Builder(name).build(text)
     except DocumentError as cause:
@@ -144,6 +152,8 @@ class _Builder:
             raise DocumentError(f"the tag {event.tag!s:.40} is not accepted; expected plain values", mark, name)
         if len(path) > MAX_DEPTH:
             raise DocumentError(f"nested deeper than {MAX_DEPTH}", mark, name)
+        if len(self.marks) >= MAX_VALUES:
+            raise DocumentError(f"more than {MAX_VALUES} values", mark, name)
         self.marks[path] = mark
         if kind == "ScalarEvent":
             return plain(event.value) if event.style is None else event.value

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from snnenergy.errors import ProfileError, UnknownHardwareError
-from snnenergy.hardware.document import Document, Finding, check, near, read, sentence
+from snnenergy.hardware.document import Document, Finding, check, near, read, sentence, text_of
 from snnenergy.hardware.document import parse as parse_document
 from snnenergy.hardware.profile import Profile
 from snnenergy.shipped import shipped
@@ -29,7 +29,7 @@ def load_hardware(name_or_path: StrPath, *, search: Iterable[StrPath] = ()) -> P
         if file.stem == name:
             return _load(file)
     for file in files:  # an alias: only files that hold the word at all are parsed
-        if name in file.read_text(encoding="utf-8", errors="replace") and name in (chip := _load(file)).aliases:
+        if name in text_of(file, errors="replace") and name in (chip := _load(file)).aliases:
             return chip
     known = {f.stem for f in files} | {a for f in files for a in _load(f).aliases}
     raise UnknownHardwareError(

@@ -270,6 +270,8 @@ def test_a_rule_without_a_row_is_named() -> None:
     assert (row.path, row.calls) == ("X_to_Y@learning", T)
     assert "no row for this learning rule" in row.reason
     assert counts["X_to_Y@learning"].adds == T * 6  # its arithmetic is
+    assert not any(n.startswith(LEARNING_OFF) for n in counts.identity.notes)
+    assert "Homebrew on X_to_Y: updates not counted" in terminal.render_counts(counts, width=200)
 
 
 # ---- SpikingJelly

@@ -88,7 +88,11 @@ def _rule(module: Any, part: str, rule: Any, w: Any) -> LearningRule:
     ):
         problem = f"synapses of a {type(module).__name__} are not followed"
     touched = RULES[known] if known is not None else PAIR
-    pre, post = (bool(rate.any()) for rate in rule.nu) if known in RATES else (True, True)
+
+    def sides() -> tuple[bool, bool]:
+        pre, post = (bool(rate.any()) for rate in rule.nu) if known in RATES else (True, True)
+        return touched.pre and pre, touched.post and post
+
     axes = w.dim() - 2
     shape: dict[str, Any] = (
         {n: _each(getattr(module, n), axes) for n in ("stride", "padding", "dilation")} if conv else {}
@@ -100,8 +104,7 @@ def _rule(module: Any, part: str, rule: Any, w: Any) -> LearningRule:
         w,
         part=part,
         layout=conv or "linear",
-        pre=touched.pre and pre,
-        post=touched.post and post,
+        sides=sides,
         every=touched.every,
         steps=lambda: [(module.source.s, module.target.s)],
         traces=(module.source, module.target),

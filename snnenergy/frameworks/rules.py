@@ -13,7 +13,8 @@ class LearningRule:
 
     name: the rule's class; owner, method: the object, and its method of which a call learns
     weight: what it writes; layout: `linear` [pre, post], `linear.T` [post, pre], or `conv` [post, pre, *kernel]
-    pre, post: a spike of this side updates every synapse of its neuron; every: each synapse is updated in each step
+    sides: (pre, post): whether a spike of that side updates every synapse of its neuron, as the rule stands now
+    every: each synapse is updated in each step
     stride, padding, dilation: of a convolution, per axis
     steps: called before an update, gives the spikes it learns from: (pre, post) of each step, [N, ...] each
     traces: who keeps the spike traces of each side: rules on one population share them
@@ -26,8 +27,7 @@ class LearningRule:
     method: str
     weight: Any
     layout: str = "linear"
-    pre: bool = True
-    post: bool = True
+    sides: Callable[[], tuple[bool, bool]] = lambda: (True, True)
     every: bool = False
     stride: Sequence[int] = ()
     padding: Sequence[int] = ()

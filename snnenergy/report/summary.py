@@ -176,7 +176,13 @@ def learning(comparison: Comparison) -> list[str]:
     lines = []
     for name, counts in comparison.counts.items():
         n = max(counts.samples, 1)
+        lost = {(entry.path, entry.op) for entry in counts.uncounted}
         for row in counts.learning:
+            if (row.path, row.op) in lost:
+                lines.append(
+                    f"{name} learns while it runs: {row.op} on {row.path.partition('@')[0]}: updates not counted"
+                )
+                continue
             parts = [
                 f"{q.count(v / n)} {w}" for v, w in ((row.synapse_updates, "synapse"), (row.trace_updates, "trace"))
             ]

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class Learnt:
     """What one rule did; additive.  synapses: of one sample, a convolution's shared weights counted at every place."""
 
-    updates: int = 0
+    updates: Any = 0  # of the open forward a tensor: on an accelerator it stays there until the end
     traces: int = 0
     synapses: int = 0
 
@@ -71,7 +71,7 @@ class Learning:
         """The open forward counts."""
         for path, found in self._open.items():
             total = self.done.setdefault(path, Learnt())
-            total.updates, total.traces = total.updates + found.updates, total.traces + found.traces
+            total.updates, total.traces = total.updates + int(found.updates), total.traces + found.traces
             total.synapses = found.synapses
 
     def hook(self, stack: ExitStack) -> None:
@@ -123,14 +123,15 @@ class Learning:
             lost.calls += 1
             return
         found = self._open.setdefault(path, Learnt())
+        by_pre, by_post = rule.sides()
         for pre, post in rule.steps():
             out, into, found.synapses = fans(rule, pre, post)
             found.traces += self._traces(path, rule, pre, post)
             if rule.every:
                 found.updates += found.synapses * _samples(pre, rule)
                 continue
-            found.updates += _reached(pre, out) if rule.pre else 0
-            found.updates += _reached(post, into) if rule.post else 0
+            found.updates += _reached(pre, out) if by_pre else 0
+            found.updates += _reached(post, into) if by_post else 0
 
     def _traces(self, path: str, rule: LearningRule, pre: Tensor, post: Tensor) -> int:
         """Neurons whose trace this step moved on; a population that several rules, or both sides, read has one trace."""
@@ -144,9 +145,8 @@ class Learning:
 
     def notes(self) -> tuple[str, ...]:
         """What is said of rules that never ran, and how they would."""
-        idle = [
-            f"{rule.name} of {path.partition('@')[0]}" for path, rule in self.rules.items() if path not in self.done
-        ]
+        ran = self.rec.structures
+        idle = [f"{rule.name} of {path.partition('@')[0]}" for path, rule in self.rules.items() if path not in ran]
         if not idle:
             return ()
         how = (
@@ -205,13 +205,13 @@ def _per_neuron(shape: ConvShape) -> Any:
     return torch.from_numpy(reached.astype("float64")) * shape.reached
 
 
-def _reached(spikes: Tensor, fan: Any) -> int:
-    """Sum over the neurons that fired of their fan."""
+def _reached(spikes: Tensor, fan: Any) -> Tensor:
+    """Sum over the neurons that fired of their fan, exact below 2^53."""
     fired = spikes != 0
     if isinstance(fan, int):
-        return int(fired.count_nonzero()) * fan
+        return torch.mul(fired.count_nonzero(), fan)
     rows = fired.reshape(-1, fan.numel()).sum(0).to(torch.float64)
-    return int((rows * fan.to(rows.device)).sum())
+    return torch.sum(rows * fan.to(rows.device))
 
 
 class Products(Reading):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import snnenergy
+from snnenergy.cost import conventions
 from snnenergy.counts import LEARNING_OFF, Counts
 from snnenergy.errors import UsageError
 from snnenergy.load import Batch, Workload
@@ -424,6 +426,13 @@ def test_a_processor_pays_for_the_arithmetic_that_ran() -> None:
     (row,) = [layer for layer in h100[0].layers if layer.path == "fc@learning"]
     assert row.energy.nominal > 0
     assert not h100[0].partial
+
+
+def test_conventions_of_inference_leave_learning_out_and_say_so() -> None:
+    counts = learnt()
+    made = conventions.apply(counts, "neurobench")
+    assert made.ops == conventions.apply(dataclasses.replace(counts, layers=counts.layers[:2]), "neurobench").ops
+    assert "fc@learning: local learning is left out; conventions count inference" in made.notes
 
 
 def test_every_format_has_the_line() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from snnenergy.cost.convention_rules import Charge, Convention, NeuronRule, Rules
 from snnenergy.cost.structure import _upstream, populations
-from snnenergy.counts import Counts, LayerCounts, Stream
+from snnenergy.counts import LEARNING, Counts, LayerCounts, Stream
 from snnenergy.errors import UsageError
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
@@ -50,6 +50,8 @@ class Charger:
 
     def layer(self, layer: LayerCounts) -> Ops:
         """What that layer is charged, of all samples."""
+        if layer.phase == LEARNING:
+            return Ops(notes=(f"{layer.path}: local learning is left out; conventions count inference",))
         if layer.role == "neuron":
             return self._neuron(layer)
         if layer.role == "other":

@@ -13,7 +13,7 @@ Without it they come from the parts of its energy.  Assumed, and said beside eve
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from snnenergy.cost.price import again
@@ -78,6 +78,12 @@ class BreakEven:
     low: Corner
     nominal: Corner
     high: Corner
+
+    def against(self, pair: Pair) -> BreakEven:
+        """The same SNN on the same chip beside another ANN."""
+        ends = (("low", self.low), ("nominal", self.nominal), ("high", self.high))
+        low, nominal, high = (replace(corner, ann=_joules(pair.ann, end)) for end, corner in ends)
+        return replace(self, pair=pair, low=low, nominal=nominal, high=high)
 
     def rate_at(self, time_steps: float) -> Range:
         return _ordered(*(c.rate(time_steps) for c in (self.low, self.nominal, self.high)))

@@ -97,7 +97,9 @@ def vega(chart: alt.LayerChart) -> Any:
     import altair
     import vl_convert
 
-    compiled = vl_convert.vegalite_to_vega(chart.to_dict(), vl_version=charts.vega_lite_version(altair.SCHEMA_VERSION))
+    compiled = vl_convert.vegalite_to_vega(
+        chart.to_dict(validate=False), vl_version=charts.vega_lite_version(altair.SCHEMA_VERSION)
+    )
     compiled.pop("description", None)
     return compiled
 

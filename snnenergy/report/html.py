@@ -25,6 +25,7 @@ def render(comparison: Comparison) -> str:
     A page that would pass 1.5 MB leaves out the layers of its estimates and the rooflines, then what it says of single layers,
     and says so.
     """
+    sealed.prepared()
     told = stories(comparison)
     drawn = drawings.drawings(comparison, told)
     for cut in CUTS:

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 import re
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ MAX_BYTES = 1_500_000
 
 def render(template: str, script: str, drawings: object, **told: Any) -> str:
     """A template with the house's style, the charts' library, a script of ours, and data that the script draws."""
-    style, scripts = _shipped("page.css"), [_once(_bundle()), _once(_shipped(script))]
+    style, scripts = _shipped("page.css"), [_once(prepared().result()), _once(_shipped(script))]
     made = environment().get_template(template)
     return made.render(
         policy=_policy(style, scripts),
@@ -78,12 +79,20 @@ def _shipped(name: str) -> str:
     return (files("snnenergy.report") / "templates" / name).read_text(encoding="utf-8")
 
 
-@cache
 def _bundle() -> str:
     """Vega with its embedder and expression interpreter, about 0.9 MB; the chart library's own copy, no network."""
     import vl_convert
 
     return str(vl_convert.javascript_bundle("window.vegaEmbed=vegaEmbed;"))
+
+
+@cache
+def prepared() -> Future[str]:
+    """The charts' library in the making: 2 s of a core, beside what a page does until it needs it."""
+    worker = ThreadPoolExecutor(1)
+    made = worker.submit(_bundle)
+    worker.shutdown(wait=False)
+    return made
 
 
 def _once(script: str) -> str:

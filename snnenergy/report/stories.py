@@ -52,12 +52,25 @@ def stories(comparison: Comparison) -> tuple[Story, ...]:
         return found is None or not found.nominal.event
 
     told = sorted(summary.pairs(comparison), key=flat)[:MAX_PAIRS]
-    return tuple(_story(comparison, pair, chips.get(pair.chip), i < MAX_PRICED) for i, pair in enumerate(told))
+    lines: dict[tuple[str, str], breakeven.BreakEven | None] = {}  # one SNN on one chip, priced again once
+    for pair in told:
+        if (key := (pair.snn.model, pair.chip)) not in lines:
+            lines[key] = breakeven.solve(pair, comparison.counts[pair.snn.model], chips.get(pair.chip))
+    return tuple(
+        _story(comparison, pair, lines[pair.snn.model, pair.chip], chips.get(pair.chip), i < MAX_PRICED)
+        for i, pair in enumerate(told)
+    )
 
 
-def _story(comparison: Comparison, pair: summary.Pair, chip: Profile | None, by_figure: bool) -> Story:
+def _story(
+    comparison: Comparison,
+    pair: summary.Pair,
+    line: breakeven.BreakEven | None,
+    chip: Profile | None,
+    by_figure: bool,
+) -> Story:
     ann, snn = comparison.counts[pair.ann.model], comparison.counts[pair.snn.model]
-    even = breakeven.solve(pair, snn, chip)
+    even = None if line is None else line.against(pair)
     figures = sensitivity.of_figures(pair, ann, snn, chip) if chip is not None and by_figure else None
     # a memory that spills has a range without any figure of its own: then the parts tell more
     swings = (

@@ -105,6 +105,10 @@ def test_markdown_puts_the_verdict_first_and_provenance_last() -> None:
     assert blocks[1].startswith("**FAILED: 1 of 1 budget broken: acs of net")
     assert blocks[2].startswith("| budget | before | now | change | limit | used |")
     assert "| `acs of net` | 1.1 k | 1.3 k | +18.2 % | 1.12 k | 115.9 % | **broken** |" in blocks[2]
+    assert blocks[3].splitlines()[:2] == [
+        "### Why",
+        "- *broken*: acs of net: 1.3 k, +18.2 % from 1.1 k, more than max\\_increase 2 % (kept because: 100 % sure: a,b)",
+    ]
     assert "<details><summary>Layers of net by size of change" in page
     assert blocks[-1].startswith("- snnenergy")
 

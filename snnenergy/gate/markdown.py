@@ -44,6 +44,9 @@ def render(verdict: Verdict) -> str:
 def _blocks(verdict: Verdict) -> Iterator[str]:
     """Most important first; each small enough that several fit."""
     yield _budgets(verdict)
+    told = sorted((o for o in verdict.outcomes if o.words), key=lambda o: _WORST_FIRST.index(o.state))
+    if told:
+        yield "\n".join(["### Why", *_first(list(dict.fromkeys(map(_why, told))), 40)])
     problems = [f"- {code(name)}: {prose(_short(p.words, 600))}" for name, p in verdict.problems]
     if problems:
         yield "\n".join(["### Not gated", *_first(problems, 40)])
@@ -68,6 +71,12 @@ def _row(o: Outcome) -> tuple[str, ...]:
     used = "-" if o.used is None else f"{100 * o.used:.4g} %"
     subject = code(_short(o.subject, 120))
     return (subject, o.show(o.before), o.show(o.after), change, o.show(o.limit), used, _SIGNS[o.state])
+
+
+def _why(o: Outcome) -> str:
+    """What is wrong, and why the budget is kept."""
+    reason = f" (kept because: {prose(_short(o.placed.budget.reason, 200))})" if o.placed.budget.reason else ""
+    return f"- *{o.state}*: {prose(_short(o.words, 400))}{reason}"
 
 
 def _change(model: ModelReport) -> str:

@@ -173,7 +173,7 @@ def test_install_uses_pip_and_can_be_left_out(runner: Runner, tmp_path: Path) ->
     assert not (tmp_path / "pip").exists()
     assert runner.run("Install").returncode == 0
     asked = (tmp_path / "pip").read_text().splitlines()
-    assert asked == ["-m", "pip", "install", "--quiet", "-c", f"{ROOT}/constraints.txt", str(ROOT)]
+    assert asked == ["-P", "-m", "pip", "install", "--quiet", "-c", f"{ROOT}/constraints.txt", str(ROOT)]
 
 
 GH = """\

@@ -59,7 +59,7 @@ def test_the_line_goes_through_what_the_chip_is_priced_at(chip: Profile) -> None
         (activity.scaled(SNN, 0), 8, 0.0, 1e-9),
         (activity.doubled(activity.scaled(SNN, 0)), 16, 0.0, 1e-9),
         # half the events: an odd count loses one; on Loihi another core becomes the slowest one
-        (activity.scaled(SNN, 0.5), 8, found.rate / 2, 0.12 if chip.latency.model == "barrier" else 1e-6),
+        (activity.scaled(SNN, 0.5), 8, found.rate / 2, 0.12 if chip.latency.model == "barrier" else 1e-5),
     ]
     for counts, steps, rate, close in points:
         energy = again(counts, chip, pair.snn.options).energy

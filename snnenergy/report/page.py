@@ -108,7 +108,7 @@ def _model(comparison: Comparison, name: str, counts: Counts, cut: int) -> dict[
         r.activity: [x.path for x in L.rows(counts) if x.activity == r.activity] for r in L.rows(counts) if r.activity
     }
     return {
-        "name": name, "conditions": _micro(summary.conditions(counts)), "coverage": summary.coverage(counts),
+        "name": name, "conditions": _micro(summary.conditions(counts)), "coverage": _micro(summary.coverage(counts)),
         "acs": q.count(counts.per_inference("acs")), "macs": q.count(counts.per_inference("macs")),
         "dense": q.count(counts.per_inference("dense_macs")), "sparsity": q.percent(counts.sparsity),
         "rate": q.percent(counts.firing_rate), "chips": [e.hardware for e in priced], "odd": rates,

@@ -99,6 +99,26 @@ def test_sample_inputs_that_run_code(tmp_path: Path, canary: Path) -> None:
     refused(pt2(members={"data/sample_inputs/model.pt": evil}), tmp_path, canary)
 
 
+def _itself() -> tuple[Any, ...]:
+    held: list[Any] = []
+    held.append(held)
+    return (held,)
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ((torch.nn.Linear(2, 2),), "found Linear"),
+        (_itself(), "nested deeper"),
+        ((set(),), "found set"),
+        ((torch.relu,), ""),
+    ],
+    ids=["a module", "a list that holds itself", "a set", "a function"],
+)
+def test_sample_inputs_that_are_no_values(args: tuple[Any, ...], words: str, tmp_path: Path, canary: Path) -> None:
+    refused(pt2(members={"data/sample_inputs/model.pt": torch_bytes((args, {}))}), tmp_path, canary, words)
+
+
 def test_torch_itself_runs_sample_inputs(canary: Path) -> None:
     logging.getLogger("torch.export").disabled = True
     logger = logging.getLogger("torch._export.serde.serialize")

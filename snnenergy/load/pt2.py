@@ -32,6 +32,7 @@ MODEL = "models/model.json"
 SAMPLES = "data/sample_inputs/model.pt"
 WEIGHTS, CONSTANTS = "data/weights/", "data/constants/"
 TABLES = {WEIGHTS: "data/weights/model_weights_config.json", CONSTANTS: "data/constants/model_constants_config.json"}
+MAX_EXAMPLES, MAX_EXAMPLE_DEPTH = 10_000, 20
 _FIXED = {"archive_format": b"pt2", "archive_version": b"0", "byteorder": b"little"}
 _KNOWN = re.compile(
     r"models/model\.json|data/sample_inputs/model\.pt|data/weights/(weight_\d+|model_weights_config\.json)|"
@@ -177,7 +178,29 @@ def _examples(content: bytes, where: str) -> tuple[tuple[Any, ...], dict[str, An
         isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], tuple) and isinstance(value[1], dict)
     ):
         raise UnsafeModelError(f"{inner}: expected (args, kwargs), found {type(value).__name__}")
+    _check_plain(value, inner)
     return value
+
+
+def _check_plain(value: object, where: str) -> None:
+    """Only tensors and plain values, in plain containers, none of which holds itself: torch would walk it for ever."""
+    import torch
+
+    plain = (torch.Tensor, torch.dtype, torch.device, int, float, complex, str, type(None))
+    todo, left = [(value, 0)], MAX_EXAMPLES
+    while todo:
+        item, depth = todo.pop()
+        left -= 1
+        if left < 0 or depth > MAX_EXAMPLE_DEPTH:
+            raise UnsafeModelError(
+                f"{where}: more than {MAX_EXAMPLES} values, or nested deeper than {MAX_EXAMPLE_DEPTH}"
+            )
+        if isinstance(item, dict) and all(isinstance(key, str | int) for key in item):
+            todo += [(part, depth + 1) for part in item.values()]
+        elif isinstance(item, tuple | list):
+            todo += [(part, depth + 1) for part in item]
+        elif not isinstance(item, plain):
+            raise UnsafeModelError(f"{where}: expected tensors and plain values, found {type(item).__name__}")
 
 
 def _saved(value: object) -> bytes:

@@ -136,7 +136,7 @@ def test_a_flipped_bit_in_the_weights(tmp_path: Path) -> None:
         (b"\x93NUMPY\x01\x00" + bytes(20), "--input"),
         (bytes(257) + b"ustar" + bytes(1000), "tar archive"),
         (plain_zip({"a/readme.txt": b"hello"}), "no kind known here"),
-        (plain_zip({"x.npy": b"hello"}), ""),
+        (plain_zip({"x.npy": b"hello"}), "--input"),
         (b"#!/bin/sh\n" + archive(GOOD), ""),
         ((2**40).to_bytes(8, "little") + b"{}", ""),
         (b"\x10\0\0\0\0\0\0\0" + b'{"a": [[[[[[[[[[', "safetensors"),

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import torch
 
-from snnenergy.errors import UnsafeModelError
-from snnenergy.load import inspect, load, load_model
+from snnenergy.errors import InputError, UnsafeModelError
+from snnenergy.load import inspect, load, load_inputs, load_model
 from tests.attacks import DIGITS, archive, everywhere, members_of, pt2, sings, torch_bytes
 
 Json = dict[str, Any]
@@ -97,6 +97,13 @@ def test_torch_itself_does_run_them(name: str, canary: Path) -> None:
 def test_sample_inputs_that_run_code(tmp_path: Path, canary: Path) -> None:
     evil = torch_bytes(((sings(canary),), {}))
     refused(pt2(members={"data/sample_inputs/model.pt": evil}), tmp_path, canary)
+
+
+def test_sample_inputs_in_a_zip_of_another_kind(tmp_path: Path, canary: Path) -> None:
+    program = (DIGITS / "digits_ann.pt2").read_bytes()
+    refused(pt2(members={"data/sample_inputs/model.pt": program}), tmp_path, canary, "found a zip of kind pt2")
+    with pytest.raises(InputError, match="found a zip of kind pt2"):
+        load_inputs(DIGITS / "digits_ann.pt2")
 
 
 def _itself() -> tuple[Any, ...]:

@@ -62,6 +62,8 @@ def open_archive(data: bytes, where: str) -> Archive:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as file:
             infos = file.infolist()
+            if any(i.filename.endswith(".npy") for i in infos):
+                raise UnsafeModelError(f"{where}: expected a model file, found arrays of NumPy: pass it as --input")
             _check(infos, len(data), where)
             contents = {i.filename: b"" if i.compress_type else file.read(i) for i in infos}
     except (

@@ -48,7 +48,9 @@ def load_archive(archive: Archive, allow_classes: Sequence[str] = ()) -> Any:
 
 def walk_archive(archive: Archive) -> Walk:
     """The walk of the pickle in a zip of torch.save."""
-    data = archive.members["data.pkl"]
+    data = archive.members.get("data.pkl")
+    if data is None:
+        raise UnsafeModelError(f"{archive.where}: expected what torch.save writes, found a zip of kind {archive.kind}")
     if len(data) > MAX_PICKLE_BYTES:
         raise UnsafeModelError(
             f"{archive.where}: a pickle of {len(data) >> 20} MiB; torch.save keeps weights outside it"

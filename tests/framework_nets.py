@@ -6,6 +6,7 @@ A case is one net with its input.  `Case.build` imports the framework, and raise
 from __future__ import annotations
 
 import importlib
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from snnenergy.trace import region
+from tests.bindsnet_imports import without_the_unused
 from tests.brute_force import Taps, linear
 from tests.trace_nets import spikes
 
@@ -60,20 +62,11 @@ class Case:
 
 
 def package(name: str) -> Any:
-    """The framework, imported; torchvision, which BindsNET wants, does not load beside a CPU torch without two schemas."""
-    try:
-        return importlib.import_module(name)
-    except RuntimeError as error:
-        if "torchvision::" not in str(error):
-            raise
-    global _SCHEMAS  # noqa: PLW0603  # a torch.library.Library undoes its definitions when it is collected
-    _SCHEMAS = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]  # torch has no types here
-    _SCHEMAS.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    _SCHEMAS.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    """The framework, imported; ImportError where it is absent."""
+    if name.partition(".")[0] == "bindsnet" and "bindsnet" not in sys.modules:
+        with without_the_unused():
+            return importlib.import_module(name)
     return importlib.import_module(name)
-
-
-_SCHEMAS: Any = None
 
 
 def weighted(net: nn.Module, gain: float = 0.35) -> nn.Module:
@@ -115,7 +108,7 @@ class Folded(nn.Module):
 
 
 # ---- SpikingJelly
-def _sj(kind: str, mode: str) -> tuple[nn.Module, Tensor]:
+def _sj(kind: str, mode: str, signed: bool = False) -> tuple[nn.Module, Tensor]:
     base = package("spikingjelly.activation_based")
     for part in ("neuron", "layer", "functional"):
         importlib.import_module(f"spikingjelly.activation_based.{part}")
@@ -123,8 +116,30 @@ def _sj(kind: str, mode: str) -> tuple[nn.Module, Tensor]:
     body = nn.Sequential(base.layer.Linear(FEATURES, HIDDEN), make(), base.layer.Linear(HIDDEN, OUT))
     base.functional.set_step_mode(body, mode)
     weighted(body, 0.9)
+    if signed:
+        with torch.no_grad():
+            body[0].weight.mul_(1 - 2 * (torch.arange(HIDDEN) % 2)[:, None])  # type: ignore[operator]  # a Linear
     around = Folded if mode == "m" else Loop
     return around(body, base.functional.reset_net), spikes(T, N, FEATURES)
+
+
+def _sj_gated() -> tuple[nn.Module, Tensor]:
+    """Its gates have a place for channels, height and width, so it stands behind a convolution."""
+    base = package("spikingjelly.activation_based")
+    for part in ("neuron", "layer", "functional"):
+        importlib.import_module(f"spikingjelly.activation_based.{part}")
+    layer = base.layer
+    body = nn.Sequential(
+        layer.Conv2d(CHANNELS, MAPS, 3, padding=1),
+        base.neuron.GatedLIFNode(T=T),
+        layer.Flatten(),
+        layer.Linear(MAPS * SIZE**2, OUT),
+    )
+    with torch.no_grad():
+        for gate in (body[1].alpha, body[1].beta, body[1].gamma):
+            gate.fill_(0.05)  # type: ignore[operator]  # a parameter, which numpy drew
+    base.functional.set_step_mode(body, "m")
+    return Folded(weighted(body), base.functional.reset_net), spikes(T, N, CHANNELS, SIZE, SIZE)
 
 
 def _sj_conv() -> tuple[nn.Module, Tensor]:
@@ -191,20 +206,20 @@ def _snn(kind: str, first: str, **options: Any) -> tuple[nn.Module, Tensor]:
 
 
 class _Recurrent(_Explicit):
-    """RLeaky hands its spikes to the next step: they are state too."""
+    """RLeaky and RSynaptic hand their spikes to the next step: they are state too."""
 
     def forward(self, x: Tensor) -> Tensor:
-        spk, mem = getattr(self.n, self.first)()
+        state = getattr(self.n, self.first)()
         out = []
         for t in range(x.shape[0]):
-            spk, mem = self.n(self.fc1(x[t]), spk, mem)
-            out.append(self.fc2(spk))
+            state = self.n(self.fc1(x[t]), *state)
+            out.append(self.fc2(state[0]))
         return torch.stack(out)
 
 
-def _rleaky() -> tuple[nn.Module, Tensor]:
-    neuron = package("snntorch").RLeaky(beta=0.8, linear_features=HIDDEN)
-    return _Recurrent(neuron, "init_rleaky"), spikes(T, N, FEATURES)
+def _recurrent(kind: str, first: str, **options: Any) -> tuple[nn.Module, Tensor]:
+    neuron = getattr(package("snntorch"), kind)(linear_features=HIDDEN, **options)
+    return _Recurrent(neuron, first), spikes(T, N, FEATURES)
 
 
 def _init_hidden() -> tuple[nn.Module, Tensor]:
@@ -232,7 +247,7 @@ def _norse(kind: str, **options: Any) -> tuple[nn.Module, Tensor]:
     return norse.SequentialState(nn.Linear(FEATURES, HIDDEN), neuron, nn.Linear(HIDDEN, OUT)), spikes(T, N, FEATURES)
 
 
-class _States(nn.Module):
+class States(nn.Module):
     """A SequentialState of cells over x [T, N, ...], its state handed on."""
 
     def __init__(self, body: nn.Module) -> None:
@@ -249,7 +264,7 @@ class _States(nn.Module):
 
 def _norse_cells() -> tuple[nn.Module, Tensor]:
     body, x = _norse("LIFCell")
-    return _States(weighted(body, 2.0)), x
+    return States(weighted(body, 2.0)), x
 
 
 def _norse_sequence() -> tuple[nn.Module, Tensor]:
@@ -281,11 +296,12 @@ def _sinabs_squeezed() -> tuple[nn.Module, Tensor]:
     return Folded(weighted(body), sinabs.reset_states), spikes(N * T, CHANNELS, SIZE, SIZE)
 
 
-def _sinabs_steps() -> tuple[nn.Module, Tensor]:
+def _sinabs_steps(kind: str, **options: Any) -> tuple[nn.Module, Tensor]:
     sinabs, layers = package("sinabs"), package("sinabs.layers")
-    neuron = layers.LIF(tau_mem=5.0, norm_input=False)
+    neuron = getattr(layers, kind)(tau_mem=5.0, **options)
     body = nn.Sequential(nn.Linear(FEATURES, HIDDEN), neuron, nn.Linear(HIDDEN, OUT))
-    return Folded(weighted(body), sinabs.reset_states), spikes(N, T, FEATURES)
+    x = spikes(N, T, FEATURES)
+    return Folded(weighted(body), sinabs.reset_states), x.flatten(0, 1) if kind.endswith("Squeeze") else x
 
 
 # ---- BindsNET
@@ -364,6 +380,22 @@ CASES = (
     Case("spikingjelly", "LIF, multi step", lambda: _sj("LIFNode", "m"), _hidden("body.1", "LIF"), SJ_M),
     Case("spikingjelly", "PLIF, multi step", lambda: _sj("ParametricLIFNode", "m"), _hidden("body.1", "PLIF"), SJ_M),
     Case("spikingjelly", "Izhikevich", lambda: _sj("IzhikevichNode", "m"), _hidden("body.1", "Izhikevich"), SJ_M),
+    Case("spikingjelly", "QIF", lambda: _sj("QIFNode", "m"), _hidden("body.1", "QIF"), SJ_M),
+    Case("spikingjelly", "EIF", lambda: _sj("EIFNode", "m"), _hidden("body.1", "EIF"), SJ_M),
+    Case(
+        "spikingjelly",
+        "ternary IF, single step",
+        lambda: _sj("TernaryIFNode", "s", signed=True),
+        _hidden("body.1", "ternary IF"),
+    ),
+    Case(
+        "spikingjelly",
+        "ternary LIF, multi step",
+        lambda: _sj("TernaryLIFNode", "m", signed=True),
+        _hidden("body.1", "ternary LIF"),
+        SJ_M,
+    ),
+    Case("spikingjelly", "conv, gated LIF", _sj_gated, {"body.1": ("GLIF", MAPS * SIZE**2)}, SJ_M),
     Case(
         "spikingjelly",
         "conv, IF and LIF, multi step",
@@ -391,7 +423,14 @@ CASES = (
         _init_hidden,
         _hidden("body.1", "LIF") | {"body.3": ("CUBA", OUT)},
     ),
-    Case("snntorch", "RLeaky", _rleaky, _hidden("n", "LIF")),
+    Case("snntorch", "Lapicque", lambda: _snn("Lapicque", "init_lapicque", beta=0.8), _hidden("n", "LIF")),
+    Case("snntorch", "RLeaky", lambda: _recurrent("RLeaky", "init_rleaky", beta=0.8), _hidden("n", "LIF")),
+    Case(
+        "snntorch",
+        "RSynaptic",
+        lambda: _recurrent("RSynaptic", "init_rsynaptic", alpha=0.9, beta=0.8),
+        _hidden("n", "CUBA"),
+    ),
     Case("norse", "SequentialState of cells", _norse_cells, _hidden("body.1", "LIF")),
     Case("norse", "SequentialState over time", _norse_sequence, _hidden("1", "LIF"), NORSE_T.format("LIF")),
     Case(
@@ -409,7 +448,34 @@ CASES = (
         {"body.1": ("IF", MAPS * 16), "body.5": ("IF", OUT)},
         "sinabs squeezed layers (N T, ...)",
     ),
-    Case("sinabs", "LIF over (N, T, ...)", _sinabs_steps, _hidden("body.1", "LIF"), "sinabs (N, T, ...)"),
+    Case(
+        "sinabs",
+        "LIFSqueeze, no convolution",
+        lambda: _sinabs_steps("LIFSqueeze", norm_input=False, batch_size=N),
+        _hidden("body.1", "LIF"),
+        "sinabs squeezed layers (N T, ...)",
+    ),
+    Case(
+        "sinabs",
+        "LIF over (N, T, ...)",
+        lambda: _sinabs_steps("LIF", norm_input=False),
+        _hidden("body.1", "LIF"),
+        "sinabs (N, T, ...)",
+    ),
+    Case(
+        "sinabs",
+        "ALIF over (N, T, ...)",
+        lambda: _sinabs_steps("ALIF", tau_adapt=5.0, norm_input=False),
+        _hidden("body.1", "ALIF"),
+        "sinabs (N, T, ...)",
+    ),
+    Case(
+        "sinabs",
+        "ExpLeak over (N, T, ...)",
+        lambda: _sinabs_steps("ExpLeak"),
+        _hidden("body.1", "LI"),
+        "sinabs (N, T, ...)",
+    ),
     Case(
         "bindsnet",
         "network.run",

@@ -128,6 +128,11 @@ def counted(case: Case, model: nn.Module, x: Tensor, forwards: int = 1) -> Count
     return rec.counts()
 
 
+def spikes_of(case: Case, path: str, out: Tensor) -> int | None:
+    """Spikes among what a neuron put out; a leaky integrator puts out its potential, and has none."""
+    return None if case.neurons[path][0] == "LI" else int((out != 0).sum())
+
+
 def found_neurons(counts: Counts) -> dict[str, tuple[str | None, int]]:
     return {layer.path: (layer.neuron_model, layer.neurons) for layer in counts.layers if layer.role == "neuron"}
 
@@ -173,7 +178,7 @@ def judge(case: Case) -> Verdict:
     expected, fired, counts = witness(case)
     exact = found_taps(counts) == {path: numbers(t)[:4] for path, t in expected.items()}
     spikes = {la.path: la.spikes_out for la in counts.layers if la.role == "neuron"}
-    exact = exact and spikes == {path: int((s != 0).sum()) for path, s in fired.items()}
+    exact = exact and spikes == {path: spikes_of(case, path, s) for path, s in fired.items()}
     time = counts.time_steps == case.steps and any(case.source in note for note in counts.identity.notes)
     return Verdict(case, found_neurons(counts) == case.neurons, time, exact and counts.coverage.calls == 1)
 

@@ -51,10 +51,19 @@ def test_a_net_is_counted_exactly_as_it_is(case: Case) -> None:
     assert any(f"T = {case.steps} steps, {N} samples ({case.source})" == note for note in counts.identity.notes)
     for path, (_, neurons) in case.neurons.items():
         layer = counts[path]
-        assert (layer.updates, layer.spikes_out) == (neurons * N * T, int((fired[path] != 0).sum()))
-        assert layer.spikes_out
-        assert layer.spikes_out <= layer.updates
+        assert (layer.updates, layer.spikes_out) == (neurons * N * T, matrix.spikes_of(case, path, fired[path]))
+        assert layer.spikes_out is None or 0 < layer.spikes_out <= layer.updates
     assert counts.coverage.calls == 1
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if "ternary" in c.name], ids=str)
+def test_signed_spikes_are_ternary(case: Case) -> None:
+    installed(case.package)
+    _, fired, counts = matrix.witness(case)
+    (spikes,) = fired.values()
+    assert set(spikes.flatten().tolist()) == {-1.0, 0.0, 1.0}
+    assert counts["body.2"].domains == ("ternary",)
+    assert counts["body.2"].acs == counts["body.2"].effective > 0
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

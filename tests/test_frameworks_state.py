@@ -212,6 +212,8 @@ def test_an_update_is_its_equation(model: str) -> None:
         "LIF": (1 + 1, 1 + 1, 1, 0),
         "PLIF": (1 + 1, 1 + 1, 1, 0),
         "LI": (1, 1, 0, 0),
+        "ternary IF": (1 + 1 + 1, 0 + 1, 2, 0),
+        "ternary LIF": (1 + 1 + 1, 1 + 1, 2, 0),
         "QIF": (2 + 1 + 1 + 1, 2 + 1, 1, 0),
         "EIF": (2 + 2 + 1 + 1, 3 + 1, 1, 1),
         "CUBA": (1 + 1 + 1, 1 + 1 + 1, 1, 0),
@@ -219,6 +221,8 @@ def test_an_update_is_its_equation(model: str) -> None:
         "ALIF": (1 + 1 + 1 + 1, 1 + 1 + 2 + 1, 1, 0),
         "AdEx": (2 + 3 + 1 + 3 + 2, 3 + 3 + 1, 1, 1),
         "Izhikevich": (4 + 1 + 2 + 2 + 1, 3 + 2 + 1 + 1, 1, 0),
+        "GLIF": (4, 1 + 1 + 2 + 1, 1, 0),
+        "KLIF": (1 + 1, 2 + 1, 2, 0),
         "Hodgkin-Huxley": (6 + 3 * 3 + 7, 11 + 3 * 3 + 11, 1, 6 + 3),
     }
     update = neurons.update(model)

@@ -23,6 +23,7 @@ class TimeLayout:
 
     steps: T; order: how rows of a layer's axis 0 fold, `TN` (time-major) or `NT` (sample-major)
     folded: one call runs all steps; axis: time axis of the model's own input, where that is known too
+    samples: where steps and samples lie in one axis of the layer, how many samples that makes
     """
 
     steps: int
@@ -30,6 +31,7 @@ class TimeLayout:
     folded: bool = True
     axis: int | None = None
     source: str = ""
+    samples: int | None = None
 
 
 def neuron_model(module: Any) -> str | None:

@@ -26,6 +26,7 @@ class NeuronModel:
     """One model: state variables kept from step to step, and one update; None where no single one is published.
 
     equation: x is the synaptic input, s the spike (0 or 1), theta the threshold; every other name is a constant or state
+    source: where the equation stands: a paper, or a framework's class, whose constants are folded here
     """
 
     state_words: int
@@ -35,17 +36,23 @@ class NeuronModel:
 
 
 _RESET = "; s = v >= theta; v -= s theta"
+_TERNARY = "; s = (v >= theta) - (v <= -theta); v -= s theta"
 
 NEURONS: dict[str, NeuronModel] = {
     "IF": NeuronModel(1, Update(adds=2, muls=1), "v += x" + _RESET),
     "LIF": NeuronModel(1, Update(adds=2, muls=2), "v = a v + x" + _RESET),
     "PLIF": NeuronModel(1, Update(adds=2, muls=2), "v = a v + x, a learned per layer" + _RESET, "arXiv:2007.05785"),
     "LI": NeuronModel(1, Update(adds=1, muls=1, compares=0), "v = a v + x; puts out v, never spikes"),
-    "QIF": NeuronModel(1, Update(adds=5, muls=3), "v += k (v - v_rest) (v - v_c) + x" + _RESET),
+    "ternary IF": NeuronModel(1, Update(adds=3, muls=1, compares=2), "v += x" + _TERNARY, "SpikingJelly TernaryIFNode"),
+    "ternary LIF": NeuronModel(
+        1, Update(adds=3, muls=2, compares=2), "v = a v + x" + _TERNARY, "SpikingJelly TernaryLIFNode"
+    ),
+    "QIF": NeuronModel(1, Update(adds=5, muls=3), "v += k (v - v_rest) (v - v_c) + x" + _RESET, "SpikingJelly QIFNode"),
     "EIF": NeuronModel(
         1,
         Update(adds=6, muls=4, specials=1),
         "v += k (x - (v - v_rest) + d exp((v - v_T) / d))" + _RESET,
+        "SpikingJelly EIFNode",
     ),
     "CUBA": NeuronModel(2, Update(adds=3, muls=3), "u = b u + x; v = a v + u" + _RESET),
     "alpha": NeuronModel(3, Update(adds=4, muls=4), "p = a p + x; n = b n - x; v = k (p + n)" + _RESET),
@@ -78,9 +85,14 @@ NEURONS: dict[str, NeuronModel] = {
         "alpha_h = 0.07 exp(-v / 20), beta_h = 1 / (exp((30 - v) / 10) + 1)",
         "doi:10.1113/jphysiol.1952.sp004764",
     ),
-    "GLIF": NeuronModel(1, None, "gated LIF"),
-    "KLIF": NeuronModel(1, None, "LIF whose membrane passes through a scaled ReLU"),
-    "LIAF": NeuronModel(1, None, "LIF that puts out an analog value"),
+    "GLIF": NeuronModel(
+        1,
+        Update(adds=4, muls=5),
+        "v = a v - l + g x - b v s - r s, s of the step before; s = v >= theta; constants folded from learned gates",
+        "doi:10.48550/arXiv.2210.13768",
+    ),
+    "KLIF": NeuronModel(1, Update(adds=2, muls=3, compares=2), "v = max(k (a v + x), 0)" + _RESET, "arXiv:2302.09238"),
+    "LIAF": NeuronModel(1, None, "LIF that puts out an analog value", "arXiv:2011.06176"),
     "SRM": NeuronModel(2, None, "spike response model: kernels over past spikes"),
     "SLSTM": NeuronModel(2, None, "LSTM cell whose hidden state spikes"),
 }

@@ -37,7 +37,9 @@ def time_layout(module: Any, shape: tuple[int, ...]) -> Mapping[str, Any] | None
     steps, batch = getattr(module, "num_timesteps", None), getattr(module, "batch_size", None)
     if not steps or steps < 0:
         steps = shape[0] // batch if batch and batch > 0 else None
-    return {"steps": steps, "order": "NT", "source": "sinabs squeezed layers (N T, ...)"} if steps else None
+    if not steps:
+        return None
+    return {"steps": steps, "order": "NT", "samples": shape[0] // steps, "source": "sinabs squeezed layers (N T, ...)"}
 
 
 def state_left(module: Any) -> bool:

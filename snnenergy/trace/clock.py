@@ -51,7 +51,9 @@ def read(
     elif stated is not None:
         axis = stated.axis if stated.axis is not None else _folded_axis(shape, stated, conv_rows)
         clock = Clock(stated.steps, axis, 0, order, stated.source)
-        if samples is None and stated.folded and conv_rows and conv_rows % stated.steps == 0:
+        if samples is None and stated.samples is not None:
+            samples = stated.samples
+        elif samples is None and stated.folded and conv_rows and conv_rows % stated.steps == 0:
             samples = conv_rows // stated.steps
     else:
         steps = _loop(neuron_calls, layer_calls)
@@ -62,6 +64,8 @@ def read(
 
 def _folded_axis(shape: tuple[int, ...] | None, stated: TimeLayout, conv_rows: int | None) -> int | None:
     """Where the T steps that a framework's layers saw lie in the model's own input; None: it was repeated, or is folded."""
+    if stated.samples is not None and shape and shape[0] == stated.samples * stated.steps:
+        return None
     axis = 0 if stated.order == "TN" else 1
     if not shape or len(shape) <= axis or shape[axis] != stated.steps:
         return None

@@ -10,7 +10,7 @@ import pytest
 
 from snnenergy.counts import Counts
 from snnenergy.errors import CountsError, ProfileError
-from tests.conftest import Cli
+from tests.conftest import ROOT, Cli
 
 HEAD = '{"schema_version": 1, "model": "m", "samples": '
 
@@ -114,3 +114,16 @@ def test_no_command_shows_a_terminal_what_a_file_says(command: str, tmp_path: Pa
     shown = answer.out + answer.err
     assert shown
     assert not {"\x1b", "\u202e"} & set(shown)
+
+
+def test_a_target_whose_links_lead_in_a_circle(tmp_path: Path, cli: Cli) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    answer = cli("report", str(ROOT / "reports" / "digits.json"), "--json", str(tmp_path / "loop"))
+    assert answer.code == 2
+    assert "circle" in answer.err
+
+
+def test_an_empty_name(cli: Cli) -> None:
+    answer = cli("init", "")
+    assert answer.code == 2
+    assert "needs a MODEL" in answer.err

@@ -28,7 +28,7 @@ from snnenergy.hardware import load_hardware
 from snnenergy.load import inspect, load_inputs, load_model, nir_file, nir_graph
 from snnenergy.report import document
 from tests.attacks import DIGITS, archive, members_of, plain_zip, torch_bytes
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Cli
 
 RUNS = int(os.environ.get("SNNENERGY_FUZZ", "320"))
 SEED = int(os.environ.get("SNNENERGY_FUZZ_SEED", "0"))
@@ -304,3 +304,16 @@ def test_no_loader_crashes(name: str, tmp_path: Path) -> None:
                 f"{name} #{i} with SNNENERGY_FUZZ_SEED={SEED}: {type(error).__name__}: {error}"
             ) from error
         assert not escapes, f"{name} #{i} with SNNENERGY_FUZZ_SEED={SEED}: a raw escape in the message"
+
+
+@pytest.mark.parametrize("mutate", [flip_attribute, flip_member, flip])
+def test_inspect_and_profile_agree(mutate: Callable[[bytes, random.Random], bytes], tmp_path: Path, cli: Cli) -> None:
+    """`inspect` exits with 3 where `profile` does, and nowhere else."""
+    path = tmp_path / "net.pt"
+    for i in range(max(10, RUNS // 50)):
+        path.write_bytes(mutate((DIGITS / "digits_ann_model.pt").read_bytes(), random.Random(f"{SEED}/agree/{i}")))
+        looked = cli("inspect", str(path)).code
+        ran = cli("profile", str(path), "--input-shape", "1,1,8,8", "--hardware", "loihi").code
+        assert looked in (0, 3)
+        assert ran in (0, 2, 3, 4)
+        assert (looked == 3) is (ran == 3), f"#{i} with SNNENERGY_FUZZ_SEED={SEED}: inspect {looked}, profile {ran}"

@@ -52,7 +52,7 @@ def check(targets: Mapping[str, str | None]) -> dict[str, str]:
         raise UsageError(
             f"--{' and --'.join(form.replace('_', '-') for form in to_stdout)} all ask for stdout; give all but one a file"
         )
-    files = [Path(target).resolve() for target in given.values() if target != STDOUT]
+    files = [_resolved(target) for target in given.values() if target != STDOUT]
     for target in files:
         if target.is_dir():
             raise UsageError(f"{target}: is a folder; name a file in it")
@@ -61,6 +61,13 @@ def check(targets: Mapping[str, str | None]) -> dict[str, str]:
         if files.count(target) > 1:
             raise UsageError(f"{target}: two outputs would write it")
     return given
+
+
+def _resolved(target: str) -> Path:
+    try:
+        return Path(target).resolve()
+    except (OSError, RuntimeError) as error:  # Python's own word for links that lead in a circle
+        raise UsageError(f"{target}: cannot be written: its links lead in a circle") from error
 
 
 def deliver(documents: Mapping[str, str], targets: Mapping[str, str], table: str) -> None:

@@ -41,7 +41,7 @@ def init(
     if schema:
         output.deliver({"json": output.as_json(settings.json_schema())}, {"json": json or output.STDOUT}, "")
         return
-    if model is None:
+    if not model:
         raise UsageError("init needs a MODEL to profile: a .pt2, .pt or .safetensors file, or pkg.mod:factory")
     target = Path(settings.FILE) if config is None else config
     if target.exists() and not force:

@@ -51,6 +51,8 @@ def test_the_same_members_rewritten_by_python_do_load(tmp_path: Path) -> None:
         "C:/escaped",
         "archive/a\x1b[31m",
         "a//b",
+        "",
+        "archive/",
     ],
 )
 def test_names_that_lead_outside(name: str, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import io
 import json
 import os
 import random
+import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,7 @@ from snnenergy.errors import SnnEnergyError, UnsafeModelError, UsageError
 from snnenergy.gate import settings
 from snnenergy.hardware import load_hardware
 from snnenergy.load import inspect, load_inputs, load_model, nir_file, nir_graph
+from snnenergy.load.mapped import map_arrays
 from snnenergy.report import document
 from tests.attacks import DIGITS, archive, members_of, plain_zip, torch_bytes
 from tests.conftest import ROOT, Cli
@@ -265,6 +267,7 @@ LOADERS: dict[str, tuple[Seed, Callable[[bytes, random.Random], bytes], Loader]]
     "legacy": (lambda _: torch_bytes(nn.Linear(2, 3).state_dict(), legacy=True), flip, _model),
     "safetensors": (_safetensors, flip, _model),
     "npz": (lambda _: _npz(), flip, load_inputs),
+    "npz mapped": (lambda _: plain_zip({"x.npy": _npy()}, zipfile.ZIP_DEFLATED), flip, map_arrays),
     "npy inside npz": (lambda _: _npy(), lambda d, c: plain_zip({"x.npy": flip(d, c)}), load_inputs),
     "npy": (lambda _: _npy(), flip, load_inputs),
     "input pt": (lambda _: torch_bytes({"x": torch.zeros(2, 3)}), flip_member, load_inputs),

@@ -87,6 +87,11 @@ def test_an_embedding_keeps_its_integers(tmp_path: Path) -> None:
     assert work.inputs[0].dtype == torch.int64
 
 
+def test_complex_numbers_for_a_model_of_floats_are_not_cut(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"takes torch\.float32, the file holds torch\.complex64"):
+        load_inputs(saved(tmp_path, x=np.array([1j], np.complex64)), (Slot("x", None, torch.float32),))
+
+
 def test_floats_for_a_model_of_integers_are_not_rounded(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"takes torch\.int64"):
         load_inputs(saved(tmp_path, x=np.array([0.5])), (Slot("x", None, torch.int64),))

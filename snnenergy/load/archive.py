@@ -106,7 +106,7 @@ def _check_member(info: zipfile.ZipInfo, where: str) -> None:
         raise UnsafeModelError(f"{where}: member {name!r:.80} is a symbolic link")
     root, *parts = name.split("/") if "/" in name else ("root", name)
     sound = _ROOT.fullmatch(root) and all(_PART.fullmatch(p) for p in parts)
-    if info.is_dir() or not sound or any(p in (".", "..") for p in (root, *parts)):
+    if name.endswith("/") or not sound or any(p in (".", "..") for p in (root, *parts)):
         raise UnsafeModelError(f"{where}: member {name!r:.80} has a name that leads outside, or no model has")
     source = _SOURCE.fullmatch(name) is not None and info.compress_type == zipfile.ZIP_DEFLATED
     if info.compress_type != zipfile.ZIP_STORED and not source:

@@ -139,7 +139,8 @@ def as_slot(value: torch.Tensor, slot: Slot, name: str, notes: list[str]) -> tor
     plain = not value.dtype.is_floating_point and not value.dtype.is_complex
     if wanted is None:
         wanted = torch.float32 if plain else value.dtype
-    if not plain and not (wanted.is_floating_point or wanted.is_complex):
+    lossy = value.dtype.is_complex and not wanted.is_complex
+    if lossy or (not plain and not (wanted.is_floating_point or wanted.is_complex)):
         raise InputError(
             f"input {name}: the model takes {wanted}, the file holds {value.dtype}; nothing is rounded for you"
         )

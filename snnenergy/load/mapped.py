@@ -29,7 +29,9 @@ def map_arrays(path: Path) -> Arrays:
         with path.open("rb") as file:
             zipped = file.read(2) == b"PK"
         named = _npz(path, where) if zipped else {"x": mapped(path)}
-    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # zlib.error, struct.error, RuntimeError (password) ...: all mean unreadable
         raise InputError(f"{where}: cannot be read as .npy or .npz: {said(error)}") from error
     labels = next((named[k] for k in LABEL_KEYS if k in named and len(named) > 1), None)
     return Arrays(where, {k: v for k, v in named.items() if k not in LABEL_KEYS or len(named) == 1}, labels)

@@ -51,12 +51,21 @@ def test_the_same_members_rewritten_by_python_do_load(tmp_path: Path) -> None:
         "C:/escaped",
         "archive/a\x1b[31m",
         "a//b",
-        "",
         "archive/",
     ],
 )
 def test_names_that_lead_outside(name: str, tmp_path: Path) -> None:
     refused(plain_zip(rooted(**{name: b"x"})), tmp_path)
+
+
+def test_a_member_without_a_name(tmp_path: Path) -> None:
+    data = bytearray(plain_zip({"x": b""}))
+    entry, end = data.index(b"PK\x01\x02"), data.index(b"PK\x05\x06")
+    struct.pack_into("<H", data, 26, 0)
+    struct.pack_into("<H", data, entry + 28, 0)
+    struct.pack_into("<LL", data, end + 12, end - entry - 1, entry - 1)
+    del data[entry + 46], data[30]
+    refused(bytes(data), tmp_path, "member ''")
 
 
 def test_a_symbolic_link(tmp_path: Path) -> None:

@@ -6,18 +6,17 @@ import csv as _csv
 import io
 import textwrap
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from snnenergy.report import quantities as q
-from snnenergy.report.conversion import Table
 from snnenergy.report.escape import csv_cell
 from snnenergy.report.summary import some
 from snnenergy.sweep.points import shown
 from snnenergy.sweep.results import GOALS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from snnenergy.sweep.results import Row, Sweep
 
@@ -30,6 +29,16 @@ LEGEND = {
     "latency": "* no other has less energy without more latency, or less latency without more energy",
     "cores": "* no other has less energy without more cores, or fewer cores without more energy",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A heading, the names of the columns, and cells of text.  axes: columns that say which row it is, the mark of the front first"""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    axes: int
 
 
 def goal(rows: Sequence[Row]) -> str | None:
@@ -53,11 +62,13 @@ def headline(sweep: Sweep) -> str:
 
 
 def tables(sweep: Sweep, top: int) -> list[Table]:
-    """One table a chip: what varies, and what it costs; the first `top` rows."""
-    return [_of_chip(sweep, chip, top) for chip in sweep.hardware]
+    """One table a chip: what varies, and what it costs; the first `top` rows.  Without a chip one of what was counted."""
+    return [_of_chip(sweep, chip, top) for chip in sweep.hardware] or [_counts(sweep, top)]
 
 
 MAX_GAPS = 12
+MAX_VERDICT = 28
+"""Characters of why a chip has no price for a point; JSON and CSV hold all of them."""
 FEW = 2
 
 
@@ -94,21 +105,47 @@ def _of_chip(sweep: Sweep, chip: str, top: int) -> Table:
     axes, fixed = varying(sweep)
     against = goal(rows)
     facts = [name for name in FACTS if any(getattr(row, name) is not None for row in rows)]
-    left = f"; {top} of {len(rows)} rows" if len(rows) > top else ""
+    cells = (
+        (
+            "*" if against in row.fronts else "",
+            *(cell(row, axis) for axis in axes),
+            joules(row),
+            *(fact(row, f) for f in facts),
+        )
+        for row in best(rows, against)[:top]
+    )
+    title = _title(chip, fixed, rows, top) + (f"; {LEGEND[against]}" if against else "")
+    return Table(title, _head(axes, "energy [low, high]", *facts), tuple(cells), 1 + len(axes))
+
+
+def _counts(sweep: Sweep, top: int) -> Table:
+    axes, fixed = varying(sweep)
+    rows = sorted(sweep.rows, key=lambda row: ((row.acs or 0) + (row.macs or 0), str(dict(row.values))))
+    cells = (
+        (
+            "",
+            *(cell(row, axis) for axis in axes),
+            *map(q.count, (row.acs, row.macs, row.dense_macs)),
+            *map(q.percent, (row.firing_rate, row.accuracy)),
+        )
+        for row in rows[:top]
+    )
+    title = _title("counts per inference", fixed, rows, top)
+    return Table(title, _head(axes, "ACs", "MACs", "dense", "rate", "accuracy"), tuple(cells), 1 + len(axes))
+
+
+def _head(axes: Sequence[str], *facts: str) -> tuple[str, ...]:
+    return ("", *(SHORT.get(axis, axis) for axis in axes), *facts)
+
+
+def _title(of: str, fixed: Mapping[str, str], rows: Sequence[Row], top: int) -> str:
     same = "".join(f", {_pair(axis, value)}" for axis, value in fixed.items() if value)
-    title = f"{chip}{same}{left}" + (f"; {LEGEND[against]}" if against else "")
-    head = ("", *(SHORT.get(axis, axis) for axis in axes), "energy [low, high]", *facts)
-    return Table(title, head, tuple(_cells(row, axes, facts, against) for row in best(rows, against)[:top]))
+    return f"{of}{same}" + (f"; {top} of {len(rows)} rows" if len(rows) > top else "")
 
 
 def _pair(axis: str, value: str) -> str:
     """A value with its axis, where it does not speak for itself."""
     return value if axis in ("model", "encode", "precision") else f"{SHORT.get(axis, axis)} = {value}"
-
-
-def _cells(row: Row, axes: Sequence[str], facts: Sequence[str], against: str | None) -> tuple[str, ...]:
-    mark = "*" if against in row.fronts else ""
-    return (mark, *(cell(row, axis) for axis in axes), joules(row), *(fact(row, name) for name in facts))
 
 
 def drawn(table: Table, width: int) -> str:
@@ -119,12 +156,13 @@ def drawn(table: Table, width: int) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     if sum(widths) + 2 * len(widths) - 2 <= width:
         return "".join("  ".join(map(str.ljust, row, widths)).rstrip() + "\n" for row in rows)
-    start = table.head.index("energy [low, high]")
-    room = max(width - sum(widths[start:]) - 2 * len(widths[start:]) - widths[0] - 2, 12)
-    return "".join(_folded(row, table.head, start, [widths[0], room, *widths[start:]]) for row in rows)
+    facts = widths[table.axes :]
+    room = max(width - sum(facts) - 2 * len(facts) - widths[0] - 2, 12)
+    return "".join(_folded(row, table, [widths[0], room, *facts]) for row in rows)
 
 
-def _folded(row: Sequence[str], head: Sequence[str], start: int, widths: Sequence[int]) -> str:
+def _folded(row: Sequence[str], table: Table, widths: Sequence[int]) -> str:
+    head, start = table.head, table.axes
     values = [
         value if name in ("model", "code", "num") or row[start] == head[start] else f"{name} {value}"
         for name, value in zip(head[1:start], row[1:start], strict=True)
@@ -138,7 +176,7 @@ def _folded(row: Sequence[str], head: Sequence[str], start: int, widths: Sequenc
 def joules(row: Row, *, micro: str = "u") -> str:
     """The energy and its range; a lower bound says so, and what has no price why."""
     if row.energy is None:
-        return row.verdict or "not priced"
+        return textwrap.shorten(row.verdict or "not priced", MAX_VERDICT, placeholder=" ...")
     nominal, ends = q.quantity(row.energy.nominal, "J", micro=micro), q.interval(row.energy, "J", micro=micro)
     value, unit = nominal.split(" ")
     return f"{'>= ' if row.partial else ''}{value if ends.endswith(f'] {unit}') else nominal} {ends}"

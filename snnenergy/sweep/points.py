@@ -17,6 +17,8 @@ from snnenergy.sweep import sources
 from snnenergy.sweep.settings import ModelTable, Plan
 
 MAX_POINTS = 100_000
+RESERVED = {"model", "hardware", "steps", "encode", "threshold", "precision", "seed", "assume_rate"}
+"""Names of columns: an argument of a factory that is called so stands as `args.model`."""
 COUNTED = {"steps": "steps", "encode": "encode", "thresholds": "threshold", "precisions": "precision", "seed": "seed"}
 """Axes that change what is counted, and the field of a Task that holds one of their values."""
 
@@ -99,8 +101,8 @@ def _grid(plan: Plan, name: str) -> dict[str, list[Any]]:
 def _of_model(plan: Plan, name: str) -> Iterator[Point]:
     table, grid = plan.settings.models[name], _grid(plan, name)
     fixed = _fixed(plan, name, table)
-    for values in itertools.product(*grid.values()):
-        chosen = dict(zip(grid, values, strict=True))
+    for combination in itertools.product(*grid.values()):
+        chosen = dict(zip(grid, combination, strict=True))
         arguments = {key.removeprefix("args."): v for key, v in chosen.items() if key.startswith("args.")}
         own = {COUNTED[axis]: v for axis, v in chosen.items() if axis in COUNTED}
         task = Task(**fixed, arguments=arguments, **(own | {"encode": _coding(own)}))
@@ -109,8 +111,9 @@ def _of_model(plan: Plan, name: str) -> Iterator[Point]:
         except UsageError as error:
             raise UsageError(str(plan.document.finding(("models", name), str(error)))) from error
         rate = chosen.get("assume_rate")
-        shown_values = arguments | own | ({} if rate is None else {"assume_rate": rate})
-        yield Point(name, shown_values, task, digest, rate, None if table.rates is None else plan.path(table.rates))
+        values = {f"args.{key}" if key in RESERVED else key: value for key, value in arguments.items()} | own
+        values |= {} if rate is None else {"assume_rate": rate}
+        yield Point(name, values, task, digest, rate, None if table.rates is None else plan.path(table.rates))
 
 
 def _coding(own: Mapping[str, Any]) -> str | None:

@@ -80,7 +80,7 @@ def _started(folder: Path) -> _Worker:
     """A new process; Ctrl-C is for this one, which then ends the others."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=serve, args=(theirs, folder), daemon=True)
+    process = context.Process(target=serve, args=(theirs, folder))  # no daemon: a loader may have workers of its own
     masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         process.start()

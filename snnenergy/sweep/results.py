@@ -35,14 +35,6 @@ class Row:
     model: str
     values: Mapping[str, Any]
     digest: str
-    hardware: str
-    energy: Range | None
-    latency: Range | None
-    partial: bool
-    fits: bool | None
-    at_bits: int | None
-    cores: int | None
-    chips: int | None
     accuracy: float | None
     samples: int | None
     time_steps: int | None
@@ -54,8 +46,16 @@ class Row:
     firing_rate: float | None
     covered: float
     activity: str
-    verdict: str
-    caveats: tuple[str, ...]
+    hardware: str = ""
+    energy: Range | None = None
+    latency: Range | None = None
+    partial: bool = False
+    fits: bool | None = None
+    at_bits: int | None = None
+    cores: int | None = None
+    chips: int | None = None
+    verdict: str = ""
+    caveats: tuple[str, ...] = ()
     fronts: tuple[str, ...] = ()
 
     @property
@@ -86,12 +86,17 @@ class Sweep:
 
 
 def priced(points: Iterable[tuple[Point, Counts]], chips: Sequence[Profile], batch: int | None = None) -> list[Row]:
-    """Every point on every chip, chip by chip: whole prices first, the cheapest first; the rows nothing beats marked."""
+    """Every point on every chip, chip by chip: whole prices first, the cheapest first; the rows nothing beats marked.
+
+    Without a chip, what was counted: rows of no hardware.
+    """
     made: dict[str, list[Row]] = {chip.name: [] for chip in chips}
     for point, counts in points:
         counted = _counted(point, counts)
         for chip in chips:
             made[chip.name].append(_row(counted, dynamic_only(counts, chip, batch=batch or 1)))
+        if not chips:
+            made.setdefault("", []).append(Row(**counted))
     return [row for rows in made.values() for row in sorted(_marked(rows), key=_order)]
 
 

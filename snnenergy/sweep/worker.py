@@ -16,6 +16,7 @@ from snnenergy.sweep.points import Task
 from snnenergy.sweep.store import Failure, put
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from multiprocessing.connection import Connection
 
     from snnenergy.counts import Counts
@@ -86,7 +87,7 @@ def _forward(task: Task, options: dict[str, Any], variant: Variant) -> Counts:
     variant.change(work.module)
     work = dataclasses.replace(work, inputs=variant.inputs(work.inputs))
     axis = None if task.encode else task.time_axis
-    return count_repeatably(work, time_axis=axis, samples=task.samples, seed=task.seed)
+    return _noted(count_repeatably(work, time_axis=axis, samples=task.samples, seed=task.seed), work.notes)
 
 
 def _data(task: Task, options: dict[str, Any], variant: Variant) -> Counts:
@@ -101,4 +102,11 @@ def _data(task: Task, options: dict[str, Any], variant: Variant) -> Counts:
             run.take(dataclasses.replace(batch, inputs=variant.inputs(batch.inputs)))
     if not run.batches:
         raise InputError(f"{task.data}: yielded no batch")
-    return run.counts()
+    return _noted(run.counts(), (*work.notes, *batches.notes))
+
+
+def _noted(counts: Counts, notes: Sequence[str]) -> Counts:
+    """With what loading had to say: nobody watches a worker's stderr."""
+    return dataclasses.replace(
+        counts, identity=dataclasses.replace(counts.identity, notes=(*counts.identity.notes, *notes))
+    )

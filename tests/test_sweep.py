@@ -144,6 +144,34 @@ def test_to_pass_a_list_put_it_into_another(folder: Path) -> None:
     assert found[0].label == "net width=4 sizes=3x4 steps=2 encode=rate"
 
 
+def test_an_argument_that_is_called_like_a_column_keeps_a_column_of_its_own(folder: Path) -> None:
+    found = expanded(folder, SWEEP.replace("decay: 0.5", "model: [a, b], steps: 9"))
+    assert found[0].label == "net width=4 args.model=a args.steps=9 steps=2 encode=rate"
+    assert found[0].task.arguments == {"width": 4, "model": "a", "steps": 9}
+
+
+def test_one_value_needs_no_list(folder: Path) -> None:
+    plain = SWEEP.replace("[2, 4]", "2").replace("[rate, direct]", "rate").replace("[loihi, tianjic]", "loihi")
+    assert [p.label for p in expanded(folder, plain)] == [
+        f"net width={w} decay=0.5 steps=2 encode=rate" for w in (4, 8)
+    ]
+    assert settings.load(folder / "sweep.yaml").settings.hardware == ["loihi"]
+
+
+def test_the_first_steps_of_an_input_are_what_a_shorter_input_holds(folder: Path) -> None:
+    import numpy as np
+
+    x = (np.arange(6 * 10 * 6).reshape(6, 10, 6) % 3 == 0).astype(np.float32)
+    np.save(folder / "long.npy", x)
+    np.save(folder / "short.npy", x[:4])
+    text = "models: {net: {source: nets:make, data: DATA.npy, time_axis: 0, steps: [STEPS]}}\n"
+    cut, short = (
+        worker.count(expanded(folder, text.replace("DATA", data).replace("STEPS", steps))[0].task, "net")
+        for data, steps in (("long", "4"), ("short", "4"))
+    )
+    assert (cut.time_steps, cut.total(), cut.conditions) == (4, short.total(), short.conditions)
+
+
 def test_a_digest_follows_content_and_not_names(folder: Path) -> None:
     first = expanded(folder)
     renamed = expanded(folder, SWEEP.replace("  net:", "  other:").replace("[loihi, tianjic]", "[h100]"))

@@ -135,6 +135,16 @@ def test_the_first_line_says_what_the_numbers_stand_on() -> None:
     )
 
 
+def test_without_a_chip_the_counts_are_shown() -> None:
+    rows = priced([(point(steps=t), digits_snn("net", t)) for t in (8, 2)], [])
+    made = Sweep(2, tuple(rows), axes=("steps",))
+    (table,) = report.tables(made, 10)
+    assert table.head == ("", "T", "ACs", "MACs", "dense", "rate", "accuracy")
+    assert [line[:3] for line in table.rows] == [("", "2", "13.2 k"), ("", "8", "52.8 k")]  # T (1,500 + 5,000 + 100)
+    assert report.headline(made) == "2 of 2 points counted, on no chip"
+    assert "No chip was asked for" in sweep_page.render(made, "sweep.yaml")
+
+
 # The page
 
 

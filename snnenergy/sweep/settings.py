@@ -51,6 +51,8 @@ Shares = Annotated[
     _either({"type": "number", "minimum": 0, "maximum": 1}),
 ]
 
+Chips = Annotated[list[str], BeforeValidator(_listed), _either({"type": "string"})]
+
 
 class Axes(Strict):
     """What is varied: one value or a list.  At the top it holds for every model; a model's own stands instead, also an empty list.
@@ -138,7 +140,7 @@ class Settings(Axes):
     """The whole file.  hardware: the chips, by name, alias or path; they may be changed at any time without counting again."""
 
     models: Annotated[dict[str, ModelTable], Field(min_length=1)]
-    hardware: list[str] = Field(default_factory=list)
+    hardware: Chips = Field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

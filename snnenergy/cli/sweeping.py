@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -125,8 +126,13 @@ def _swept(plan: Plan, counting: Counting, file: Path, pricing: o.Pricing) -> Sw
     chips = pricing.profiles()
     wanted = points.shard(points.expand(plan), shard, shards)
     store = Store.opened(counting.store or [file.with_suffix(".counts")])
-    run = _Run(store, None if counting.no_count else counting.jobs)
-    rows = results.priced(run.counted(wanted, count=not counting.no_count), chips, pricing.batch)
+    run = _Run(store, counting.jobs)
+    try:
+        with closing(run.counted(wanted, count=not counting.no_count)) as counted:  # closed: no process stays behind
+            rows = results.priced(counted, chips, pricing.batch)
+    except KeyboardInterrupt:
+        say(f"{run.done} points were counted and are kept; the same command goes on from there")
+        raise
     return results.Sweep(
         points=len(wanted),
         rows=tuple(rows),
@@ -146,8 +152,9 @@ class _Run:
         self.store, self.jobs = store, jobs
         self.failures: list[tuple[Point, Failure]] = []
         self.missing: list[Point] = []
+        self.done = 0  # points counted in this run, whether they failed or not
 
-    def counted(self, points: Sequence[Point], *, count: bool) -> Iterator[tuple[Point, Counts]]:
+    def counted(self, points: Sequence[Point], *, count: bool) -> Generator[tuple[Point, Counts], None, None]:
         """Stored counts first, then those that are missing, as they come."""
         absent: dict[str, list[Point]] = {}
         for point in points:
@@ -172,20 +179,15 @@ class _Run:
 
         firsts = [points[0] for points in absent.values()]
         jobs = min(self.jobs or pool.cores(), len(firsts))
-        done = 0
-        try:
-            with bar("counting", len(firsts), shown=True, of="points") as advance:
-                for first, failure in pool.count(firsts, self.store.folders[0], jobs):
-                    done += 1
-                    advance(done)
-                    for point in absent[first.digest]:
-                        if failure is not None:
-                            self.failures.append((point, failure))
-                        elif (counts := self.store.counts(point.digest)) is not None:
-                            yield from self._rated(point, counts)
-        except KeyboardInterrupt:
-            say(f"{done} of {len(firsts)} points were counted and are kept; the same command goes on from there")
-            raise
+        with bar("counting", len(firsts), shown=True, of="points") as advance:
+            for first, failure in pool.count(firsts, self.store.folders[0], jobs):
+                self.done += 1
+                advance(self.done)
+                for point in absent[first.digest]:
+                    if failure is not None:
+                        self.failures.append((point, failure))
+                    elif (counts := self.store.counts(point.digest)) is not None:
+                        yield from self._rated(point, counts)
 
     def _absent(self, absent: dict[str, list[Point]]) -> None:
         for points in absent.values():

@@ -58,7 +58,8 @@ def set_threshold(module: Any, value: float) -> bool:
     """Gives a neuron another threshold, where its framework keeps it; False where that is not known."""
     for adapter in _ADAPTERS:
         if adapter.neuron_model(module) is not None:
-            return any(put(module, name, value) for name in adapter.THRESHOLDS)
+            held_otherwise = type(module).__name__ in getattr(adapter, "OTHERWISE", ())
+            return not held_otherwise and any(put(module, name, value) for name in adapter.THRESHOLDS)
     return False
 
 

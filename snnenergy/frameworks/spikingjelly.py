@@ -36,6 +36,8 @@ NEURONS = {
 
 
 THRESHOLDS = ("v_threshold",)
+OTHERWISE = {"GatedLIFNode"}
+"""Neurons whose attribute of that name is no threshold: this one learns its logit."""
 
 
 def neuron_model(module: Any) -> str | None:

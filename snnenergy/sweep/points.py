@@ -44,14 +44,9 @@ class Task:
     precision: str | None = None
     seed: int = 0
 
-    @property
-    def digest(self) -> str:
-        """Of the content: files and code by what they hold, not by their names."""
-        held = {
-            name: None if (source := getattr(self, name)) is None else sources.digest(source)
-            for name in ("source", "factory", "data")
-        }
-        content = json.dumps(asdict(self) | held | {"rules": Conditions().rules}, sort_keys=True)
+    def digest(self, held: Mapping[str, str | None]) -> str:
+        """Of the content: `held` has what stands behind `source`, `factory` and `data`, in place of their names."""
+        content = json.dumps({**asdict(self), **held, "rules": Conditions().rules}, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
@@ -101,19 +96,28 @@ def _grid(plan: Plan, name: str) -> dict[str, list[Any]]:
 def _of_model(plan: Plan, name: str) -> Iterator[Point]:
     table, grid = plan.settings.models[name], _grid(plan, name)
     fixed = _fixed(plan, name, table)
+    held = _held(plan, name, fixed)
     for combination in itertools.product(*grid.values()):
         chosen = dict(zip(grid, combination, strict=True))
         arguments = {key.removeprefix("args."): v for key, v in chosen.items() if key.startswith("args.")}
         own = {COUNTED[axis]: v for axis, v in chosen.items() if axis in COUNTED}
         task = Task(**fixed, arguments=arguments, **(own | {"encode": _coding(own)}))
-        try:
-            digest = task.digest
-        except UsageError as error:
-            raise UsageError(str(plan.document.finding(("models", name), str(error)))) from error
         rate = chosen.get("assume_rate")
         values = {f"args.{key}" if key in RESERVED else key: value for key, value in arguments.items()} | own
         values |= {} if rate is None else {"assume_rate": rate}
-        yield Point(name, values, task, digest, rate, None if table.rates is None else plan.path(table.rates))
+        yield Point(
+            name, values, task, task.digest(held), rate, None if table.rates is None else plan.path(table.rates)
+        )
+
+
+def _held(plan: Plan, name: str, fixed: Mapping[str, Any]) -> dict[str, str | None]:
+    """Digests of what a model's files and code hold, not of their names."""
+    try:
+        return {
+            key: None if fixed[key] is None else sources.digest(fixed[key]) for key in ("source", "factory", "data")
+        }
+    except UsageError as error:
+        raise UsageError(str(plan.document.finding(("models", name), str(error)))) from error
 
 
 def _coding(own: Mapping[str, Any]) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, StrictInt, WithJsonSchema, field_validator, model_validator
 
@@ -13,8 +13,8 @@ from snnenergy.errors import UsageError
 from snnenergy.hardware.document import Document, Finding, check, read, sentence
 from snnenergy.hardware.figures import Strict
 
-CODINGS = ("none", "direct", "rate", "latency", "delta")
-PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+_Coding = Literal["none", "direct", "rate", "latency", "delta"]
+_Precision = Literal["fp32", "fp16", "bf16", "int8"]
 AXES = ("steps", "encode", "thresholds", "precisions", "seed", "assume_rate")
 
 
@@ -30,17 +30,17 @@ def _either(item: dict[str, Any]) -> WithJsonSchema:
 Size = Annotated[StrictInt, Field(ge=1)]
 Steps = Annotated[list[Size], BeforeValidator(_listed), _either({"type": "integer", "minimum": 1})]
 Coding = Annotated[
-    list[Literal["none", "direct", "rate", "latency", "delta"]],
+    list[_Coding],
     BeforeValidator(_listed),
-    _either({"type": "string", "enum": list(CODINGS)}),
+    _either({"type": "string", "enum": list(get_args(_Coding))}),
 ]
 Thresholds = Annotated[
     list[Annotated[float, Field(allow_inf_nan=False)]], BeforeValidator(_listed), _either({"type": "number"})
 ]
 Precisions = Annotated[
-    list[Literal["fp32", "fp16", "bf16", "int8"]],
+    list[_Precision],
     BeforeValidator(_listed),
-    _either({"type": "string", "enum": list(PRECISIONS)}),
+    _either({"type": "string", "enum": list(get_args(_Precision))}),
 ]
 Seeds = Annotated[
     list[Annotated[StrictInt, Field(ge=0)]], BeforeValidator(_listed), _either({"type": "integer", "minimum": 0})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Iterator
-from functools import cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 
@@ -39,7 +38,6 @@ def digest(source: str) -> str:
     raise UsageError(f"{source}: no such file, and not pkg.mod:name")
 
 
-@cache
 def _file(path: Path) -> str:
     try:
         regular(path)
@@ -53,7 +51,6 @@ def _joined(parts: Iterator[str]) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-@cache
 def code(module: str) -> str:
     """Of a module below the current directory and of all those there that it imports, by name wherever the import stands.
 

@@ -258,7 +258,7 @@ def _check_rebuilt(made: Made, where: str) -> None:
         if isinstance(arg, Made) and arg.of("collections.OrderedDict") and (arg.items or arg.state):
             raise UnsafeModelError(f"{where}: refused: a tensor has hooks")
         attributes = _keys(arg) if isinstance(arg, Made) and arg.of("builtins.dict") else None
-        if attributes is None and made.of("torch._utils._rebuild_parameter_with_state") and arg is made.args[-1]:  # type: ignore[index]
+        if attributes is None and made.of("torch._utils._rebuild_parameter_with_state") and arg is made.args[-1]:  # type: ignore[index]  # a tuple: the loop ran
             raise UnsafeModelError(f"{where}: refused: a parameter is given its state in a way torch.save never does")
         if shadowed := next((key for key in attributes or () if hasattr(torch.Tensor, key)), None):
             raise UnsafeModelError(f"{where}: refused: a parameter is given a {shadowed!r:.80} of the file's own")
@@ -269,7 +269,7 @@ def _keys(state: object) -> set[str] | None:
     if not (isinstance(state, Made) and state.of("builtins.dict")):
         return None
     keys = [key for key, _ in state.items]
-    return set(keys) if all(isinstance(key, str) for key in keys) else None  # type: ignore[arg-type]
+    return set(keys) if all(isinstance(key, str) for key in keys) else None  # type: ignore[arg-type]  # all are words, as just checked
 
 
 def _check_attributes(walked: Walk, classes: Mapping[str, Any], where: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import itertools
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 import torch
 from torch import nn
 
+from snnenergy.errors import UnsafeModelError
 from snnenergy.load import inspect, load_model
 from snnenergy.load.allowed import BUILT
 from tests.attacks import torch_bytes
@@ -162,3 +164,31 @@ def test_every_method_that_runs_while_an_object_is_rebuilt_was_read(name: str) -
 def test_the_list_names_classes_and_no_wildcard() -> None:
     assert not any(set("*?[]") & set(name) for name in BUILT)
     assert not {name for name in BUILT if name.split(".")[0] in ("builtins", "operator", "functools")}
+
+
+KEPT: dict[str, Callable[[], nn.Module]] = {
+    "snnTorch": lambda: package("snntorch").Leaky(beta=0.9, surrogate_disable=True),
+    "Norse": lambda: package("norse.torch").LI(),
+    "BindsNET": lambda: _class("bindsnet.network.topology.Connection")(*_nodes()),
+}
+
+
+@pytest.mark.parametrize("framework", KEPT)
+def test_what_a_framework_keeps_as_a_function_is_refused_with_the_way_out(framework: str, tmp_path: Path) -> None:
+    try:
+        net = KEPT[framework]()
+    except ImportError as error:
+        pytest.skip(f"{framework} is not installed, or not whole: {error}")
+    (tmp_path / "net.pt").write_bytes(torch_bytes(nn.Sequential(net)))
+    with pytest.raises(UnsafeModelError, match=rf"refused: {framework} .*state_dict.*--factory"):
+        load_model(tmp_path / "net.pt")
+
+
+def test_norse_cannot_save_its_own_lif(tmp_path: Path) -> None:
+    # once it can, the refusal of its kin wants another look
+    try:
+        net = package("norse.torch").LIF()
+    except ImportError as error:
+        pytest.skip(f"Norse is not installed: {error}")
+    with pytest.raises(pickle.PicklingError, match="LIFParameters"):
+        torch_bytes(net)

@@ -241,15 +241,6 @@ def test_neurons_of_a_framework_load_as_a_whole_module(tmp_path: Path) -> None:
     assert torch.equal(load_model(tmp_path / "net.pt").module(x), net.eval()(x))
 
 
-@pytest.mark.filterwarnings("ignore")  # snnTorch and what it imports
-def test_a_whole_snntorch_module_is_refused_with_the_way_out(tmp_path: Path) -> None:
-    snntorch = pytest.importorskip("snntorch")
-    net = nn.Sequential(nn.Linear(3, 4), snntorch.Leaky(beta=0.9, surrogate_disable=True))
-    (tmp_path / "net.pt").write_bytes(torch_bytes(net))
-    with pytest.raises(UnsafeModelError, match=r"snnTorch neurons .*--factory"):
-        load_model(tmp_path / "net.pt")
-
-
 class Leaky(nn.Module):
     """One step of a leaky neuron, its membrane handed in and out, or kept as a plain attribute."""
 

@@ -56,7 +56,8 @@ def _text(found: Inspection) -> str:
         layers = [(row.path or "(root)", row.type, _shapes(row.shapes), f"{row.parameters:,}") for row in found.modules]
         tables.append(output.table(("layer", "type", "tensors", "parameters"), layers, numbers=False))
     end = [f"to profile it: {found.command}"] if found.command else []
-    return "\n".join([*map(plain, lines), "", *tables, *map(plain, end)]) + "\n"
+    told = [part for line in lines for part in output.wrapped(plain(line))]
+    return "\n".join([*told, "", *tables, *map(plain, end)]) + "\n"
 
 
 def _shapes(shapes: Mapping[str, tuple[int, ...]]) -> str:

@@ -63,7 +63,7 @@ class Case:
 
 def package(name: str) -> Any:
     """The framework, imported; ImportError where it is absent."""
-    if name.partition(".")[0] == "bindsnet" and "bindsnet" not in sys.modules:
+    if name.partition(".")[0] in ("bindsnet", "lava") and name not in sys.modules:
         with without_the_unused():
             return importlib.import_module(name)
     return importlib.import_module(name)
@@ -323,6 +323,25 @@ def run_bindsnet(net: Any, x: Tensor) -> Any:
     return net.run({"X": x}, time=x.shape[0], one_step=True)
 
 
+# ---- lava-dl
+def _slayer() -> tuple[nn.Module, Tensor]:
+    block = package(SLAYER).block.cuba
+    neuron = {"threshold": 1.0, "current_decay": 0.25, "voltage_decay": 0.1, "requires_grad": False}
+    body = nn.Sequential(block.Dense(neuron, FEATURES, HIDDEN), block.Dense(neuron, HIDDEN, OUT))
+    with torch.no_grad():
+        for weight in (p for p in body.parameters() if p.dim() > 1):  # beside them, the neurons' decays
+            weight.copy_(torch.rand(weight.shape))
+            weight[::2, ::3] = 0
+    return body, spikes(N, FEATURES, T)
+
+
+def _slayer_taps(net: Any, x: Tensor, fired: dict[str, Tensor]) -> dict[str, Taps]:
+    """A dense block is a convolution of size one over [N, X, 1, 1, T], and hands its spikes on one step later."""
+    later = one_step_later(fired["0.neuron"].movedim(-1, 0)).movedim(0, -1)
+    reads = {"0.synapse": (net[0], x), "1.synapse": (net[1], later)}
+    return {path: linear(r.movedim(1, -1), block.synapse.weight.flatten(1)) for path, (block, r) in reads.items()}
+
+
 # ---- plain PyTorch
 class AdaptiveNet(nn.Module):
     """A functional adaptive neuron inside forward, as research code writes it, with a recurrent layer of spikes."""
@@ -374,6 +393,7 @@ def _hidden(path: str, model: str) -> dict[str, tuple[str, int]]:
     return {path: (model, HIDDEN)}
 
 
+SLAYER = "lava.lib.dl.slayer"
 SJ_M, NORSE_T = 'SpikingJelly step_mode "m"', "Norse {} (T, N, ...)"
 CASES = (
     Case("spikingjelly", "LIF, single step", lambda: _sj("LIFNode", "s"), _hidden("body.1", "LIF")),
@@ -484,6 +504,14 @@ CASES = (
         run=run_bindsnet,
         heard={"H": lambda net: net.monitors["H"].get("s")},
         by_hand=_bindsnet_taps,
+    ),
+    Case(
+        SLAYER,
+        "slayer blocks, CUBA",
+        _slayer,
+        {"0.neuron": ("CUBA", HIDDEN), "1.neuron": ("CUBA", OUT)},
+        "lava-dl slayer (N, ..., T)",
+        by_hand=_slayer_taps,
     ),
     Case(
         "torch",

@@ -16,7 +16,7 @@ from snnenergy.counts import Counts
 from snnenergy.frameworks.neurons import NEURONS
 from snnenergy.trace import counting
 from tests.brute_force import Taps, convolution, linear
-from tests.framework_nets import CASES, Case
+from tests.framework_nets import CASES, SLAYER, Case
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "frameworks.md"
 HEAD = ("framework", "version", "net", "loads", "neuron found", "time found", "exact")
@@ -27,8 +27,11 @@ NAMES = {
     "norse": "Norse",
     "sinabs": "sinabs",
     "bindsnet": "BindsNET",
+    SLAYER: "lava-dl",
     "torch": "plain PyTorch",
 }
+DISTRIBUTIONS = {SLAYER: "lava-dl"}
+"""Where the distribution is not called as the package is."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,7 @@ class Verdict:
 
         models = ", ".join(dict.fromkeys(model for model, _ in self.case.neurons.values()))
         time = f"T = {self.case.steps}, {self.case.source}"
-        version = metadata.version(self.case.package).partition("+")[0]
+        version = metadata.version(DISTRIBUTIONS.get(self.case.package, self.case.package)).partition("+")[0]
         return (
             NAMES[self.case.package],
             version,

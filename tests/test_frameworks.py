@@ -38,7 +38,7 @@ def installed(name: str) -> None:
     try:
         package(name)
     except ImportError:
-        pytest.skip(f"{name} is not installed")
+        pytest.skip(f"{matrix.NAMES.get(name, name)} is not installed")
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

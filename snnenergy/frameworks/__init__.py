@@ -10,19 +10,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from snnenergy.frameworks import bindsnet, norse, plain, sinabs, snntorch, spikingjelly
+from snnenergy.frameworks import bindsnet, lava, norse, plain, sinabs, snntorch, spikingjelly
 from snnenergy.frameworks.classes import put
 from snnenergy.frameworks.rules import LearningRule as LearningRule
 
-_ADAPTERS = (spikingjelly, snntorch, norse, sinabs, bindsnet, plain)
+_ADAPTERS = (spikingjelly, snntorch, norse, sinabs, bindsnet, lava, plain)
 
 
 @dataclass(frozen=True, slots=True)
 class TimeLayout:
     """What a module states about time.
 
-    steps: T; order: how rows of a layer's axis 0 fold, `TN` (time-major) or `NT` (sample-major)
-    folded: one call runs all steps; axis: time axis of the model's own input, where that is known too
+    steps: T; order: how steps and samples lie in a layer: `TN` and `NT` in its first axes, `XT`: T last
+    folded: one call runs all steps; axis: time axis of the model's own input, where that is known too (-1: the last)
     samples: where steps and samples lie in one axis of the layer, how many samples that makes
     """
 
@@ -51,7 +51,9 @@ def emits_spikes(module: Any) -> bool:
 
 def fires(module: Any) -> bool:
     """Whether this module is a neuron that compares with a threshold."""
-    return neuron_model(module) not in (None, "LI") and not type(module).__name__.startswith("NonSpiking")
+    return neuron_model(module) not in (None, "LI", "sigma-delta") and not type(module).__name__.startswith(
+        "NonSpiking"
+    )
 
 
 def set_threshold(module: Any, value: float) -> bool:
@@ -75,7 +77,7 @@ def left_spikes(module: Any) -> Any:
 
 def state_left(module: Any) -> bool:
     """Whether this neuron keeps state that is not at rest: a call would start from it."""
-    return any(a.state_left(module) for a in (spikingjelly, snntorch, sinabs, plain))
+    return any(a.state_left(module) for a in (spikingjelly, snntorch, sinabs, lava, plain))
 
 
 def put_to_rest(module: Any) -> bool:
@@ -90,7 +92,7 @@ def neuron_model_of_class(qualified: str) -> str | None:
 
 def neuron_layout(module: Any, shape: tuple[int, ...]) -> TimeLayout | None:
     """What a neuron that was called on an input of `shape` says about time; None: one call is one step."""
-    for adapter in (spikingjelly, snntorch, norse, sinabs):
+    for adapter in (spikingjelly, snntorch, norse, sinabs, lava):
         stated: Mapping[str, Any] | None = adapter.time_layout(module, shape)
         if stated is not None:
             return TimeLayout(**stated)

@@ -39,7 +39,14 @@ STATE = ("v", "mem", "u", "syn", "i", "spk")
 
 
 def state_left(module: Any) -> bool:
-    framework = type(module).__module__.partition(".")[0] in ("spikingjelly", "snntorch", "sinabs", "norse", "bindsnet")
+    framework = type(module).__module__.partition(".")[0] in (
+        "spikingjelly",
+        "snntorch",
+        "sinabs",
+        "norse",
+        "bindsnet",
+        "lava",
+    )
     if framework or neuron_model(module) is None:
         return False
     state = vars(module) | getattr(module, "_buffers", {})

@@ -67,12 +67,14 @@ class Fired:
             if isinstance(some, Tensor):
                 return elements - some.sum(), every.sum()
             return elements - int(np.bitwise_count(some).sum()), int(np.bitwise_count(every).sum())
-        if self.calls != 1 or clock.looped or elements % (steps * max(1, clock.samples)):
+        if self.calls != 1 or clock.looped or not clock.order or elements % (steps * max(1, clock.samples)):
             return None
         flags = self.some if isinstance(self.some, Tensor) else np.unpackbits(self.some, count=elements).astype(bool)
-        folded, axis = (
-            (flags.reshape(steps, -1), 0) if clock.order == "TN" else (flags.reshape(clock.samples, steps, -1), 1)
-        )
+        folded, axis = {
+            "TN": (flags.reshape(steps, -1), 0),
+            "NT": (flags.reshape(max(1, clock.samples), steps, -1), 1),
+            "XT": (flags.reshape(-1, steps), 1),
+        }[clock.order]
         some, every = folded.any(axis), folded.all(axis)
         return (~some).sum(), every.sum()
 

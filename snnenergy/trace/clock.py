@@ -14,8 +14,9 @@ from snnenergy.trace.streams import Rows
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """steps T (None: no time), axis of the model's input that is time, samples, row order `TN` or `NT`, where it is from.
+    """steps T (None: no time), axis of the model's input that is time, samples, where it is from.
 
+    order: how a layer that runs all steps at once holds them: `TN` or `NT` in its first axes, `XT` last, ``: not known
     looped: one call of a layer is one step, as far as the forward showed
     """
 
@@ -47,9 +48,10 @@ def read(
     order = stated.order if stated is not None else "TN"
     if time_axis is not None:
         given = _axis(time_axis, shape)
+        order = order if stated is not None else _order(given, shape or ())
         clock = Clock(shape[given] if shape else None, given, 0, order, "time_axis given")
     elif stated is not None:
-        axis = stated.axis if stated.axis is not None else _folded_axis(shape, stated, conv_rows)
+        axis = _folded_axis(shape, stated, conv_rows) if stated.axis is None else _axis(stated.axis, shape)
         clock = Clock(stated.steps, axis, 0, order, stated.source)
         if samples is None and stated.samples is not None:
             samples = stated.samples
@@ -58,7 +60,7 @@ def read(
     else:
         steps = _loop(neuron_calls, layer_calls)
         source = "a loop inside forward" if steps else ""
-        clock = Clock(steps, _taken_axis(selects, steps), 0, order, source, looped=True)
+        clock = Clock(steps, _taken_axis(selects, steps, shape), 0, order, source, looped=True)
     return replace(clock, samples=_samples(shape, clock.axis, unbatched) if samples is None else samples)
 
 
@@ -84,10 +86,21 @@ def _loop(neuron_calls: Iterable[int], layer_calls: Iterable[int]) -> int | None
     return layers.pop() if len(layers) == 1 and layers != {1} else None
 
 
-def _taken_axis(selects: Mapping[int, int], steps: int | None) -> int | None:
-    """The axis of the input off which the model took exactly one slice per step."""
-    hits = [axis for axis, taken in selects.items() if steps and taken == steps]
+def _taken_axis(selects: Mapping[int, int], steps: int | None, shape: tuple[int, ...] | None) -> int | None:
+    """The axis of the input off which the model took one slice per step; or several, where the axis is T long."""
+    if not steps:
+        return None
+    once = [axis for axis, taken in selects.items() if taken == steps]
+    often = [axis for axis, taken in selects.items() if taken % steps == 0 and shape and shape[axis] == steps]
+    hits = once if len(once) == 1 else often
     return hits[0] if len(hits) == 1 else None
+
+
+def _order(axis: int, shape: tuple[int, ...]) -> str:
+    """Of a model that keeps the axes of its input."""
+    if axis == 0:
+        return "TN"
+    return "XT" if axis == len(shape) - 1 else "NT" if axis == 1 else ""
 
 
 def _axis(time_axis: int, shape: tuple[int, ...] | None) -> int:
@@ -113,12 +126,15 @@ def _samples(shape: tuple[int, ...] | None, axis: int | None, unbatched: bool) -
 
 
 def per_step(kept: Rows, steps: int, order: str) -> Rows | None:
-    """[3, slots, rows] -> [3, steps]: a loop's calls in order, else rows folded as `order` says; None: neither fits."""
+    """[3, slots, rows] -> [3, steps]: a loop's calls in order, else rows folded as `order` says; None: neither fits.
+
+    A row is one place of axis 0, over which steps that lie last are already summed.
+    """
     _, slots, rows = kept.shape
     if slots % steps == 0 and (slots > 1 or steps == 1):
         folded: Rows = kept.sum(2).reshape(3, steps, -1).sum(2)
         return folded
-    if rows % steps == 0:
+    if rows % steps == 0 and order in ("TN", "NT"):
         flat = kept.sum(1)
         shaped = flat.reshape(3, steps, -1).sum(2) if order == "TN" else flat.reshape(3, -1, steps).sum(1)
         return np.asarray(shaped)

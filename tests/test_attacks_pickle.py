@@ -192,6 +192,24 @@ def test_a_legacy_file_that_lies(tmp_path: Path, canary: Path) -> None:
     refused(lying, tmp_path, canary, "declare")
 
 
+@pytest.mark.parametrize("place", [b"}q\x00", b"]q\x00"], ids=["system information", "keys of storages"])
+def test_what_lies_in_the_other_pickles_of_a_legacy_file(place: bytes, tmp_path: Path, canary: Path) -> None:
+    # torch reads five pickles in a row; a recurrent layer in any of them counts to its number of layers
+    data = torch_bytes({"w": torch.zeros(6)}, legacy=True)
+    layers = b"X\x0c\x00\x00\x00_all_weights]]K\x01aaX\x0a\x00\x00\x00num_layersJ\xff\xff\xff\x7f"
+    counts = b"ctorch.nn.modules.rnn\nLSTM\n)\x81}(" + layers + b"ub0"
+    at = data.rindex(place) if place.startswith(b"]") else data.index(place)
+    refused(data[:at] + counts + data[at:], tmp_path, canary, "layers")
+
+
+def test_a_legacy_storage_of_two_sizes(tmp_path: Path, canary: Path) -> None:
+    one = torch_bytes({"w": torch.zeros(6)}, legacy=True)
+    storage = one[one.index(b"(X\x07\x00\x00\x00storage") : one.index(b"K\x06Ntq")]
+    larger = storage + b"J\x00\x00\x00\x7fNtQ0"
+    at = one.index(b"(X\x07\x00\x00\x00storage")
+    refused(one[:at] + larger + one[at:], tmp_path, canary, "two sizes")
+
+
 def test_good_files_load(tmp_path: Path) -> None:
     # the refusals above would also come from a loader that refuses everything
     parts = [nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.LSTM(4, 4), nn.MultiheadAttention(4, 2), nn.Embedding(3, 4)]

@@ -61,11 +61,7 @@ def walk_archive(archive: Archive) -> Walk:
 def check_archive(archive: Archive, walked: Walk, allow_classes: Sequence[str] = ()) -> None:
     """Refuse what the pickle names, and storages and tensors that declare more than the archive holds."""
     check_globals(walked, archive.where, allow_classes)
-    declared: dict[str, int] = {}
-    for pid in walked.storages:
-        key, size = _declared(pid, archive.where)
-        if declared.setdefault(key, size) != size:
-            raise UnsafeModelError(f"{archive.where}: storage {key!r} is declared with two sizes")
+    for key, size in _sizes(walked, archive.where).items():
         held = len(archive.members.get(f"data/{key}", b""))
         if size > held:
             raise UnsafeModelError(
@@ -82,16 +78,18 @@ def load_legacy(data: bytes, where: str, allow_classes: Sequence[str] = ()) -> A
 
 
 def walk_legacy(data: bytes, where: str) -> Walk:
-    """The walk of the object among the five pickles, with the globals of all of them."""
+    """The walk of the object among the five pickles, with the globals, calls and storages of all of them: all are loaded."""
     start, walks = 0, []
     for _ in range(_LEGACY_PICKLES):
         walks.append(walk(data, where, start))
         start = walks[-1].end
     model = walks[3]
     model.end = start  # where the raw storages begin
-    for other in walks:
+    for other in (w for w in walks if w is not model):
         for target, uses in other.uses.items():
             model.uses.setdefault(target, set()).update(uses)
+        model.made.extend(other.made)
+        model.storages.extend(other.storages)
     return model
 
 
@@ -102,7 +100,7 @@ def check_legacy(data: bytes, walked: Walk, where: str, allow_classes: Sequence[
         raise UnsafeModelError(
             f"{where}: a whole module in the format before torch 1.6, which has no safe loader: save `model.state_dict()`"
         )
-    by_key = dict(_declared(pid, where) for pid in walked.storages)
+    by_key = _sizes(walked, where)
     declared = sum(by_key.values()) + 8 * len(by_key)  # each behind a count of 8 bytes
     if declared > len(data) - walked.end:
         raise UnsafeModelError(f"{where}: its storages declare {declared} bytes, the file has {len(data) - walked.end}")
@@ -145,6 +143,16 @@ def _kept_function(bad: Sequence[Global], walked: Walk) -> str:
         return ""
     packages = {t.module.partition(".")[0] for t in walked.uses}
     return next((words for name, words in _KEEP_FUNCTIONS.items() if name in packages), "")
+
+
+def _sizes(walked: Walk, where: str) -> dict[str, int]:
+    """Bytes of every storage by key; one of two sizes would be made in the first and read in the other."""
+    sizes: dict[str, int] = {}
+    for pid in walked.storages:
+        key, size = _declared(pid, where)
+        if sizes.setdefault(key, size) != size:
+            raise UnsafeModelError(f"{where}: storage {key!r} is declared with two sizes")
+    return sizes
 
 
 def _declared(pid: object, where: str) -> tuple[str, int]:

@@ -289,6 +289,18 @@ def test_a_failure_is_named_kept_and_tried_again(folder: Path, cli: Cli, here: l
     assert cli("sweep", "sweep.yaml").code == 0  # other code: everything is counted anew
 
 
+def test_a_store_that_cannot_be_written_is_a_failure_and_no_bug(
+    folder: Path, cli: Cli, here: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, document: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("snnenergy.whole.write", full)
+    answer = cli("sweep", "sweep.yaml")
+    assert answer.code == 2
+    assert "sweep.counts: cannot be written: No space left on device" in " ".join(answer.out.split())
+
+
 def test_nothing_is_counted_where_that_is_asked_for(folder: Path, cli: Cli, here: list[str]) -> None:
     found = swept(cli, "--no-count")
     assert (found["rows"], len(found["missing"]), here) == ([], 8, [])

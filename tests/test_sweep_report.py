@@ -135,6 +135,15 @@ def test_the_first_line_says_what_the_numbers_stand_on() -> None:
     )
 
 
+def test_remarks_are_counted_and_every_chip_says_how_it_is_validated() -> None:
+    made = sweep_of(row(1, 0.5, caveats=("a", "b")), row(2, 0.5, caveats=("a",)))
+    assert report.remarks(made, "chip") == [("a", 2), ("b", 1)]
+    assert report.standing(made) == ["chip: unvalidated", "2 remarks stand beside these rows: --html, --csv or --json"]
+    page = " ".join(pages._Page(sweep_page.render(made, "sweep.yaml")).words)
+    assert "unvalidated" in page
+    assert "(1 of 2 rows)" in page
+
+
 def test_without_a_chip_the_counts_are_shown() -> None:
     rows = priced([(point(steps=t), digits_snn("net", t)) for t in (8, 2)], [])
     made = Sweep(2, tuple(rows), axes=("steps",))

@@ -127,7 +127,7 @@ def test_int8_rounds_weights_to_the_nearest_of_255_and_is_priced_at_8_bits() -> 
 def test_a_cast_is_of_model_and_input(name: str, bits: int) -> None:
     net, variant = net_of([0.5, 0.25]), Variant(precision=name)
     variant.change(net)
-    (x,) = variant.inputs((torch.ones(1, 2, dtype=torch.float64),))
+    (x,), _ = variant.inputs((torch.ones(1, 2, dtype=torch.float64),))
     (layer,) = variant.stated(count(net, x)).layers
     assert (layer.weight_bits, layer.input_bits) == (bits, bits)
 
@@ -139,7 +139,7 @@ def test_a_cast_moves_values_across_the_threshold() -> None:
         nn.init.constant_(first(net).weight, 0.9999)  # 1.0 in bfloat16
         variant = Variant(threshold=1.0, precision=name)
         variant.change(net)
-        (x,) = variant.inputs((torch.ones(N, 1),))
+        (x,), _ = variant.inputs((torch.ones(N, 1),))
         seen[name] = fired(net, x)
     assert seen == {"fp32": 0, "bf16": N}
 
@@ -154,11 +154,23 @@ def test_shapes_are_stated_and_not_rounded() -> None:
     assert (counts.layers[0].weight_bits, counts.seen) == (8, False)
 
 
+def test_shapes_that_are_cast_stay_tied() -> None:
+    first, second = nn.Linear(3, 3), nn.Linear(3, 3)
+    second.weight = first.weight
+    net, mode = nn.Sequential(first, second), shapes.mode()
+    shapes.place(mode, net)
+    Variant(precision="bf16").change(net)
+    assert first.weight is second.weight
+    assert {p.dtype for p in net.parameters()} == {torch.bfloat16}
+
+
 def test_the_first_steps_of_an_input() -> None:
     x, other = spikes(6, 2, 3), torch.ones(2)
-    cut, kept = Variant(steps=4, time_axis=0).inputs((x, other))
+    (cut, kept), named = Variant(steps=4, time_axis=0).inputs((x, other), {"again": x, "mask": None})
     assert torch.equal(cut, x[:4])
     assert kept is other
+    assert torch.equal(named["again"], x[:4])
+    assert named["mask"] is None
     with pytest.raises(InputError, match="steps 9: the input has 6 along its time axis 0"):
         Variant(steps=9).inputs((x,))
     with pytest.raises(InputError, match="no input has an axis 3"):
@@ -170,7 +182,7 @@ def test_nothing_is_changed_where_nothing_is_asked_for() -> None:
     before = {name: value.clone() for name, value in net.state_dict().items()}
     Variant().change(net)
     x = torch.ones(1, 2)
-    assert Variant().inputs((x,))[0] is x
+    assert Variant().inputs((x,))[0][0] is x
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     counts = count(net, x)
     assert Variant().stated(counts) == counts

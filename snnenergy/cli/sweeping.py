@@ -220,5 +220,6 @@ def _deliver(made: Sweep, wanted: dict[str, str], top: int, name: str) -> None:
     lines = [*output.wrapped(plain(report.headline(made)))]
     for table in report.tables(made, top):
         lines += ["", *output.wrapped(plain(table.title)), report.drawn(table, output.width()).rstrip()]
-    lines += ["", *(line for text in report.gaps(made) for line in output.wrapped(plain(text)))]
+    for told in (report.standing(made), report.gaps(made)):
+        lines += ["", *(line for text in told for line in output.wrapped(plain(text)))] if told else []
     output.deliver({form: documents[form]() for form in wanted}, wanted, "\n".join(lines).rstrip() + "\n")

@@ -66,7 +66,7 @@ def tables(sweep: Sweep, top: int) -> list[Table]:
     return [_of_chip(sweep, chip, top) for chip in sweep.hardware] or [_counts(sweep, top)]
 
 
-MAX_GAPS = 12
+MAX_GAPS, MAX_MESSAGE = 12, 600
 MAX_VERDICT = 28
 """Characters of why a chip has no price for a point; JSON and CSV hold all of them."""
 FEW = 2
@@ -74,7 +74,7 @@ FEW = 2
 
 def gaps(sweep: Sweep) -> list[str]:
     """What failed and why: a screen of it; JSON holds all, with the points that were not counted yet."""
-    lines = [f"failed: {point.label}: {why.message}" for point, why in sweep.failures]
+    lines = [f"failed: {point.label}: {why.message:.{MAX_MESSAGE}}" for point, why in sweep.failures]
     return lines if len(lines) <= MAX_GAPS else [*lines[:MAX_GAPS], f"... and {len(lines) - MAX_GAPS} more"]
 
 
@@ -82,6 +82,13 @@ def remarks(sweep: Sweep, chip: str) -> list[tuple[str, int]]:
     """What a reader must know of a chip's rows, and of how many of them; the most frequent first."""
     found = Counter(remark for row in sweep.of(chip) for remark in row.caveats)
     return found.most_common()
+
+
+def standing(sweep: Sweep) -> list[str]:
+    """What stands beside the tables: how each chip is validated, and where the remarks on its rows are."""
+    told = [f"{chip}: {sweep.bands[chip]}" for chip in sweep.hardware if chip in sweep.bands]
+    kinds = sum(len(remarks(sweep, chip)) for chip in sweep.hardware)
+    return [*told, f"{kinds} remarks stand beside these rows: --html, --csv or --json"] if kinds else told
 
 
 def varying(sweep: Sweep) -> tuple[list[str], dict[str, str]]:

@@ -51,7 +51,7 @@ def _page(sweep: Sweep, name: str, rows: int) -> str:
         spans=[_span(sweep.of(chip), chip) for chip in sweep.hardware],
         fixed=[(axis, value) for axis, value in fixed.items() if value],
         chips=[(chip, sweep.bands.get(chip, ""), _remarks(sweep, chip)) for chip in sweep.hardware],
-        failures=[(point.label, why.message) for point, why in sweep.failures[:MAX_FAILURES]],
+        failures=[(point.label, why.message[: tables.MAX_MESSAGE]) for point, why in sweep.failures[:MAX_FAILURES]],
         more_failures=max(len(sweep.failures) - MAX_FAILURES, 0),
         missing=len(sweep.missing),
         assumed=sorted({row.activity for row in sweep.rows if row.activity}),

@@ -6,6 +6,7 @@
     store       a folder of Counts by digest, and of what failed
     worker      one point counted: the only file here that reaches for torch, in a process of its own
     pool        worker processes, and what becomes of those that die
+    front       which of two costs nothing beats
     results     stored Counts on chips: one row for each point and chip, and which of them nothing beats
 
 Counts know no chip, so another chip never counts a point again.

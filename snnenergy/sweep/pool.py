@@ -98,9 +98,7 @@ def _ended(worker: _Worker, folder: Path) -> tuple[Point, Failure | None, bool]:
         return point, worker.connection.recv(), True
     except (EOFError, ConnectionResetError):
         worker.process.join()
-        failure = Failure(_death(worker.process.exitcode))
-        put(folder, point.digest, failure)
-        return point, failure, False
+        return point, put(folder, point.digest, Failure(_death(worker.process.exitcode))), False
 
 
 def _death(code: int | None) -> str:

@@ -62,11 +62,15 @@ class Store:
         return None
 
 
-def put(folder: Path, digest: str, outcome: Counts | Failure) -> None:
-    """Writes counts, or a failure; counts take the failure of an earlier run away."""
+def put(folder: Path, digest: str, outcome: Counts | Failure) -> Failure | None:
+    """Writes counts, which take the failure of an earlier run away, or a failure; returns it, or that nothing can be written."""
     failed = folder / f"{digest}{FAILED}"
-    if isinstance(outcome, Failure):
-        whole.write(failed, json.dumps(asdict(outcome), indent=1) + "\n")
-        return
-    outcome.save(folder / f"{digest}.json")
-    failed.unlink(missing_ok=True)
+    try:
+        if isinstance(outcome, Failure):
+            whole.write(failed, json.dumps(asdict(outcome), indent=1) + "\n")
+            return outcome
+        outcome.save(folder / f"{digest}.json")
+        failed.unlink(missing_ok=True)
+    except OSError as error:
+        return Failure(f"{folder}: cannot be written: {error.strerror}")
+    return None

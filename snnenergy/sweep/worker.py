@@ -59,8 +59,7 @@ def attempt(folder: Path, digest: str, label: str, task: Task) -> Failure | None
         outcome = Failure("out of memory")
     except Exception as error:  # noqa: BLE001  # whatever one point raises, the others are counted
         outcome = Failure(f"this is a bug in snnenergy, not in your model: {type(error).__name__}: {error}", OUR_BUG)
-    put(folder, digest, outcome)
-    return outcome if isinstance(outcome, Failure) else None
+    return put(folder, digest, outcome)
 
 
 def count(task: Task, name: str) -> Counts:
@@ -85,7 +84,8 @@ def _forward(task: Task, options: dict[str, Any], variant: Variant) -> Counts:
 
     work = load(task.source, input_shape=task.input_shape, meta=task.meta, **options)
     variant.change(work.module)
-    work = dataclasses.replace(work, inputs=variant.inputs(work.inputs))
+    inputs, kwargs = variant.inputs(work.inputs, work.kwargs)
+    work = dataclasses.replace(work, inputs=inputs, kwargs=kwargs)
     axis = None if task.encode else task.time_axis
     return _noted(count_repeatably(work, time_axis=axis, samples=task.samples, seed=task.seed), work.notes)
 
@@ -99,7 +99,8 @@ def _data(task: Task, options: dict[str, Any], variant: Variant) -> Counts:
     variant.change(work.module)
     with Pass(work, time_axis=task.time_axis, samples=task.samples) as run:
         for batch in batches:
-            run.take(dataclasses.replace(batch, inputs=variant.inputs(batch.inputs)))
+            inputs, kwargs = variant.inputs(batch.inputs, batch.kwargs)
+            run.take(dataclasses.replace(batch, inputs=inputs, kwargs=kwargs))
     if not run.batches:
         raise InputError(f"{task.data}: yielded no batch")
     return _noted(run.counts(), (*work.notes, *batches.notes))

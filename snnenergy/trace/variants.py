@@ -17,6 +17,8 @@ from snnenergy.frameworks import fires, set_threshold
 from snnenergy.trace.lineage import valueless
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from snnenergy.counts import Counts
 
 CASTS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -45,9 +47,13 @@ class Variant:
         elif self.precision is not None:
             _round(model, ROUNDED[self.precision])
 
-    def inputs(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The inputs of one forward, cut and cast."""
-        return tuple(self._cast(value) for value in self._cut(values))
+    def inputs(
+        self, values: tuple[Any, ...], named: Mapping[str, Any] | None = None
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The inputs of one forward, and those by name, cut and cast."""
+        named = named or {}
+        made = [self._cast(value) for value in self._cut((*values, *named.values()))]
+        return tuple(made[: len(values)]), dict(zip(named, made[len(values) :], strict=True))
 
     def _cut(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
         if self.steps is None:
@@ -112,10 +118,12 @@ def _cast(model: nn.Module, dtype: torch.dtype) -> None:
     made: dict[int, Any] = {}
     for own in (held for module in model.modules() for held in (module._parameters, module._buffers)):
         for name, t in own.items():
-            if t is not None and t.is_floating_point():
-                cast = made.get(id(t), t.detach().to(dtype))
+            if t is None or not t.is_floating_point():
+                continue
+            if id(t) not in made:
+                cast = t.detach().to(dtype)
                 made[id(t)] = nn.Parameter(cast, t.requires_grad) if isinstance(t, nn.Parameter) else cast
-                own[name] = made[id(t)]
+            own[name] = made[id(t)]
 
 
 def _round(model: nn.Module, bits: int) -> None:

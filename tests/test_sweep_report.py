@@ -133,6 +133,8 @@ def test_the_first_line_says_what_the_numbers_stand_on() -> None:
         "2 of 2 points counted, on chip; ACTIVITY assumed, every neuron fires at a rate of 0.1; "
         "INCOMPLETE COUNT of 1 points"
     )
+    several = sweep_of(row(1, None, activity="assumed, a rate of 0.1"), row(1, None, activity="assumed, a rate of 0.2"))
+    assert report.headline(several).endswith("ACTIVITY assumed, in 2 ways (row by row in --csv)")
 
 
 def test_remarks_are_counted_and_every_chip_says_how_it_is_validated() -> None:

@@ -299,11 +299,11 @@ def shares() -> alt.Axis:
     return alt.Axis(format="%", values=[0, 0.25, 0.5, 0.75, 1], labelOverlap="parity", labelSeparation=8)
 
 
-def si(unit: str, **more: Any) -> alt.Axis:
+def si(unit: str, digits: int = 3, **more: Any) -> alt.Axis:
     """Ticks with SI prefixes; few enough for a phone."""
     import altair as alt
 
-    label = f"replace(format(datum.value, '.3~s'), /([0-9])([^0-9]*)$/, '$1 $2') + '{unit}'"  # 10n becomes 10 nJ
+    label = f"replace(format(datum.value, '.{digits}~s'), /([0-9])([^0-9]*)$/, '$1 $2') + '{unit}'"  # 10n becomes 10 nJ
     return alt.Axis(labelExpr=label, tickCount=5, labelOverlap="parity", labelSeparation=8, **more)
 
 

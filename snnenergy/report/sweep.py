@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 SHORT = {"steps": "T", "encode": "code", "threshold": "thr", "precision": "num", "assume_rate": "rate"}
 """Heads of columns; others are arguments of factories and go by their own name."""
-FACTS = ("accuracy", "latency", "cores")
 LEGEND = {
     "accuracy": "* no other has less energy without less accuracy, or more accuracy without more energy",
     "latency": "* no other has less energy without more latency, or less latency without more energy",
@@ -54,8 +53,11 @@ def headline(sweep: Sweep) -> str:
     parts += [f"{len(sweep.failures)} FAILED"] if sweep.failures else []
     parts += [f"{len(sweep.missing)} not counted yet"] if sweep.missing else []
     loose = dict.fromkeys(row.activity for row in sweep.rows if row.activity)
-    parts += [f"ACTIVITY {activity}" for activity in [*loose][:FEW]]
-    parts += [f"and other activity of {len(loose) - FEW} kinds"] if len(loose) > FEW else []
+    if len(loose) == 1:
+        parts += [f"ACTIVITY {activity}" for activity in loose]
+    elif loose:
+        kinds = dict.fromkeys(activity.partition(",")[0] for activity in loose)
+        parts.append(f"ACTIVITY {' or '.join(kinds)}, in {len(loose)} ways (row by row in --csv)")
     lost = {row.digest for row in sweep.rows if row.covered < 1}
     parts += [f"INCOMPLETE COUNT of {len(lost)} points"] if lost else []
     return "; ".join(parts)
@@ -69,7 +71,6 @@ def tables(sweep: Sweep, top: int) -> list[Table]:
 MAX_GAPS, MAX_MESSAGE = 12, 600
 MAX_VERDICT = 28
 """Characters of why a chip has no price for a point; JSON and CSV hold all of them."""
-FEW = 2
 
 
 def gaps(sweep: Sweep) -> list[str]:
@@ -111,7 +112,7 @@ def _of_chip(sweep: Sweep, chip: str, top: int) -> Table:
     rows = sweep.of(chip)
     axes, fixed = varying(sweep)
     against = goal(rows)
-    facts = [name for name in FACTS if any(getattr(row, name) is not None for row in rows)]
+    facts = [name for name in GOALS if any(getattr(row, name) is not None for row in rows)]
     cells = (
         (
             "*" if against in row.fronts else "",
@@ -202,7 +203,7 @@ def fact(row: Row, name: str, *, micro: str = "u") -> str:
 
 
 _ENDS = ("low", "nominal", "high")
-_FACTS = (
+_COLUMNS = (
     "partial", "fits", "at_bits", "cores", "chips", "accuracy", "samples", "time_steps", "acs", "macs", "dense_macs",
     "spikes", "sparsity", "firing_rate", "covered", "activity", "verdict", "digest", "caveats",
 )  # fmt: skip  # a row, read across
@@ -214,12 +215,12 @@ def csv(sweep: Sweep) -> str:
     writer = _csv.writer(out, lineterminator="\n")
     ends = [f"{name}_{end}_{unit}" for name, unit in (("energy", "J"), ("latency", "s")) for end in _ENDS]
     writer.writerow(
-        ["hardware", "model", *map(csv_cell, sweep.axes), *(f"front_{goal}" for goal in GOALS), *ends, *_FACTS]
+        ["hardware", "model", *map(csv_cell, sweep.axes), *(f"front_{goal}" for goal in GOALS), *ends, *_COLUMNS]
     )
     for row in sweep.rows:
         spans = [None if span is None else getattr(span, end) for span in (row.energy, row.latency) for end in _ENDS]
-        facts = [getattr(row, name) for name in _FACTS if name != "activity"]
-        facts.insert(_FACTS.index("activity"), row.activity or "counted on data")
+        facts = [getattr(row, name) for name in _COLUMNS if name != "activity"]
+        facts.insert(_COLUMNS.index("activity"), row.activity or "counted on data")
         values = [cell(row, axis) for axis in sweep.axes]
         writer.writerow(
             map(_text, [row.hardware, row.model, *values, *(g in row.fronts for g in GOALS), *spans, *facts])

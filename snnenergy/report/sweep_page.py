@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 MU = "µ"
 MAX_ROWS = 8000
 """Rows of all chips on a page: those on a front, then the cheapest of each chip; fewer where they are long."""
+DIGITS = 5
+"""Of an axis: points of a sweep may lie close together."""
 MAX_REMARKS = 12
 MAX_FAILURES = 100
 TITLES = {"accuracy": "accuracy", "latency": "latency of one inference", "cores": "cores"}
@@ -117,7 +119,7 @@ def chart(goal: str, theme: charts.Theme = charts.PAGE) -> alt.LayerChart:
 
     axis = {
         "accuracy": alt.Axis(format=".3~%", tickCount=6),
-        "latency": charts.si("s"),
+        "latency": charts.si("s", DIGITS),
         "cores": alt.Axis(format="d", tickCount=6, tickMinStep=1),
     }[goal]
     scale = alt.Scale(type="log", nice=False, padding=16) if goal == "latency" else alt.Scale(zero=False, padding=16)
@@ -125,7 +127,7 @@ def chart(goal: str, theme: charts.Theme = charts.PAGE) -> alt.LayerChart:
         "joules:Q",
         title="energy per inference",
         scale=alt.Scale(type="log", nice=False, padding=16),
-        axis=charts.si("J"),
+        axis=charts.si("J", DIGITS),
     )
     y = alt.Y("value:Q", title=TITLES[goal], scale=scale, axis=axis)
     base = charts.chart([], theme, 0, 0).properties(height=340)

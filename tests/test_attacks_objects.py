@@ -150,6 +150,12 @@ MODULES: dict[str, tuple[bytes, str]] = {
         b"]q\x01(" + b"K\x01" * 20_000 + b"e0](" + b"cbuiltins\nset\nh\x01\x85R" * 300 + b"e",
         "copy more than",
     ),
+    "a set of a tensor": (b"cbuiltins\nset\n" + tensor() + b"\x85R", "called"),
+    "a set of a text": (b"cbuiltins\nset\n" + text("abc") + b"\x85R", "called"),
+    "a size of a storage": (
+        b"ctorch\nSize\n(" + text("storage") + b"ctorch\nFloatStorage\n" + text("0") + text("cpu") + b"K\x06tQ\x85R",
+        "called",
+    ),
     "objects without end": (b"](" + b"ccollections\nOrderedDict\nq\x00" + b"h\x00)R" * 300_001 + b"e", "300000 calls"),
 }
 

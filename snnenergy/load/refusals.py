@@ -10,6 +10,8 @@ from snnenergy.load.allowed import BUILT, CALLED, Verdict, judge
 from snnenergy.load.pickles import Global, Made, Walk
 
 MAX_LAYERS = 1000
+_CONTAINERS = {f"{place}.{name}" for place in ("builtins", "__builtin__") for name in ("dict", "set", "frozenset")}
+_CONTAINERS |= {"collections.OrderedDict", "torch.Size"}
 _KEEP_FUNCTIONS = {
     "snntorch": "snnTorch neurons keep their surrogate",
     "norse": "Norse neurons keep their step",
@@ -61,12 +63,21 @@ def _check_states(walked: Walk, where: str) -> None:
         name = str(made.callee)
         if name.startswith("torch._utils."):
             _check_rebuilt(made, where)
+        elif name in _CONTAINERS and not all(
+            map(_is_container, made.args if isinstance(made.args, tuple) else (None,))
+        ):
+            raise UnsafeModelError(f"{where}: refused: {name} is called in a way torch.save never does")
         if made.state is None or (name not in BUILT and name not in CALLED):  # the rest was named by --allow-class
             continue
         called = name in CALLED and not made.of("collections.OrderedDict")
         keys = _keys(made.state)
         if called or keys is None or (name in CALLED and keys - {"_metadata"}):
             raise UnsafeModelError(f"{where}: refused: {name} is given its state in a way torch.save never does")
+
+
+def _is_container(arg: object) -> bool:
+    """Whether a container is made of another one: a tensor, a storage or a text would be taken apart element by element."""
+    return isinstance(arg, list | tuple) or (isinstance(arg, Made) and str(arg.callee) in _CONTAINERS)
 
 
 def _check_rebuilt(made: Made, where: str) -> None:

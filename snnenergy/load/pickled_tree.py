@@ -12,6 +12,7 @@ from snnenergy.load.pickles import Global, Made
 MAX_DEPTH = 60
 MAX_ROWS = 20_000
 MAX_NAME = 200
+MAX_AXES = 64
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,9 @@ def _shape(value: object) -> tuple[int, ...] | None:
         if not isinstance(value, Made) or not isinstance(value.args, tuple) or not value.args:
             return None
         if isinstance(value.callee, Global) and value.callee.name.startswith("_rebuild_tensor"):
-            size = value.args[2] if len(value.args) > 2 else None
-            sizes = size if isinstance(size, tuple) else ()
-            return tuple(n for n in sizes if isinstance(n, int)) if isinstance(size, tuple) else None
+            sizes = value.args[2] if len(value.args) > 2 else None
+            if not isinstance(sizes, tuple) or len(sizes) > MAX_AXES:
+                return None
+            return sizes if all(type(n) is int and 0 <= n < 2**48 for n in sizes) else None
         value = value.args[0]
     return None

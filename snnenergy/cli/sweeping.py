@@ -78,7 +78,10 @@ def sweep(
     counting: Counting,
     targets: Targets,
     file: Annotated[Path | None, typer.Argument(metavar="SWEEP.YAML", help="Models, axes and chips.")] = None,
-    hardware: o.Hardware = None,
+    hardware: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CHIP[,CHIP...]", help=f"Instead of the file's chips; `{o.NO_CHIP}` shows the counts."),
+    ] = None,
     profile_path: Annotated[
         list[Path] | None, typer.Option(metavar="FOLDER", help="More hardware profiles, found by name before ours.")
     ] = None,

@@ -98,6 +98,20 @@ def test_events_by_hand(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("steps", "words"), [(1, "the first 1 of them, 1 events later"), (4, "2 empty ones after them")]
+)
+def test_a_number_of_frames(tmp_path: Path, steps: int, words: str) -> None:
+    np.savez(tmp_path / "events.npz", **EVENTS)
+    own = load_inputs(tmp_path / "events.npz", event_bin=10).values[0]
+    inputs = load_inputs(tmp_path / "events.npz", event_bin=10, frames_of_events=steps)
+    (x,) = inputs.values
+    assert len(x) == steps
+    assert torch.equal(x[:2], own[:steps])
+    assert not x[2:].any()
+    assert words in inputs.notes[0]
+
+
 def test_no_event_is_lost_whatever_the_bin() -> None:
     columns = {key: torch.from_numpy(value) for key, value in EVENTS.items()}
     for width in (0.5, 1, 3, 10, 1e6):

@@ -97,7 +97,9 @@ class Reading:
     ] = None
     steps: Annotated[
         int | None,
-        typer.Option(min=1, metavar="T", help="Time steps that --encode makes.", rich_help_panel=_MODEL),
+        typer.Option(
+            min=1, metavar="T", help="Time steps that --encode makes, or frames of --event-bin.", rich_help_panel=_MODEL
+        ),
     ] = None
     event_bin: Annotated[
         float | None,

@@ -19,7 +19,8 @@ from snnenergy.load.items import Reading
 from snnenergy.load.loaders import from_iterable
 from snnenergy.load.mapped import map_arrays
 from snnenergy.load.models import Model, load_model
-from snnenergy.load.workload import Workload, coding_of, layout
+from snnenergy.load.recordings import Binned
+from snnenergy.load.workload import Workload, layout, steps_of
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +52,7 @@ def load_dataset(
     arguments: Mapping[str, Any] | None = None,
 ) -> tuple[Workload, Batches]:
     """A model without inputs, and the batches it is to be counted on; options as in `load`."""
-    coding = coding_of(encode, steps, seed, time_axis)
+    of_events, coding = steps_of(encode, steps, seed, time_axis, event_bin)
     model = load_model(source, factory=factory, allow_classes=allow_classes, trust=trust, arguments=arguments)
     reading = Reading(
         model.slots,
@@ -60,7 +61,8 @@ def load_dataset(
         None if coding is not None else time_axis,
         None if coding is None else lambda x, start: _encoded(x, coding, start),
     )
-    batches = _batches(data, reading, model, seed, event_bin)
+    binned = None if event_bin is None else Binned(event_bin, of_events)
+    batches = _batches(data, reading, model, seed, binned)
     batches.seed = seed
     work = Workload(
         name=model.name,
@@ -71,7 +73,7 @@ def load_dataset(
         synthetic=False,
         seed=seed if coding is not None and coding.coding == "rate" else None,
         notes=model.notes,
-        encoding="" if coding is None else str(coding),
+        encoding="; ".join(str(made) for made in (binned, coding) if made is not None),
     )
     return work, batches
 
@@ -84,16 +86,16 @@ def _encoded(x: Any, coding: Encoding, start: int) -> tuple[Any, int, int]:
     return encode(x, replace(coding, seed=coding.seed + start)), coding.axis, sample_axis
 
 
-def _batches(data: DataOptions, reading: Reading, model: Model, seed: int, event_bin: float | None) -> Batches:
+def _batches(data: DataOptions, reading: Reading, model: Model, seed: int, binned: Binned | None) -> Batches:
     folder = Path(data.source)
     if folder.is_dir():
         files = sorted(p for p in folder.rglob("*") if p.suffix in SUFFIXES and p.is_file())
         if not files:
             raise InputError(f"--data {data.source}: no .npy or .npz file in this folder or the folders in it")
-        return _Files(files, None, data, reading, model, event_bin).batches()
+        return _Files(files, None, data, reading, model, binned).batches()
     path, key = split_key(data.source)
     if path.is_file():
-        return _Files([path], key, data, reading, model, event_bin).batches()
+        return _Files([path], key, data, reading, model, binned).batches()
     if not is_factory(data.source):
         raise InputError(f"--data {data.source}: no such file or folder, and not pkg.mod:loader")
     seed_everything(seed)
@@ -102,7 +104,7 @@ def _batches(data: DataOptions, reading: Reading, model: Model, seed: int, event
             made = imported(data.source)
     except Exception as error:
         raise UsageError(f"--data {data.source}: {type(error).__name__}: {said(error)}") from error
-    return from_iterable(made, data.source, data.cut, reading, data.batch_size)
+    return from_iterable(made, data.source, data.cut, reading, data.batch_size, binned)
 
 
 @dataclass
@@ -114,10 +116,10 @@ class _Files:
     data: DataOptions
     reading: Reading
     model: Model
-    event_bin: float | None
+    binned: Binned | None
 
     def batches(self) -> Batches:
-        events = self.event_bin is not None or are_events(map_arrays(self.files[0]).arrays)
+        events = self.binned is not None or are_events(map_arrays(self.files[0]).arrays)
         if events:
             return Batches(self.data.source, self._events, total_of([1] * len(self.files), self.data.cut))
         size = self._batch_size()
@@ -190,7 +192,7 @@ class _Files:
                 return
             place = dealer.deal(1)
             if place.count:
-                made = load_inputs(file, self.model.slots, self.event_bin)
+                made = load_inputs(file, self.model.slots, *(self.binned or Binned(None)))
                 yield Batch(made.values, {}, None, place.index, place.start, 1, 1, True, 0)
 
 

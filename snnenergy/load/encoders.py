@@ -91,10 +91,13 @@ def are_events(arrays: Mapping[str, Any]) -> bool:
     return len(shapes) == 1 and len(shapes.pop()) == 1
 
 
-def frames(arrays: Mapping[str, Any], width_of_bin: float, where: str) -> tuple[torch.Tensor, str]:
+def frames(
+    arrays: Mapping[str, Any], width_of_bin: float, where: str, only: int | None = None
+) -> tuple[torch.Tensor, str]:
     """Events x, y, t, p -> frames [T, 1, 2, H, W] of event counts (polarity on axis 2), and a note of what was done.
 
     width_of_bin: in the file's own unit of t.  Sensor size: the file's `width` and `height`, or its largest coordinates.
+    only: T, where it is given: later events are left out, frames after the last event are empty
     """
     import torch
 
@@ -119,7 +122,14 @@ def frames(arrays: Mapping[str, Any], width_of_bin: float, where: str) -> tuple[
     counted = torch.bincount(place, minlength=steps * 2 * height * width).to(torch.float32)
     stated = "stated in the file" if "width" in arrays and "height" in arrays else "from the largest coordinates"
     note = f"{len(t)} events as {steps} frames of {width_of_bin:g} each (event counts, T x 1 x 2 x {height} x {width}, {stated})"
-    return counted.view(steps, 1, 2, height, width), note
+    made = counted.view(steps, 1, 2, height, width)
+    if only is None or only == steps:
+        return made, note
+    if only < steps:
+        left = int(made[only:].sum())
+        return made[:only].clone(), f"{note}; the first {only} of them, {left} events later than that left out"
+    empty = made.new_zeros(only - steps, *made.shape[1:])
+    return torch.cat([made, empty]), f"{note}; {only - steps} empty ones after them"
 
 
 def _column(values: torch.Tensor, key: str, where: str) -> torch.Tensor:

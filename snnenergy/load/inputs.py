@@ -59,16 +59,19 @@ class Inputs:
     notes: tuple[str, ...] = ()
 
 
-def load_inputs(path: str | Path, slots: Sequence[Slot] = (), event_bin: float | None = None) -> Inputs:
+def load_inputs(
+    path: str | Path, slots: Sequence[Slot] = (), event_bin: float | None = None, frames_of_events: int | None = None
+) -> Inputs:
     """Inputs from a file (`file.npz`, or `file.npz:name`) for a model that takes `slots`; InputError says what was found.
 
     event_bin: duration of a frame where the file holds events (x, y, t, p), in its own unit of t
+    frames_of_events: how many frames they make; None: as many as the recording is long
     """
     file, key = split_key(str(path))
     held = read_arrays(file)
     columns = dict(held.arrays) | ({} if held.labels is None else {"y": held.labels})
     if event_bin is not None or (key is None and are_events(columns)):
-        return _events(columns, slots, event_bin, held.where)
+        return _events(columns, slots, event_bin, frames_of_events, held.where)
     if key is not None and key not in held.arrays:
         raise InputError(f"{held.where}: no array {key!r}; it holds {_shown(held)}")
     names = [key] if key is not None else choose(held, slots)
@@ -80,14 +83,16 @@ def load_inputs(path: str | Path, slots: Sequence[Slot] = (), event_bin: float |
     return Inputs(tuple(values), held.labels, tuple(notes))
 
 
-def _events(columns: dict[str, Any], slots: Sequence[Slot], event_bin: float | None, where: str) -> Inputs:
+def _events(
+    columns: dict[str, Any], slots: Sequence[Slot], event_bin: float | None, steps: int | None, where: str
+) -> Inputs:
     if event_bin is None:
         raise InputError(
             f"{where}: holds events (x, y, t, p); pass --event-bin, the duration of a frame in its unit of t"
         )
     if not are_events(columns):
         raise InputError(f"{where}: --event-bin is for events: arrays x, y, t and p of one length")
-    made, note = frames(columns, event_bin, where)
+    made, note = frames(columns, event_bin, where, steps)
     notes = [note]
     return Inputs((as_slot(made, slots[0] if slots else Slot("x"), "x", notes),), None, tuple(notes))
 

@@ -8,15 +8,31 @@ from typing import Any
 from snnenergy.errors import InputError
 from snnenergy.load.batches import BATCH, Batch, Batches, Cut, Dealer, Place, total_of
 from snnenergy.load.items import Reading
+from snnenergy.load.recordings import Binned, by_place, first_of, holds_events, recordings
 
 
-def from_iterable(made: Any, spec: str, cut: Cut, reading: Reading, batch_size: int | None) -> Batches:
-    """Batches of an iterable, a DataLoader or a data set of torch; `made` may be a function that returns one."""
+def from_iterable(
+    made: Any, spec: str, cut: Cut, reading: Reading, batch_size: int | None, binned: Binned | None = None
+) -> Batches:
+    """Batches of an iterable, a DataLoader, a data set of torch or of events; `made` may be a function that returns one."""
     from torch.utils.data import DataLoader, Dataset, IterableDataset
 
     if callable(made) and not hasattr(made, "__iter__") and not isinstance(made, Dataset):
         made = _called(made, spec)
-    if isinstance(made, Dataset) and not isinstance(made, IterableDataset):
+    placed = isinstance(made, Dataset) and not isinstance(made, IterableDataset)
+    if not placed and not hasattr(made, "__iter__") and by_place(made):
+        placed = True  # as tonic's data sets, which are none of torch's
+        if binned is None and holds_events(first_of(made, spec)):
+            raise InputError(
+                f"--data {spec}: holds events (x, y, t, p); pass --event-bin, the duration of a frame in their unit of t"
+            )
+    if binned is not None:
+        if not placed:
+            raise InputError(
+                f"--data {spec}: --event-bin is for a data set of recordings; found a {type(made).__name__}"
+            )
+        return recordings(made, spec, cut, reading, binned)
+    if placed:
         made = DataLoader(made, batch_size=batch_size or BATCH)
     elif batch_size is not None:
         raise InputError(f"--batch-size {batch_size}: {spec} makes its own batches; set their size there")

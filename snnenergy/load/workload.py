@@ -67,12 +67,12 @@ def load(
     """A model file or `pkg.mod:factory`, and inputs from a file, from a shape, or its own; errors say what to pass.
 
     encode, steps: the coding that makes T steps of a static input, time on `time_axis` (0 where it is not given)
-    event_bin: duration of a frame, where the input file holds events
+    event_bin: duration of a frame, where the input file holds events; `steps` is then the number of frames
     arguments: keyword arguments of the factory
     meta: shapes only; what a factory makes takes no memory, and no input has a value
     """
     mode = shapes.mode() if meta else None
-    coding = coding_of(encode, steps, seed, time_axis)
+    of_events, coding = steps_of(encode, steps, seed, time_axis, event_bin)
     if input is not None and input_shape is not None:
         raise InputError("--input and --input-shape: give one of them")
     if event_bin is not None and input is None:
@@ -81,7 +81,7 @@ def load(
         model = load_model(source, factory=factory, allow_classes=allow_classes, trust=trust, arguments=arguments)
     notes, kwargs = list(model.notes), {}
     if input is not None:
-        inputs = load_inputs(input, model.slots, event_bin)
+        inputs = load_inputs(input, model.slots, event_bin, of_events)
     elif input_shape is not None:
         made_up = shapes.inputs if mode is not None else synthetic
         inputs = made_up(input_shape, model.slots, seed)
@@ -116,14 +116,19 @@ def load(
     )
 
 
-def coding_of(encode: str | None, steps: int | None, seed: int, time_axis: int | None) -> Encoding | None:
+def steps_of(
+    encode: str | None, steps: int | None, seed: int, time_axis: int | None, event_bin: float | None
+) -> tuple[int | None, Encoding | None]:
+    """What T steps are made of: frames of events, or a static input by a coding."""
     if encode is None:
-        if steps is not None:
-            raise InputError(f"--steps {steps}: goes with --encode {'|'.join(CODINGS)}")
-        return None
+        if steps is not None and event_bin is None:
+            raise InputError(f"--steps {steps}: goes with --encode {'|'.join(CODINGS)}, or with --event-bin")
+        if steps is not None and steps < 1:
+            raise InputError(f"--steps: expected at least 1, found {steps}")
+        return steps, None
     if steps is None:
         raise InputError(f"--encode {encode}: how many steps? pass --steps T")
-    return Encoding(encode, steps, seed, time_axis or 0)
+    return None, Encoding(encode, steps, seed, time_axis or 0)
 
 
 def _encoded(inputs: Inputs, coding: Encoding) -> tuple[Inputs, int, int]:

@@ -156,7 +156,7 @@ class Pass:
         if len(steps) > 1:
             raise InputError(
                 f"batch {batch.index}: inferences of {' and of '.join(map(str, sorted(steps, key=str)))} time steps in one data "
-                "set: their mean is no inference; give each length a run of its own, or pad them"
+                "set: their mean is no inference; give each length a run of its own, or pad them; events: --steps T"
             )
         self._steps = next(iter(steps), None)
 

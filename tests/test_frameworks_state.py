@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -178,6 +179,26 @@ def test_the_neuron_option(cli: Cli, factory: str, tmp_path: Path) -> None:
         bad = cli("profile", factory, "--neuron", wrong, "--input-shape", "3,6", "--hardware", "none")
         assert bad.code == 2
         assert words in bad.err
+
+
+@pytest.mark.parametrize(
+    ("package_name", "words"),
+    [
+        ("snntorch", r"pip install 'snnenergy\[snntorch\]'"),
+        ("lava", "pip install --no-deps --ignore-requires-python lava-dl lava-nc"),
+        ("nowhere_to_be_found", "Install it for .*, or run from the folder that holds nowhere_to_be_found"),
+    ],
+)
+def test_a_framework_that_is_not_installed(
+    package_name: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli
+) -> None:
+    (tmp_path / "needs_it.py").write_text(f"def build():\n    import {package_name}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, package_name, None)
+    monkeypatch.delitem(sys.modules, "needs_it", raising=False)
+    done = cli("profile", "needs_it:build", "--input-shape", "3,6")
+    assert done.code == 2
+    assert re.search(words, done.err), done.err
 
 
 # ---- neuron models

@@ -5,6 +5,7 @@ What each layer read is taken by plain hooks (or by the net itself, where it is 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -273,6 +274,34 @@ def test_what_two_nets_send_to_one_layer_are_two_streams() -> None:
     assert [s.driven for s in streams] == [
         2 * int(sum((r[:, at] != 0).sum() for r in read)) for at in (slice(5), slice(5, 10))
     ]
+
+
+MADE: dict[str, Callable[[Any, Tensor], Any]] = {
+    "as it is": lambda net, x: net.fc(x),
+    "scaled": lambda net, x: [net.fc(step) for step in 2 * x],
+    "cast": lambda net, x: [net.fc(step) for step in x.double().float()],
+    "flipped": lambda net, x: [net.fc(step) for step in x.flip(2)],
+}
+
+
+class Made(nn.Module):
+    """Loops over what it made of its input T x N x X, not over the input."""
+
+    def __init__(self, how: str, neuron: bool) -> None:
+        super().__init__()
+        self.how, self.fc, self.lif = how, nn.Linear(6, 5), LIF() if neuron else None
+
+    def forward(self, x: Tensor) -> Any:
+        if self.lif is not None:
+            self.lif.v = None
+        return sum(fire(i) if self.lif is None else self.lif(i) for i in MADE[self.how](self, x))
+
+
+@pytest.mark.parametrize(("how", "neuron"), [("as it is", True), *itertools.product(list(MADE)[1:], (True, False))])
+def test_steps_of_what_was_made_of_the_input(how: str, neuron: bool) -> None:
+    with torch.no_grad():
+        counts = count(make_dyadic(Made(how, neuron)), spikes(T, N, 6))
+    assert (counts.time_steps, counts.samples) == (T, N)
 
 
 def test_a_functional_neuron_that_nobody_names_is_counted_as_its_arithmetic() -> None:

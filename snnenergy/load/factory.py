@@ -44,6 +44,22 @@ def imported(spec: str) -> Any:
     return found
 
 
+FRAMEWORKS = ("snntorch", "spikingjelly", "norse", "sinabs", "bindsnet")
+"""Packages that are extras of snnenergy under their own name."""
+
+
+def to_install(error: BaseException) -> str:
+    """What to do about a package that is not installed, to stand behind the error; nothing for other errors."""
+    name = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if not name:
+        return ""
+    if name in FRAMEWORKS:
+        return f"\n  Install it: pip install 'snnenergy[{name}]'."
+    if name == "lava":
+        return "\n  lava-dl declares an older Python: pip install --no-deps --ignore-requires-python lava-dl lava-nc."
+    return f"\n  Install it for {sys.executable}, or run from the folder that holds {name}."
+
+
 def call_factory(
     spec: str, arguments: Mapping[str, Any] | None = None
 ) -> tuple[torch.nn.Module, tuple[Any, ...] | None]:
@@ -56,7 +72,7 @@ def call_factory(
         try:
             made = imported(spec)(**(arguments or {}))
         except Exception as error:
-            raise UsageError(f"factory {spec}: {type(error).__name__}: {said(error)}") from error
+            raise UsageError(f"factory {spec}: {type(error).__name__}: {said(error)}{to_install(error)}") from error
     model, inputs = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     if not isinstance(model, torch.nn.Module):
         raise UsageError(f"factory {spec}: returned {type(model).__name__}; expected a module, or (module, inputs)")

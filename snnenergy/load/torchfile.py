@@ -12,6 +12,7 @@ from typing import Any
 from snnenergy.errors import UnsafeModelError, UsageError
 from snnenergy.load.allowed import BUILT, STORED, dangerous
 from snnenergy.load.archive import Archive
+from snnenergy.load.factory import to_install
 from snnenergy.load.files import said
 from snnenergy.load.pickles import Global, Storage, Walk, walk
 from snnenergy.load.refusals import check_attributes, check_globals
@@ -184,7 +185,9 @@ def resolve(name: str, where: str) -> Any:
     try:
         return getattr(importlib.import_module(module), attribute)
     except Exception as error:  # an installed framework may fail in any way, such as a torchvision of another torch
-        raise UnsafeModelError(f"{where}: names {name}, which cannot be imported here: {said(error)}") from error
+        raise UnsafeModelError(
+            f"{where}: names {name}, which cannot be imported here: {said(error)}{to_install(error)}"
+        ) from error
 
 
 def check_allow_classes(names: Sequence[str]) -> None:

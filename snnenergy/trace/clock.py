@@ -39,11 +39,13 @@ def read(
     selects: Mapping[int, int],
     unbatched: bool,
     conv_rows: int | None,
+    step_rows: int | None = None,
 ) -> Clock:
     """The clock of one forward whose first input has `shape`; raises TimeAxisError where samples cannot be known.
 
     neuron_calls, layer_calls: how often each ran; selects: slices the model took off its input, per axis;
-    conv_rows: rows of the first convolution, which are samples x steps where a framework folds them.
+    conv_rows: rows of the first convolution, which are samples x steps where a framework folds them
+    step_rows: rows of one call of the first neuron, or else layer, which are samples where a loop runs the steps
     """
     order = stated.order if stated is not None else "TN"
     if time_axis is not None:
@@ -60,7 +62,10 @@ def read(
     else:
         steps = _loop(neuron_calls, layer_calls)
         source = "a loop inside forward" if steps else ""
-        clock = Clock(steps, _taken_axis(selects, steps, shape), 0, order, source, looped=True)
+        axis = _taken_axis(selects, steps, shape)
+        if axis is None and steps and shape and len(shape) > 1 and shape[0] == steps != shape[1] == step_rows:
+            axis = 0  # the model took its steps off something it made of its input
+        clock = Clock(steps, axis, 0, order, source, looped=True)
     return replace(clock, samples=_samples(shape, clock.axis, unbatched) if samples is None else samples)
 
 

@@ -78,6 +78,8 @@ class Forward:
     unbatched: bool = False
     stated: TimeLayout | None = None
     conv_rows: int | None = None  # rows of the first convolution of the forward
+    linear_rows: int | None = None  # of its first linear layer
+    neuron_rows: int | None = None  # of what its first neuron module read
     outside: bool = False  # a contraction that no leaf hook can see
     # (address, size) -> neuron, call, whether its elements lie in order
     spiking: dict[tuple[int, int], tuple[str, int, bool]] = field(default_factory=dict)

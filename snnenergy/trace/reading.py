@@ -44,6 +44,8 @@ class Reading:
     def linear(self, x: Tensor, w: Tensor, *, bias: Tensor | None = None, op: str = "linear") -> None:
         # [rows, k] @ [k, n] -> [rows, n]
         rows, k = x.shape
+        if self.survey.forward.linear_rows is None:
+            self.survey.forward.linear_rows = rows
         n = w.shape[1]
         path, key = self._product_path(w, op)
         structure, work = self._synaptic(path, op, w, bias, rows * n)

@@ -375,6 +375,7 @@ class Recorder:
                 self._shape,
                 stated=forward.stated or input_layout(self.names.modules, self._shape),
                 conv_rows=forward.conv_rows,
+                step_rows=forward.neuron_rows or forward.conv_rows or forward.linear_rows,
                 time_axis=self._time_axis,
                 samples=self._samples,
                 neuron_calls=forward.fired.values(),

@@ -145,6 +145,8 @@ def _left(
                 survey.note_output(named.path, out)
                 if survey.forward.stated is None and frame.argument is not None:
                     survey.forward.stated = neuron_layout(module, tuple(frame.argument.shape))
+                    if survey.forward.neuron_rows is None and frame.argument.dim():
+                        survey.forward.neuron_rows = frame.argument.shape[0]
             if done is not None:
                 done(frame, module)
     finally:

@@ -22,6 +22,7 @@ NEURONS = {
     "QIFNode": "QIF",
     "EIFNode": "EIF",
     "IzhikevichNode": "Izhikevich",
+    "RAFNode": "RF",
     "LIAFNode": "LIAF",
     "KLIFNode": "KLIF",
     "PSN": "PSN",

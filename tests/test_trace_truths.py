@@ -544,3 +544,61 @@ def test_a_ruled_operator_reads_its_input_as_any_layer_does() -> None:
 
     total = count(Net(), torch.full((3, 4), 0.5), rules={"ruled::half": lambda x: 5 * x.numel()}).total()
     assert (total.acs, total.macs) == (0, 60)
+
+
+# ---- a leaf that does the same contraction again: the same only if weight, zeros and padding are the same
+class Slices(nn.Module):
+    """Two products with two halves of one parameter, the second half of zeros."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.stack([torch.ones(4, 3), torch.zeros(4, 3)]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight[0]) + F.linear(x, self.weight[1])
+
+
+def test_two_slices_of_one_parameter_are_two_weights() -> None:
+    (layer,) = synaptic(count(Slices(), torch.ones(2, 3)))
+    assert (layer.dense_macs, layer.driven, layer.effective) == (48, 48, 24)
+    assert (layer.weights, layer.weights_nonzero) == (24, 12)
+
+
+class Pruning(nn.Module):
+    """The same layer twice; in between half of its weights become zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(3, 4, bias=False)
+        nn.init.ones_(self.fc.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first: Tensor = self.fc(x)
+        with torch.no_grad():
+            self.fc.weight[:2] = 0
+        second: Tensor = self.fc(x)
+        return first + second
+
+
+def test_a_weight_that_changes_between_two_calls_is_read_again() -> None:
+    (layer,) = synaptic(count(Pruning(), torch.ones(1, 3)))
+    assert (layer.driven, layer.effective) == (24, 12 + 6)
+
+
+class PaddedOnce(nn.Module):
+    """A 3-tap kernel over 4 elements; the first time the outer two are zeros that were padded on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(1, 1, 3, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first: Tensor = self.conv(F.pad(x[..., 1:3], (1, 1)))
+        second: Tensor = self.conv(x)
+        return first + second
+
+
+def test_zeros_padded_on_in_one_call_are_not_taken_for_padding_in_the_next() -> None:
+    (layer,) = synaptic(count(PaddedOnce(), analog(1, 1, 4)))
+    # 2 outputs x 3 taps; without the outer elements 2 x 2
+    assert (layer.dense_macs, layer.valid_macs, layer.driven) == (12, 4 + 6, 4 + 6)

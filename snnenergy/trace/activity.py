@@ -111,6 +111,22 @@ class Activity:
         return (int(self.silent), int(self.saturated)) if self.known else (None, None)
 
 
+class Hearing:
+    """Hears a neuron layer in one surveyed forward, whose steps are told apart at its end."""
+
+    def __init__(self) -> None:
+        self.fired = Fired()
+
+    def hear(self, x: Array | Tensor, slots: Sequence[int], forward: int) -> None:
+        self.fired.see(x)
+
+    def close(self) -> None:
+        pass
+
+    def drop(self, forward: int) -> None:
+        pass  # it is thrown away with its forward
+
+
 class Listener:
     """Hears a neuron layer in watched forwards, where a site reads its spikes anyway."""
 

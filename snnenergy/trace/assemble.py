@@ -196,7 +196,7 @@ def _streams(site: Site) -> list[Stream]:
             nonzero=nonzero,
             driven=driven,
             effective=effective,
-            evidence=tally.evidence(neuron=site.neuron),
+            evidence=tally.evidence(neuron=site.neuron, nonzero=nonzero),
             pair=site.partner.tallies[0].evidence(neuron=site.partner.neuron) if site.partner is not None else None,
             override=segment.override,
             seen=tally.seen,
@@ -229,14 +229,13 @@ def _per_step(inputs: list[Site], spikes: Site | None, steps: int | None, order:
         kept = [rows for site in sites if site.operand == "a" for t in site.tallies for rows in t.rows.values()]
         return clock.add_steps([clock.per_step(rows, steps, order) for rows in kept])
 
+    def line(found: Rows | None, row: int) -> tuple[int, ...]:
+        return tuple(map(int, found[row].tolist())) if found is not None else ()
+
     taps, fired = fold(inputs), fold([spikes]) if spikes is not None else None
     if taps is None and fired is None:
         return None
-    return PerStep(
-        effective=tuple(int(v) for v in taps[2]) if taps is not None else (),
-        driven=tuple(int(v) for v in taps[1]) if taps is not None else (),
-        spikes_out=tuple(int(v) for v in fired[0]) if fired is not None else (),
-    )
+    return PerStep(effective=line(taps, 2), driven=line(taps, 1), spikes_out=line(fired, 0))
 
 
 def _sizes(rec: Recorder) -> dict[str, int]:

@@ -70,8 +70,7 @@ class StepSurvey(Survey):  # type: ignore[no-untyped-call]  # torch's own initia
         return out
 
     def _contracts(self, func: Any) -> bool:
-        entry = self._entries.get(func)
-        return entry is not None and isinstance(entry.row, Contraction)
+        return isinstance(self.row_of(func), Contraction)
 
     def _undo(self, node: Any, func: Any, types: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> Any:
         """One operator of the backward pass."""
@@ -98,8 +97,7 @@ class StepSurvey(Survey):  # type: ignore[no-untyped-call]  # torch's own initia
             self._lose("_trilinear", [a for a in args if isinstance(a, Tensor)], "no rule for this kernel's gradient")
             return func(*args, **(kwargs or {}))
         out = super().__torch_dispatch__(func, types, args, kwargs)
-        entry = self._entries.get(func)
-        if entry is not None and not isinstance(entry.row, Contraction | Free):
+        if not isinstance(self.row_of(func), Contraction | Free):
             self._moved(self.frames[-1], out)
         return out
 

@@ -45,7 +45,7 @@ def _sample(t: Tensor) -> bytes:
     """A few words of the content: an edit through `.data` leaves no version behind."""
     if t.dtype == torch.bfloat16 or not t.is_cpu:
         return b""
-    flat = t.detach().numpy().reshape(-1)
+    flat = (t.detach() if t.requires_grad else t).numpy().reshape(-1)
     return bytes(flat[:: max(1, flat.size // 64)].tobytes())
 
 

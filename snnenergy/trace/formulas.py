@@ -370,6 +370,8 @@ _GROUPS: dict[str, Row] = {
     "angle": each(specials=1),
 }
 
+PER_OUTPUT = (_divide, _power)
+"""Functions of which each output element is computed on its own, as in `each`."""
 TABLE_OF_ROWS: dict[str, Row] = {name: row for names, row in _GROUPS.items() for name in names.split()}
 
 

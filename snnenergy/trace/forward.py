@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from snnenergy.frameworks import TimeLayout
-from snnenergy.trace.activity import Fired
+from snnenergy.trace.activity import Hearing
 from snnenergy.trace.lineage import Tag, transformed
 from snnenergy.trace.sites import Fans, Site
 from snnenergy.trace.structure import Work
 
 
-@dataclass
+@dataclass(slots=True)
 class Frame:
     """A module (or region) being executed.  leaf: it has no children, so its products carry its own name."""
 
@@ -29,7 +30,7 @@ class Frame:
     tag: Tag | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Read:
     """One contraction of a frame: what was read and how it could be read from the module's own input."""
 
@@ -63,7 +64,7 @@ class Lost:
     reason: str = ""
 
 
-@dataclass
+@dataclass(slots=True)
 class Forward:
     """What one surveyed forward did."""
 
@@ -84,7 +85,8 @@ class Forward:
     # (address, size) -> neuron, call, whether its elements lie in order
     spiking: dict[tuple[int, int], tuple[str, int, bool]] = field(default_factory=dict)
     fired: dict[str, int] = field(default_factory=dict)  # calls of each neuron
-    heard: dict[str, Fired] = field(default_factory=dict)  # which of its elements fired
+    heard: dict[str, Hearing] = field(default_factory=dict)  # which of its elements fired
     regions: list[str | None] = field(default_factory=list)  # named regions left, in order; None: it made no spikes
+    asked: set[tuple[str, torch.Size]] = field(default_factory=set)  # neurons asked about time, and on which shapes
     links: dict[str, list[tuple[int, Site]]] = field(default_factory=dict)
     derived: bool = False  # a weight that no name belongs to was used outside hooked leaves

@@ -106,14 +106,14 @@ class Lineage:
         self.named: dict[str, Tensor] = {}
         kept = [(f"{path}.{name}", t) for path, module in model.named_modules() for name, t in kept_weights(module)]
         for kind, rows in ((True, (*model.named_parameters(), *kept)), (False, model.named_buffers())):
-            for name, t in rows:
+            for raw, t in rows:
                 if t.layout != torch.strided:
                     continue
-                start = int(t.storage_offset())
-                row = Named(plain_name(name), start, start + max(1, int(t.numel())), kind)
-                self.owners.setdefault(storage(t), []).append(row)
-                self._tensors.setdefault(storage(t), []).append(t)
-                self.named[plain_name(name)] = t
+                name, start, key = plain_name(raw), int(t.storage_offset()), storage(t)
+                row = Named(name, start, start + max(1, int(t.numel())), kind)
+                self.owners.setdefault(key, []).append(row)
+                self._tensors.setdefault(key, []).append(t)
+                self.named[name] = t
         self._base = {
             key: Tag(level=PARAMETER if any(r.parameter for r in rows) else BUFFER, roots=frozenset((key,)))
             for key, rows in self.owners.items()

@@ -206,13 +206,25 @@ class Reading:
         if not frame.leaf:
             self.survey.forward.outside = True
             self.survey.forward.derived |= self.lineage.name_of(w) is None
-        self._link(site, x)
+        self._link(site, x, address(x), self.lineage.of(x))
         site.take(x, fans)
 
-    def _link(self, site: Site, x: Tensor) -> None:
+    def again(self, read: Read, x: Tensor, tag: Tag) -> None:
+        """The same read of a leaf as one before, of other values; `tag` is theirs."""
+        survey, frame, at = self.survey, self.survey.frames[-1], x.data_ptr()
+        survey.last = Read(read.site, x, read.fans, read.weight, read.made_of, read.versions)
+        frame.reads.append(survey.last)
+        self._count_read()
+        shape = survey.inputs.get(at)
+        if shape is not None and tuple(x.shape) == (1, *shape):
+            survey.forward.unbatched = True
+        self._link(read.site, x, at, tag)
+        read.site.take(x, read.fans)
+
+    def _link(self, site: Site, x: Tensor, at: int, tag: Tag) -> None:
         """Is this input just what a neuron put out?  Then its events are that neuron's spikes, and are read once."""
-        fired = self.survey.forward.spiking.get((address(x), x.numel()))
-        if fired is not None and self.lineage.of(x).producer == fired[0] and x.is_contiguous() == fired[2]:
+        fired = self.survey.forward.spiking.get((at, x.numel()))
+        if fired is not None and tag.producer == fired[0] and x.is_contiguous() == fired[2]:
             self.survey.forward.links.setdefault(fired[0], []).append((fired[1], site))
 
     # ---- where we are

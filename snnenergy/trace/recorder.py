@@ -86,7 +86,7 @@ class Recorder:
         self._learners = tuple(learners)
         self._once = once  # one forward of the model itself: nothing needs to be prepared for a second
         self._stack = ExitStack()
-        self._thread = 0
+        self.thread = 0
         self.depth = 0
 
     # ---- context
@@ -125,7 +125,7 @@ class Recorder:
         self._number = 0
         self._signature: object = None
         self._unsure: set[object] = set()  # signatures of which a watched forward once did something else
-        self._thread = threading.get_ident()
+        self.thread = threading.get_ident()
         self._opened = ExitStack()
         self.learning = Learning(self, self._learners)
         self.weights.learnt = self.learning.names()
@@ -147,16 +147,18 @@ class Recorder:
             self._stack.close()
 
     def _look_at(self, modules: list[nn.Module]) -> None:
-        scripted = any(isinstance(m, torch.jit.ScriptModule) for m in modules)
+        classes = {type(m): m for m in modules}
+        scripted = any(isinstance(m, torch.jit.ScriptModule) for m in classes.values())
         self.opaque = isinstance(self.model, torch.jit.ScriptModule)
-        fused = any(isinstance(m, FUSED) for m in modules)
+        fused = any(isinstance(m, FUSED) for m in classes.values())
         self._from_outside = fused or self.opaque
         self._wakeable = self._hookable = not scripted and not fused
+        past_hooks = {cls for cls, m in classes.items() if called_past_hooks(m)}
         for module in modules:
             if is_exported(module):
                 assert isinstance(module, torch.fx.GraphModule)
                 self._run_by_node(module)
-            elif called_past_hooks(module):
+            elif type(module) in past_hooks:
                 self._call_with_hooks(module)
         if any(type(m).__name__ == "OptimizedModule" or getattr(m, "_compiled_call_impl", None) for m in modules):
             self._stack.enter_context(torch.compiler.set_stance("force_eager"))
@@ -217,7 +219,7 @@ class Recorder:
             self._entered(module, args, {})
 
     def here(self) -> bool:
-        return threading.get_ident() == self._thread
+        return threading.get_ident() == self.thread
 
     def layout(self, *, samples: int | None, time_axis: int | None) -> None:
         """Samples and time axis of the forwards from here on, where a data set tells them batch by batch."""
@@ -369,6 +371,7 @@ class Recorder:
         self.learning.end()
 
     def _finish_survey(self) -> Plan:
+        self.survey.settle()
         forward = self.survey.forward
         try:
             when = clock.read(
@@ -413,8 +416,10 @@ class Recorder:
         """Which neurons were silent or saturated in this forward, and where the next ones will show it."""
         for path in forward.fired:
             activity = self.activities.setdefault(path, Activity())
-            fired = forward.heard.get(path)
-            activity.add(fired.sums(plan.clock) if fired is not None else None)
+            heard = forward.heard.get(path)
+            if heard is not None:
+                self.sites[path, "spikes"].listen(None)
+            activity.add(heard.fired.sums(plan.clock) if heard is not None else None)
             site = self.links.get(path) or self.sites.get((path, "spikes"))
             if site is not None:
                 plan.listeners.append((site, Listener(activity, plan.clock)))
@@ -567,8 +572,8 @@ class Recorder:
         """The Counts so far; may be read while the recorder is open."""
         for site in self.sites.values():
             site.flush()
-            if site.listener is not None and not self.depth:
-                site.listener.close()
+            if not self.depth:
+                site.settle()
         with torch.no_grad(), unset_fake_temporarily():
             return assemble(self)
 

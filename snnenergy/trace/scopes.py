@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 def plain_name(path: str) -> str:
     """A module or parameter path without torch.compile's wrapper."""
-    return ".".join(part for part in path.split(".") if part != "_orig_mod")
+    return ".".join(part for part in path.split(".") if part != "_orig_mod") if "_orig_mod" in path else path
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,35 +39,36 @@ class Names:
     """Module -> name; a module under two names keeps the first."""
 
     def __init__(self, model: nn.Module, roles: Mapping[str, str]) -> None:
-        self._named: dict[int, Named] = {}
+        self.named: dict[int, Named] = {}
         self.modules: list[nn.Module] = []
         self._at: dict[str, nn.Module] = {}
+        models: dict[type, str | None] = {}  # by class: that is all a framework is recognised by
         for raw, module in model.named_modules():
             path = plain_name(raw) or "(root)"
-            kind = self._neuron(path, module, roles)
-            leaf = next(module.children(), None) is None
-            type_name = type(module).__name__
-            self._named[id(module)] = Named(path, type_name, leaf, path if kind else None, kind)
+            cls = type(module)
+            if cls not in models:
+                models[cls] = neuron_model(module)
+            kind = _neuron(roles.get(path), models[cls])
+            leaf = not any(child is not None for child in module._modules.values())
+            self.named[id(module)] = Named(path, cls.__name__, leaf, path if kind else None, kind)
             self.modules.append(module)
             self._at.setdefault(path, module)
 
-    @staticmethod
-    def _neuron(path: str, module: nn.Module, roles: Mapping[str, str]) -> str | None:
-        role = roles.get(path)
-        if role is None:
-            return neuron_model(module)
-        return (
-            None if role in ("synaptic", "other") else (neuron_model(module) or "spiking") if role == "neuron" else role
-        )
-
     def get(self, module: nn.Module) -> Named | None:
-        return self._named.get(id(module))
+        return self.named.get(id(module))
 
     def at(self, path: str) -> nn.Module | None:
         return self._at.get(path or "(root)")
 
     def neurons(self) -> dict[str, str]:
-        return {n.path: n.model for n in self._named.values() if n.model is not None}
+        return {n.path: n.model for n in self.named.values() if n.model is not None}
+
+
+def _neuron(role: str | None, model: str | None) -> str | None:
+    """The neuron model of a module, from the role the user gave it and the model it is known for."""
+    if role is None:
+        return model
+    return None if role in ("synaptic", "other") else (model or "spiking") if role == "neuron" else role
 
 
 def frame_of(named: Named, module: nn.Module | None, outer: str | None, argument: Any = None) -> Frame:
@@ -84,23 +86,39 @@ def frame_of(named: Named, module: nn.Module | None, outer: str | None, argument
 @contextmanager
 def surveyed_modules(rec: Recorder, survey: Survey, done: Callable[[Frame, nn.Module], None] | None) -> Iterator[None]:
     """Global module hooks that keep the frames of one surveyed forward."""
+    known, thread = rec.names.named, rec.thread
 
     def before(module: nn.Module, args: tuple[Any, ...]) -> None:
-        named = rec.names.get(module)
-        if named is not None and rec.surveying is survey and rec.here():
-            if named.model is not None and named.path not in survey.forward.fired and not survey.shapes_only:
-                _note_state(survey, named.path, module)
-            survey.frames.append(frame_of(named, module, survey.frames[-1].neuron, args[0] if args else None))
+        named = known.get(id(module))
+        if named is None or rec.surveying is not survey or get_ident() != thread:
+            return
+        frames = survey.frames
+        if named.model is not None and named.path not in survey.forward.fired and not survey.shapes_only:
+            _note_state(survey, named.path, module)
+        x = args[0] if args else None
+        frames.append(
+            Frame(
+                named.path,
+                named.type_name,
+                named.leaf,
+                module,
+                frames[-1].neuron or named.neuron,
+                x if isinstance(x, torch.Tensor) else None,
+            )
+        )
 
     def after(module: nn.Module, args: tuple[Any, ...], out: Any) -> None:
-        named = rec.names.get(module)
-        if named is None or rec.surveying is not survey or not rec.here():
+        named = known.get(id(module))
+        if named is None or rec.surveying is not survey or get_ident() != thread:
             return
         frames = survey.frames
         while len(frames) > 1 and frames[-1].module is not module:
             frames.pop()
-        if frames[-1].module is module:
-            _left(survey, frames[-1], named, module, out, done)
+        frame = frames[-1]
+        if frame.module is module:
+            neuron = named.neuron is not None and frame.neuron == named.path
+            if neuron or (done is not None and frame.reads):
+                _left(survey, frame, named, module, out, done, neuron=neuron)
             if len(frames) > 1:
                 frames.pop()
 
@@ -133,24 +151,32 @@ def _left(
     module: nn.Module,
     out: Any,
     done: Callable[[Frame, nn.Module], None] | None,
+    *,
+    neuron: bool,
 ) -> None:
     """A surveyed module returned: read its spikes if it is a neuron, and learn how its contractions could be watched."""
-    neuron = named.neuron is not None and frame.neuron == named.path
-    if not neuron and (done is None or not frame.reads):
-        return
     survey.paused = True
     try:
-        with torch.no_grad():
+        with torch.no_grad() if torch.is_grad_enabled() else _NOTHING:
             if neuron:
                 survey.note_output(named.path, out)
                 if survey.forward.stated is None and frame.argument is not None:
-                    survey.forward.stated = neuron_layout(module, tuple(frame.argument.shape))
                     if survey.forward.neuron_rows is None and frame.argument.dim():
                         survey.forward.neuron_rows = frame.argument.shape[0]
+                    _ask_for_time(survey, named.path, module, frame.argument.shape)
             if done is not None:
                 done(frame, module)
     finally:
         survey.paused = False
+
+
+_NOTHING = nullcontext()
+
+
+def _ask_for_time(survey: Survey, path: str, module: nn.Module, shape: torch.Size) -> None:
+    if (path, shape) not in survey.forward.asked:
+        survey.forward.asked.add((path, shape))
+        survey.forward.stated = neuron_layout(module, tuple(shape))
 
 
 # ---- exported programs: a layer is the value's path in nn_module_stack

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from snnenergy.counts import Domain
-from snnenergy.trace.activity import Listener
+from snnenergy.trace.activity import Hearing, Listener
 from snnenergy.trace.fanout import EXACT_FLOAT32
 from snnenergy.trace.lineage import valueless
 from snnenergy.trace.streams import NO_FAN, Array, Fan, Rows, Tally, host
@@ -58,7 +58,7 @@ class Site:
         self.tallies = [Tally() for _ in segments]
         self.partner: Site | None = None
         self.neuron = True  # every value so far came from a spiking neuron
-        self.listener: Listener | None = None  # where a neuron's spikes are read in watched forwards
+        self.listener: Listener | Hearing | None = None  # of a neuron's spikes
         self.rank = 0  # of a convolution's kernel input: batch, channel and spatial axes
         self.slot = 0  # calls so far in the open forward
         self.forward = 0
@@ -75,7 +75,7 @@ class Site:
     def begin(self, forward: int) -> None:
         self._mark, self.forward, self.slot = self._held, forward, 0
 
-    def listen(self, listener: Listener | None) -> None:
+    def listen(self, listener: Listener | Hearing | None) -> None:
         """Who hears what is read from the next call on."""
         if self.listener is not listener:
             self.flush()
@@ -168,6 +168,13 @@ class Site:
             self._read(values[:mark], slots[:mark], self._fans, current=False)
         if held > mark:
             self._read(values[mark:held], slots[mark:], self._fans, current=True)
+
+    def settle(self) -> None:
+        """All forwards are over."""
+        for tally in self.tallies:
+            tally.settle()
+        if self.listener is not None:
+            self.listener.close()
 
     def drop(self) -> None:
         """The open forward does not count: forget what it brought."""

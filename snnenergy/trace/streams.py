@@ -111,10 +111,11 @@ class Magnitudes:
             self._add([largest])
             return
         flat = x.reshape(-1)
-        sample = flat[:: flat.size // SAMPLE | 1]  # odd: a batch of equal images is no short period
-        if len(set(np.abs(sample).tolist())) > MAX_MAGNITUDES + 1:  # zero is no magnitude
-            self._too_many()
-            return
+        for size in (SAMPLE // 8, SAMPLE):
+            sample = flat[:: flat.size // size | 1]  # odd: a batch of equal images is no short period
+            if len(set(np.abs(sample).tolist())) > MAX_MAGNITUDES + 1:  # zero is no magnitude
+                self._too_many()
+                return
         smallest = float(x.min())
         if not math.isfinite(largest) or not math.isfinite(smallest):
             self._too_many()
@@ -139,7 +140,7 @@ class Magnitudes:
         """Whether every value is zero or a magnitude seen before."""
         if not self.seen:
             return False
-        unit = self.seen[0]
+        unit = min(b - a for a, b in zip((0.0, *self.seen), self.seen, strict=False))
         steps = [s / unit for s in self.seen]
         if all(s.is_integer() for s in steps) and steps[-1] < SAMPLE:  # a lattice: look up, not search
             rungs = np.full(int(steps[-1]) + 1, -1, size.dtype)
@@ -160,11 +161,19 @@ def _on(rungs: Array, unit: float, size: Array) -> bool:
 
 def host(x: Tensor) -> Array:
     """A tensor as a NumPy array, exactly: half precision becomes float32."""
-    x = x.detach()
-    if x.dtype in (torch.bfloat16, torch.float16):
+    if x.requires_grad:
+        x = x.detach()
+    if x.dtype in _HALVES:
         x = x.to(torch.float32)
-    array: Array = x.cpu().resolve_conj().resolve_neg().numpy() if x.is_complex() else x.cpu().numpy()
+    if not x.is_cpu:
+        x = x.cpu()
+    if x.is_complex():
+        x = x.resolve_conj()
+    array: Array = (x.resolve_neg() if x.is_neg() else x).numpy()
     return array
+
+
+_HALVES = (torch.bfloat16, torch.float16)
 
 
 class Tally:
@@ -306,7 +315,7 @@ class Tally:
 
     def see(self, values: Array) -> int:
         """Evidence of a whole tensor; returns its non-zero elements."""
-        nonzero = int(np.count_nonzero(values != 0))
+        nonzero = nonzeros(values)
         if nonzero:
             self.magnitudes.see(values, nonzero)
         return nonzero
@@ -323,14 +332,15 @@ class Tally:
             ]
         return int(sums[0]) + self.nonzero_only, int(sums[1]), int(sums[2])
 
-    def evidence(self, *, neuron: bool) -> Evidence:
+    def evidence(self, *, neuron: bool, nonzero: int | None = None) -> Evidence:
+        """nonzero: the first of `totals`, where it is at hand."""
         m = self.magnitudes
         return Evidence(
             magnitudes=m.seen,
             many=m.many,
             positive=m.positive,
             negative=m.negative,
-            zeros=self.totals[0] < self.elements,
+            zeros=(self.totals[0] if nonzero is None else nonzero) < self.elements,
             neuron=neuron,
         )
 
@@ -416,6 +426,16 @@ def _reuse(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
 @lru_cache(maxsize=256)
 def _ones(n: int) -> NDArray[np.float32]:
     return np.ones(n, dtype=np.float32)
+
+
+def nonzeros(values: Array) -> int:
+    """How many values are not zero, counted in pieces whose flags stay in cache."""
+    flat = values.reshape(-1) if values.flags.c_contiguous else values.T.reshape(-1)
+    total = 0
+    for start in range(0, flat.size, CHUNK):
+        part = flat[start : start + CHUNK]
+        total += int(np.count_nonzero(np.not_equal(part, 0, out=_reuse("flags", _BOOL, part.shape))))
+    return total
 
 
 # `dot`, not `@`: the ufunc reports floating point flags that BLAS kernels raise on lanes they do not use

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 
-@dataclass
+@dataclass(slots=True)
 class Work:
     """Value-free work of one path in one forward; additive."""
 
@@ -34,7 +34,7 @@ class Work:
 _WORK = tuple(f.name for f in fields(Work))
 
 
-@dataclass
+@dataclass(slots=True)
 class Structure:
     """What a path is: learnt the first time it runs."""
 

@@ -19,15 +19,14 @@ from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from snnenergy.trace import contractions, formulas
-from snnenergy.trace.activity import Fired
+from snnenergy.trace.activity import Hearing
 from snnenergy.trace.contractions import Call
 from snnenergy.trace.formulas import Arithmetic, Contraction, Free
 from snnenergy.trace.forward import Forward, Frame, Lost, Read
 from snnenergy.trace.learning import Products
-from snnenergy.trace.lineage import Lineage, Tag, address, unwrapped, valueless
+from snnenergy.trace.lineage import Lineage, Tag, address, unwrapped, valueless, version
 from snnenergy.trace.reading import Reading
 from snnenergy.trace.sites import OUTPUT_FANS, Site
-from snnenergy.trace.streams import host
 from snnenergy.trace.structure import Work
 
 if TYPE_CHECKING:
@@ -37,27 +36,35 @@ _HERE = os.path.dirname(__file__)
 _TORCH = os.path.dirname(torch.__file__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Entry:
     """What is known of an operator."""
 
+    func: Any
+    call: Any  # the same without Python around it
     name: str
     row: formulas.Row | None
     decompose: bool
+    constant: Callable[..., Any] | None = None  # what it is where it is handed a number instead of a tensor
     custom: Callable[..., Any] | None = None
-    plain: bool = False  # elementwise or a view: `_note_plain` may do
+    short: Callable[..., bool] | None = None  # the short way to note a call, for most of them: whether it will do
     compares: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Memo:
-    """A contraction of a leaf on operands of known shapes: what it did the last time, all but the values."""
+    """A contraction that a leaf has done in this forward: the next one like it differs in its values only."""
 
     argument: int  # which argument is the activation
+    weight: int  # which is the weight
+    place: tuple[int, torch.Size, tuple[int, ...]]  # where that lies: address, shape, strides
+    shape: torch.Size  # of the activation
+    pad: tuple[tuple[int, int], ...]  # zeros it is known to carry
+    others: list[Any]  # the arguments that are no tensors
     read: Read
     work: Work
-    path: str
-    weight: int  # its storage
+    tag: Tag
+    again: int = 0  # calls since
 
 
 class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own initialiser has no types
@@ -81,10 +88,10 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         self.path = ""  # of the last contraction
         self.replaying = False
         self.outer: Any = None  # the composite operator that is being decomposed
-        self._entries: dict[Any, _Entry] = {}
+        self._entries: dict[int, _Entry] = {}
         self.inputs: dict[int, tuple[int, ...]] = {}
         self._tags: dict[object, Tag] = {}
-        self._memos: dict[object, _Memo] = {}
+        self._memos: dict[tuple[int, int], list[_Memo]] = {}
         self.shapes_only = False  # the model runs on tensors without values
         self.learning = 0  # inside a local learning rule
 
@@ -106,14 +113,13 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        kwargs = kwargs or {}
         if self.paused:
-            return func(*args, **kwargs)
-        entry = self._entries.get(func) or self._look_up(func)
-        if entry.name in _CONSTANTS and not isinstance(args[0], Tensor):
-            return _CONSTANTS[entry.name](
-                *args
-            )  # TorchScript's optimiser looks at constants, and is handed numbers here
+            return func(*args, **(kwargs or {}))
+        entry = self._entries.get(id(func)) or self._look_up(func)
+        if kwargs is None:
+            kwargs = _NONE
+        if entry.constant is not None and not isinstance(args[0], Tensor):
+            return entry.constant(*args)  # TorchScript's optimiser looks at constants, and is handed numbers here
         if entry.decompose:
             outer = self.outer
             self.outer = outer or func
@@ -124,9 +130,9 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
                 self.outer = outer
             if result is not NotImplemented:
                 return result
-        out = func(*args, **kwargs)
+        out = entry.call(*args, **kwargs)
         try:
-            if entry.plain and not self.lineage.labelled and self._note_plain(entry, args, out):
+            if entry.short and not self.lineage.labelled and entry.short(self, entry, args, kwargs, out):
                 return out
             if self.shapes_only:  # what we keep beside the model's tensors has values
                 with torch.no_grad(), unset_fake_temporarily():
@@ -149,45 +155,85 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         decompose = custom is None and row is None and space == "aten" and func._can_decompose()
         if qualified == "aten::linear" or (space == "aten" and name.startswith("conv") and row is None):
             decompose = True
-        elementwise = isinstance(row, formulas.Each) or row is formulas.VIEW or name in ("_to_copy", "clone")
-        plain = elementwise and custom is None and not decompose
-        entry = _Entry(name if space == "aten" else qualified, row, decompose, custom, plain, name in COMPARISONS)
-        self._entries[func] = entry
+        short: Callable[..., bool] | None = None
+        if isinstance(row, Contraction):
+            short = Survey._repeat
+        elif isinstance(row, formulas.Each) or row in formulas.PER_OUTPUT:
+            short = Survey._note_elementwise
+        elif row is formulas.VIEW:
+            short = Survey._note_view
+        elif row is formulas.COPY and name in ("_to_copy", "clone"):
+            short = Survey._note_copy
+        entry = self._entries[id(func)] = _Entry(
+            func,
+            func._op if type(func) is torch._ops.OpOverload else func,
+            name if space == "aten" else qualified,
+            row,
+            decompose,
+            constant=_CONSTANTS.get(name) if space == "aten" else None,
+            custom=custom,
+            short=None if custom or decompose else short,
+            compares=name in COMPARISONS,
+        )
         return entry
 
-    def _note_plain(self, entry: _Entry, args: Sequence[Any], out: Any) -> bool:
-        """The short way for most calls: elementwise arithmetic on activations, and views.  False: take the long one."""
+    def row_of(self, func: Any) -> formulas.Row | None:
+        """The row of an operator that was met."""
+        found = self._entries.get(id(func))
+        return None if found is None else found.row
+
+    def _note_view(self, entry: _Entry, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> bool:
+        """A view keeps the tag of its storage; one of the input may tell about time."""
+        return args[0].untyped_storage()._cdata not in self._input_keys
+
+    def _note_elementwise(self, entry: _Entry, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> bool:
+        """Arithmetic on activations, or on activations and parameters."""
         row, heavy = entry.row, self.lineage.heavy
-        if row is formulas.VIEW:
-            return args[0].untyped_storage()._cdata not in self._input_keys
         if not isinstance(out, Tensor):
             return False
-        if row is formulas.COPY:
-            return self._note_copy(args[0], out)
+        weights, activations = None, 0
         for a in args:
-            if isinstance(a, Tensor) and a.untyped_storage()._cdata in heavy:
-                return False
+            if isinstance(a, Tensor):
+                key = a.untyped_storage()._cdata
+                if key not in heavy:
+                    activations += 1
+                elif weights is None:
+                    weights = [(a, key)]
+                else:
+                    weights.append((a, key))
         frame = self.frames[-1]
+        if weights is not None:
+            if not activations:
+                return False  # a weight is made of weights
+            self._note_weights(weights, frame)
         work = frame.work or self._first_work(frame, args)
-        assert isinstance(row, formulas.Each)
-        n = out.numel()
-        work.adds += row.adds * n
-        work.muls += row.muls * n
-        work.compares += row.compares * n
-        work.specials += row.specials * n
+        if type(row) is formulas.Each:
+            n = out.numel()
+            adds, muls, compares, specials = row.adds * n, row.muls * n, row.compares * n, row.specials * n
+        else:
+            adds, muls, compares, specials = row(args, out)  # type: ignore[operator,misc]  # of PER_OUTPUT
+        work.adds += adds
+        work.muls += muls
+        work.compares += compares
+        work.specials += specials
         work.calls += 1
         work.kernels += not self.replaying
         self.forward.arithmetic_calls += 1
-        key = out.untyped_storage()._cdata
-        heavy.discard(key)
         tag = frame.tag
         if entry.compares:
             assert tag is not None and tag.producer is not None
             tag = self._tag(tag.producer, frame, compared=True)
             if frame.neuron is not None and frame.module is None:
                 frame.spikes = out  # in a named region the last comparison makes the spikes
-        self.lineage.tags[key] = tag  # type: ignore[assignment]  # set together with frame.work
+        assert tag is not None  # set together with frame.work
+        self.lineage.put(out.untyped_storage()._cdata, tag)
         return True
+
+    def _note_weights(self, weights: list[tuple[Tensor, int]], frame: Frame) -> None:
+        """Parameters and buffers that meet activations in elementwise arithmetic: a threshold, a decay, a bias."""
+        keys = [key for _, key in weights]
+        self._use([t for t, _ in weights], keys)
+        self._note_bias(frame.neuron if frame.neuron is not None else frame.path, frame, keys)
 
     def _note_bias(self, path: str, frame: Frame, keys: list[int]) -> None:
         """A leaf's bias that is added on its own, as for inputs that are not contiguous."""
@@ -214,9 +260,9 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
             if producer is not None and producer != path:
                 self.rec.structure(path).sources.setdefault(producer)
 
-    def _note_copy(self, x: Tensor, out: Tensor) -> bool:
+    def _note_copy(self, entry: _Entry, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> bool:
         """A clone or a cast: the values keep their origin."""
-        source = x.untyped_storage()._cdata
+        source = args[0].untyped_storage()._cdata
         key = out.untyped_storage()._cdata
         found = self.lineage.tags.get(source)
         if found is None or found.level or found.pad:
@@ -286,19 +332,10 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         tensors: list[Tensor],
         keys: list[int],
     ) -> None:
-        """Read a contraction; one that a leaf has done before on such shapes differs in its values only."""
+        """Read a contraction, and how the next one like it could be read at once."""
         frame = self.frames[-1]
-        leaf = frame.leaf and frame.module is not None and not self.lineage.labelled
-        numbers = (tuple(a) if type(a) is list else a for a in args if not isinstance(a, Tensor))
-        key = (func, id(frame.module), keys[0] == keys[-1], *(t.shape for t in tensors), *numbers) if leaf else None
         if not self.replaying:
             self.forward.contracting.add((self.outer or func, id(frame.module) if frame.leaf else 0))
-        memo = self._memos.get(key) if key is not None else None
-        if memo is not None and memo.weight not in keys:
-            memo = None
-        if memo is not None:
-            self._repeat(memo, args[memo.argument])
-            return
         rule = contractions.RULES.get(entry.name) or contractions.RULES.get(entry.name.removesuffix("_"))
         self.path = self.arithmetic_path()
         self._use(tensors, keys)
@@ -310,20 +347,63 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
             return
         reads, before = self.rec.reads, dataclasses.replace(self.forward.work.get(frame.path, _NO_WORK))
         rule(self.reading, Call(func, args, kwargs, out))
-        if key is not None and self.rec.reads == reads + 1 and isinstance(self.last, Read):
-            index = next((i for i, a in enumerate(args) if a is self.last.x), None)
-            named = self.rec.weights.stays(self.last.weight)
-            if index is not None and named and self.path == frame.path:
-                done = self.forward.work[frame.path].minus(before)
-                weight = self.last.weight.untyped_storage()._cdata
-                self._memos[key] = _Memo(index, self.last, done, frame.path, weight)
+        if self.rec.reads == reads + 1 and isinstance(self.last, Read) and self.path == frame.path and not kwargs:
+            self._memorise(entry, frame, args, self.last, self.forward.work[frame.path].minus(before))
 
-    def _repeat(self, memo: _Memo, x: Tensor) -> None:
-        self.path = memo.path
-        self.forward.work[memo.path].add(memo.work)
-        site = memo.read.site
-        site.neuron &= self.lineage.of(x).neuron
-        self.reading.read(site, x, memo.read.fans, memo.read.weight, memo.read.made_of)
+    def _memorise(self, entry: _Entry, frame: Frame, args: Sequence[Any], read: Read, work: Work) -> None:
+        """For a contraction of a leaf with a weight that has a name."""
+        if not frame.leaf or frame.module is None or self.replaying or self.shapes_only or self.lineage.labelled:
+            return
+        argument = next((i for i, a in enumerate(args) if a is read.x), None)
+        weight = next((i for i, a in enumerate(args) if a is read.weight), None)
+        if argument is None or weight is None or not self.rec.weights.stays(read.weight):
+            return
+        tag = self.lineage.of(read.x)
+        if tag.level or len(read.made_of) != 1:
+            return
+        w = read.weight
+        memo = _Memo(
+            argument,
+            weight,
+            (w.data_ptr(), w.shape, w.stride()),
+            read.x.shape,
+            tag.pad,
+            [a for a in args if not isinstance(a, Tensor)],
+            read,
+            work,
+            self._tag(self.path, frame, linear=True),
+        )
+        self._memos.setdefault((id(entry), id(frame.module)), []).append(memo)
+
+    def _repeat(self, entry: _Entry, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> bool:
+        """A contraction that this leaf has done before: only its values differ."""
+        frame = self.frames[-1]
+        if kwargs or self.replaying or self.learning:
+            return False
+        for memo in self._memos.get((id(entry), id(frame.module)), ()):
+            x, w, read = args[memo.argument], args[memo.weight], memo.read
+            if x.shape != memo.shape or (w.data_ptr(), w.shape, w.stride()) != memo.place:
+                continue
+            tag = self.lineage.of(x)
+            if tag.level or tag.pad != memo.pad or version(w) != read.versions[0]:
+                continue
+            if [a for a in args if not isinstance(a, Tensor)] != memo.others:
+                continue
+            memo.again += 1
+            self.forward.arithmetic_calls += 1
+            self.path = read.site.path
+            read.site.neuron &= tag.neuron
+            self.reading.again(read, x, tag)
+            self.lineage.put(out.untyped_storage()._cdata, memo.tag)
+            return True
+        return False
+
+    def settle(self) -> None:
+        """The forward is over: add up the work of what was done again and again."""
+        for memos in self._memos.values():
+            for memo in memos:
+                self.forward.work[memo.read.site.path].add(memo.work, memo.again)
+        self._memos.clear()
 
     def _note_free(
         self,
@@ -446,17 +526,20 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
             work.output_elements += outs[0].numel()
             return
         spikes = outs[index]
-        work.updates += spikes.numel()
-        work.output_elements += spikes.numel()
-        self.forward.spiking[(address(spikes), spikes.numel())] = (path, call, spikes.is_contiguous())
-        if not valueless(spikes):
-            self.forward.heard.setdefault(path, Fired()).see((host(spikes) if spikes.is_cpu else spikes.detach())[None])
+        n = spikes.numel()
+        work.updates += n
+        work.output_elements += n
+        self.forward.spiking[(address(spikes), n)] = (path, call, spikes.is_contiguous())
         site = self.rec.site((path, "spikes"), path, "output", None)
+        if not call:
+            heard = self.forward.heard[path] = Hearing()
+            site.listen(heard)
         self.rec.open(site)
-        site.take(spikes.detach(), OUTPUT_FANS)
+        site.take(spikes, OUTPUT_FANS)
 
 
 _NO_WORK = Work()
+_NONE: Mapping[str, Any] = {}
 _CONSTANTS: dict[str, Callable[..., Any]] = {"equal": operator.eq, "_local_scalar_dense": float}
 COMPARISONS = frozenset(("gt", "ge", "lt", "le", "heaviside"))
 

@@ -230,6 +230,6 @@ def output_hook(rec: Recorder, module: nn.Module) -> Callable[[nn.Module, tuple[
             return
         site, index = plan.outputs[key]
         outs = [t for t in (out if isinstance(out, tuple | list) else (out,)) if isinstance(t, Tensor)]
-        site.take(unwrapped(outs[index]).detach(), OUTPUT_FANS)
+        site.take(unwrapped(outs[index]), OUTPUT_FANS)
 
     return hook

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from snnenergy.trace.fanout import ConvShape
 from snnenergy.trace.lineage import Lineage, address, valueless, version
 from snnenergy.trace.sites import Fans, Site, segment_fans
-from snnenergy.trace.streams import Array, Fan, host
+from snnenergy.trace.streams import Array, Fan, host, nonzeros
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,4 +69,4 @@ class Weights:
 def _nonzero(w: Tensor) -> int:
     if valueless(w):
         return w.numel()  # nobody knows: none is taken as zero, and the Counts say so
-    return int(np.count_nonzero(host(w) != 0)) if w.device.type == "cpu" else int(torch.count_nonzero(w))
+    return nonzeros(host(w)) if w.device.type == "cpu" else int(torch.count_nonzero(w))

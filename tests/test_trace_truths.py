@@ -602,3 +602,22 @@ def test_zeros_padded_on_in_one_call_are_not_taken_for_padding_in_the_next() -> 
     (layer,) = synaptic(count(PaddedOnce(), analog(1, 1, 4)))
     # 2 outputs x 3 taps; without the outer elements 2 x 2
     assert (layer.dense_macs, layer.valid_macs, layer.driven) == (12, 4 + 6, 4 + 6)
+
+
+class TwoBiases(nn.Module):
+    """One weight, two biases."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(4, 3))
+        self.first, self.second = nn.Parameter(torch.ones(4)), nn.Parameter(torch.ones(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight, self.first) + F.linear(x, self.weight, self.second)
+
+
+def test_two_biases_of_one_weight_are_both_used() -> None:
+    counts = count(TwoBiases(), torch.ones(2, 3))
+    (layer,) = synaptic(counts)
+    assert (layer.dense_macs, layer.bias) == (48, 8)
+    assert not counts.uncounted

@@ -95,12 +95,17 @@ def _layout(axis: int, tensors: tuple[tuple[tuple[int, ...], torch.dtype], ...])
 
 def _rows(t: Tensor, axis: int | None) -> Any:
     """The bytes of each sample along `axis`, or of the whole tensor, as rows [samples, bytes]."""
-    t = t.detach().cpu()
+    if t.requires_grad:
+        t = t.detach()
+    if not t.is_cpu:
+        t = t.cpu()
     if t.dtype == torch.bfloat16:
         t = t.view(torch.int16)
     if axis:
         t = t.movedim(axis, 0)
-    values = t.contiguous().resolve_conj().resolve_neg().numpy()
+    if not t.is_contiguous() or t.is_conj() or t.is_neg():
+        t = t.contiguous().resolve_conj().resolve_neg()
+    values = t.numpy()
     rows = values.shape[0] if axis is not None else 1
     if not values.size:
         return np.empty((rows, 0), dtype=np.uint8)

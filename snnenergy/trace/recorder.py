@@ -371,7 +371,7 @@ class Recorder:
         self.learning.end()
 
     def _finish_survey(self) -> Plan:
-        self.survey.settle()
+        self.survey.repeats.settle()
         forward = self.survey.forward
         try:
             when = clock.read(

@@ -24,8 +24,9 @@ from snnenergy.trace.contractions import Call
 from snnenergy.trace.formulas import Arithmetic, Contraction, Free
 from snnenergy.trace.forward import Forward, Frame, Lost, Read
 from snnenergy.trace.learning import Products
-from snnenergy.trace.lineage import Lineage, Tag, address, unwrapped, valueless, version
+from snnenergy.trace.lineage import Lineage, Tag, address, unwrapped, valueless
 from snnenergy.trace.reading import Reading
+from snnenergy.trace.repeats import Repeats
 from snnenergy.trace.sites import OUTPUT_FANS, Site
 from snnenergy.trace.structure import Work
 
@@ -49,22 +50,6 @@ class _Entry:
     custom: Callable[..., Any] | None = None
     short: Callable[..., bool] | None = None  # the short way to note a call, for most of them: whether it will do
     compares: bool = False
-
-
-@dataclass(slots=True)
-class _Memo:
-    """A contraction that a leaf has done in this forward: the next one like it differs in its values only."""
-
-    argument: int  # which argument is the activation
-    weight: int  # which is the weight
-    place: tuple[int, torch.Size, tuple[int, ...]]  # where that lies: address, shape, strides
-    shape: torch.Size  # of the activation
-    pad: tuple[tuple[int, int], ...]  # zeros it is known to carry
-    others: list[Any]  # the arguments that are no tensors
-    read: Read
-    work: Work
-    tag: Tag
-    again: int = 0  # calls since
 
 
 class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own initialiser has no types
@@ -91,7 +76,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         self._entries: dict[int, _Entry] = {}
         self.inputs: dict[int, tuple[int, ...]] = {}
         self._tags: dict[object, Tag] = {}
-        self._memos: dict[tuple[int, int], list[_Memo]] = {}
+        self.repeats = Repeats(self)
         self.shapes_only = False  # the model runs on tensors without values
         self.learning = 0  # inside a local learning rule
 
@@ -107,7 +92,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         self._first = address(inputs[0]) if inputs else 0
         self.shapes_only = any(map(valueless, inputs))
         self._input_keys = {t.untyped_storage()._cdata for t in inputs}
-        self._memos.clear()
+        self.repeats.begin()
 
     # ---- every operator passes here
     def __torch_dispatch__(
@@ -348,62 +333,15 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         reads, before = self.rec.reads, dataclasses.replace(self.forward.work.get(frame.path, _NO_WORK))
         rule(self.reading, Call(func, args, kwargs, out))
         if self.rec.reads == reads + 1 and isinstance(self.last, Read) and self.path == frame.path and not kwargs:
-            self._memorise(entry, frame, args, self.last, self.forward.work[frame.path].minus(before))
-
-    def _memorise(self, entry: _Entry, frame: Frame, args: Sequence[Any], read: Read, work: Work) -> None:
-        """For a contraction of a leaf with a weight that has a name."""
-        if not frame.leaf or frame.module is None or self.replaying or self.shapes_only or self.lineage.labelled:
-            return
-        argument = next((i for i, a in enumerate(args) if a is read.x), None)
-        weight = next((i for i, a in enumerate(args) if a is read.weight), None)
-        if argument is None or weight is None or not self.rec.weights.stays(read.weight):
-            return
-        tag = self.lineage.of(read.x)
-        if tag.level or len(read.made_of) != 1:
-            return
-        w = read.weight
-        memo = _Memo(
-            argument,
-            weight,
-            (w.data_ptr(), w.shape, w.stride()),
-            read.x.shape,
-            tag.pad,
-            [a for a in args if not isinstance(a, Tensor)],
-            read,
-            work,
-            self._tag(self.path, frame, linear=True),
-        )
-        self._memos.setdefault((id(entry), id(frame.module)), []).append(memo)
+            done, tag = self.forward.work[frame.path].minus(before), self._tag(self.path, frame, linear=True)
+            self.repeats.learn(entry, frame, args, self.last, done, tag)
 
     def _repeat(self, entry: _Entry, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> bool:
-        """A contraction that this leaf has done before: only its values differ."""
-        frame = self.frames[-1]
-        if kwargs or self.replaying or self.learning:
+        """A contraction that this leaf has done before in this forward."""
+        if kwargs or self.replaying or self.learning or not self.repeats.take(entry, args, out):
             return False
-        for memo in self._memos.get((id(entry), id(frame.module)), ()):
-            x, w, read = args[memo.argument], args[memo.weight], memo.read
-            if x.shape != memo.shape or (w.data_ptr(), w.shape, w.stride()) != memo.place:
-                continue
-            tag = self.lineage.of(x)
-            if tag.level or tag.pad != memo.pad or version(w) != read.versions[0]:
-                continue
-            if [a for a in args if not isinstance(a, Tensor)] != memo.others:
-                continue
-            memo.again += 1
-            self.forward.arithmetic_calls += 1
-            self.path = read.site.path
-            read.site.neuron &= tag.neuron
-            self.reading.again(read, x, tag)
-            self.lineage.put(out.untyped_storage()._cdata, memo.tag)
-            return True
-        return False
-
-    def settle(self) -> None:
-        """The forward is over: add up the work of what was done again and again."""
-        for memos in self._memos.values():
-            for memo in memos:
-                self.forward.work[memo.read.site.path].add(memo.work, memo.again)
-        self._memos.clear()
+        self.forward.arithmetic_calls += 1
+        return True
 
     def _note_free(
         self,

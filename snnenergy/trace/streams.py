@@ -111,7 +111,7 @@ class Magnitudes:
             self._add([largest])
             return
         flat = x.reshape(-1)
-        for size in (SAMPLE // 8, SAMPLE):
+        for size in (SAMPLE // 4, SAMPLE):
             sample = flat[:: flat.size // size | 1]  # odd: a batch of equal images is no short period
             if len(set(np.abs(sample).tolist())) > MAX_MAGNITUDES + 1:  # zero is no magnitude
                 self._too_many()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -199,7 +200,7 @@ def glance_hook(rec: Recorder, module: nn.Module) -> Callable[[nn.Module, tuple[
 
     def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
         plan = rec.watched
-        if not rec.here():
+        if get_ident() != rec.thread:
             return
         if plan is None:
             if rec.depth:
@@ -226,10 +227,11 @@ def output_hook(rec: Recorder, module: nn.Module) -> Callable[[nn.Module, tuple[
 
     def hook(module: nn.Module, args: tuple[Any, ...], out: Any) -> None:
         plan = rec.watched
-        if plan is None or key not in plan.outputs or not rec.here():
+        if plan is None or key not in plan.outputs or get_ident() != rec.thread:
             return
         site, index = plan.outputs[key]
-        outs = [t for t in (out if isinstance(out, tuple | list) else (out,)) if isinstance(t, Tensor)]
-        site.take(unwrapped(outs[index]), OUTPUT_FANS)
+        if not isinstance(out, Tensor):
+            out = [t for t in out if isinstance(t, Tensor)][index]
+        site.take(unwrapped(out), OUTPUT_FANS)
 
     return hook

@@ -319,6 +319,15 @@ def test_nothing_is_changed() -> None:
     assert not any(module._forward_pre_hooks or module._forward_hooks for module in net.modules())
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit")  # deprecated, and still met in files
+def test_a_script_module_keeps_its_mode_too() -> None:
+    net = torch.jit.script(nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))).eval()
+    before = {n: t.clone() for n, t in net.state_dict().items()}
+    snnenergy.count_training(net, torch.randn(4, 3))
+    assert not any(module.training for module in net.modules())
+    assert all(torch.equal(t, before[n]) for n, t in net.state_dict().items())
+
+
 def test_state_that_a_forward_keeps_is_put_back() -> None:
     class Keeps(nn.Module):
         def __init__(self) -> None:
@@ -534,15 +543,36 @@ def test_a_spike_without_a_slope_is_named() -> None:
         snnenergy.count_training(Dead(), torch.ones(2, 4))
 
 
-@pytest.mark.parametrize(
-    ("net", "inputs", "op"),
-    [
-        (nn.LSTM(4, 5), (torch.zeros(3, 2, 4),), "mkldnn_rnn_layer_backward"),
-        (nn.Bilinear(3, 4, 2), (torch.ones(2, 3), torch.ones(2, 4)), "_trilinear"),
-    ],
-    ids=["lstm", "bilinear"],
-)
-def test_a_gradient_without_a_rule_is_named(net: nn.Module, inputs: tuple[Tensor, ...], op: str) -> None:
-    counts = snnenergy.count_training(net, *inputs)
-    assert {(row.path, row.op) for row in counts.uncounted} == {("(root)@grad_input", op)}
+def test_a_gradient_without_a_rule_is_named() -> None:
+    counts = snnenergy.count_training(nn.Bilinear(3, 4, 2), torch.ones(2, 3), torch.ones(2, 4))
+    assert {(row.path, row.op) for row in counts.uncounted} == {("(root)@grad_input", "_trilinear")}
     assert counts.coverage.calls < 1
+
+
+@pytest.mark.parametrize("options", [{}, {"bias": False}, {"bidirectional": True}, {"num_layers": 2}], ids=str)
+def test_a_fused_lstm(options: dict[str, Any]) -> None:
+    counts = snnenergy.count_training(nn.LSTM(4, 5, **options), torch.randn(3, 2, 4))
+    assert counts.uncounted == ()
+    cells = [(4, 5)] * (1 + ("bidirectional" in options)) + [(5, 5)] * ("num_layers" in options)
+    dense = sum(3 * 2 * 4 * h * (i + h) for i, h in cells)  # T N gates (inputs + states)
+    assert [layer.dense_macs for layer in counts.layers if layer.dense_macs] == [dense] * 3
+    assert (
+        counts["(root)@grad_input"].driven < dense
+    )  # the last step hands no gradient to a forget gate whose c was zero
+
+
+def test_gate_gradients_of_an_lstm_are_torchs() -> None:
+    from snnenergy.trace.gradients import lstm_gate_gradients
+
+    torch.manual_seed(0)
+    net, x, h, c = nn.LSTM(4, 5), torch.randn(3, 2, 4), torch.randn(1, 2, 5), torch.randn(1, 2, 5)
+    y, (last_h, last_c) = net(x, (h, c))
+    given = [torch.randn_like(t) for t in (y, last_h, last_c)]
+    w_ih, w_hh, b_ih, b_hh = net.parameters()
+    expected = torch.autograd.grad((y, last_h, last_c), (w_ih, w_hh, b_ih), given)
+    with torch.no_grad():
+        found, before = lstm_gate_gradients(x, (w_ih, w_hh, b_ih + b_hh), (h, c), given, range(3))
+    gates, states = (torch.stack([steps[t] for t in range(3)]) for steps in (found, before))
+    for weight, inputs in zip(expected, (x, states), strict=False):
+        torch.testing.assert_close(torch.einsum("tng,tni->gi", gates, inputs), weight)
+    torch.testing.assert_close(gates.sum((0, 1)), expected[2])

@@ -145,6 +145,7 @@ def deliver(
     comparison = replace(comparison, accuracy={**comparison.accuracy, **shares})
     known = formats(look, alone=alone, witness=witness, spreads=spreads)
     if training.is_training(comparison):
+        training.check(wanted, look)
         training.deliver(comparison, wanted, known)
         return
     documents = {form: known[form](comparison) for form in wanted}

@@ -59,6 +59,7 @@ def profile(
     _one_of(("meta", reading.meta), ("data", data.data))
     data.checked(reading, wanted.get("json"))
     if mode.train:
+        training.check(wanted, look)
         for name, value in _not_in_training(reading, data, convention, rates, assume_rate, witness):
             _one_of(("mode train", True), (name, value))
     chips = () if convention is not None else pricing.profiles()  # a chip that is not there is told before the run

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ from snnenergy.cli import output
 from snnenergy.errors import UsageError
 
 if TYPE_CHECKING:
+    from snnenergy.cli.delivery import Look
     from snnenergy.cost.records import Comparison
     from snnenergy.counts import Counts
     from snnenergy.load import Workload
@@ -93,13 +95,20 @@ def _drawn(part: Table) -> list[str]:
     return ["", *output.wrapped(part.title), output.table(part.head, part.rows).rstrip("\n")]
 
 
+FORMATS = ("json", "html", "markdown", "csv", "layers_csv")
+
+
+def check(wanted: Iterable[str], look: Look) -> None:
+    """UsageError for a format that training steps have not, or an option of how inferences are shown."""
+    shown = [f.name for f in dataclasses.fields(look) if getattr(look, f.name) != f.default]
+    if other := sorted({*wanted, *shown} - set(FORMATS)):
+        known = ", ".join(f"--{name.replace('_', '-')}" for name in FORMATS)
+        raise UsageError(f"--{other[0].replace('_', '-')}: not for training counts; they have {known}")
+
+
 def deliver(comparison: Comparison, wanted: Mapping[str, str], known: Mapping[str, Any]) -> None:
-    """The formats of training steps; UsageError for one that they have not."""
+    """The formats of training steps."""
     from snnenergy.report import training
 
-    formats = {name: known[name] for name in ("json", "layers_csv")} | training.FORMATS
-    if other := set(wanted) - set(formats):
-        raise UsageError(
-            f"--{min(other)}: not for training counts; they have --json, --html, --markdown, --csv and --layers-csv"
-        )
-    output.deliver({form: formats[form](comparison) for form in wanted}, wanted, table(comparison))
+    made = {**known, **training.FORMATS}
+    output.deliver({form: made[form](comparison) for form in wanted}, wanted, table(comparison))

@@ -19,7 +19,11 @@ def as_it_was(model: nn.Module) -> Iterator[None]:
     """Modes, attributes, parameters, buffers, states and gradients of `model`, and all random generators, are put back."""
     modules = list(model.modules())
     held = [{name: (value, _items(value)) for name, value in vars(module).items()} for module in modules]
-    values = [(t, t.detach().clone(), version(t)) for t in _tensors(held)]
+    tensors = {
+        id(t): t for t in (*_tensors(held), *model.parameters(), *model.buffers())
+    }  # a ScriptModule's are not its own
+    values = [(t, t.detach().clone(), version(t)) for t in tensors.values()]
+    modes = [module.training for module in modules]
     grads = [(p, p.grad) for p in model.parameters()]
     devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  # encoders draw from the global generator
@@ -35,6 +39,9 @@ def as_it_was(model: nn.Module) -> Iterator[None]:
             for t, was, at in values:
                 if version(t) != at or not torch.equal(t, was):
                     t.copy_(was)
+        for module, mode in zip(modules, modes, strict=True):
+            if module.training is not mode:  # a ScriptModule keeps it elsewhere
+                module.training = mode
         for p, grad in grads:
             p.grad = grad
 

@@ -59,7 +59,7 @@ class Call:
         return self.args[names.index(name)]
 
 
-def _reshaped(r: Reader, t: Tensor, *shape: int) -> Tensor:
+def reshaped(r: Reader, t: Tensor, *shape: int) -> Tensor:
     """A view of t, or a copy that is known to come from where t does."""
     return r.lineage.follow(t.reshape(*shape), t)
 
@@ -79,9 +79,9 @@ def batched(r: Reader, a: Tensor, b: Tensor, op: str = "matmul") -> None:
     """a [B, m, k] @ b [B, k, n]; a weight expanded over the batch is one weight."""
     left, right = r.weight_level(a), r.weight_level(b)
     if right > left and (b.shape[0] == 1 or b.stride(0) == 0):
-        r.linear(_reshaped(r, a, -1, a.shape[2]), b[0])
+        r.linear(reshaped(r, a, -1, a.shape[2]), b[0])
     elif left > right and (a.shape[0] == 1 or a.stride(0) == 0):
-        r.linear(_reshaped(r, b.transpose(1, 2), -1, b.shape[1]), a[0].t())
+        r.linear(reshaped(r, b.transpose(1, 2), -1, b.shape[1]), a[0].t())
     elif right > left or left > right:
         weighted = (a, b) if right > left else (b.transpose(1, 2), a.transpose(1, 2))
         for x, w in zip(weighted[0].unbind(0), weighted[1].unbind(0), strict=True):
@@ -121,7 +121,7 @@ def _dot(r: Reader, call: Call) -> None:
 
 def _mkldnn_linear(r: Reader, call: Call) -> None:
     x, w, bias = call[0], call[1], call.get("bias")
-    matmul2(r, _reshaped(r, x, -1, x.shape[-1]), w.t(), bias=bias)
+    matmul2(r, reshaped(r, x, -1, x.shape[-1]), w.t(), bias=bias)
 
 
 def _spread(value: Any, n: int) -> list[int]:
@@ -191,47 +191,11 @@ def _slow_conv(r: Reader, call: Call) -> None:
     r.conv(x, w, shape, bias)
 
 
-def _convolution_backward(r: Reader, call: Call) -> None:
-    """Of x * w -> out, given g on out: g through the turned convolution for x, x against g for w, a sum of g for the bias."""
-    g, x, w = call.args[:3]
-    stride, padding, dilation, transposed, _, groups, wanted = call.args[4:11]
-    shape = conv_shape(x, w, g, stride, padding, dilation, transposed, groups, r.zero_pad(x))
-    if wanted[0]:
-        r.conv(g, w, turned(shape), None)
-    if wanted[1]:
-        r.weight_gradient(x, g, shape)
-    if wanted[2]:
-        r.elementwise(Arithmetic(adds=g.numel()))
-
-
-def turned(shape: ConvShape) -> ConvShape:
-    """The convolution that carries a gradient from the output back to the input: the same taps, walked the other way."""
-    axes = tuple(a._replace(size=a.out, out=a.size, transposed=not a.transposed, real=(0, a.out)) for a in shape.axes)
-    return ConvShape(shape.cout, shape.cin, shape.groups, axes)
-
-
-def _sdpa_backward(r: Reader, call: Call) -> None:
-    """Of P v with P = softmax(q k^T scale + mask), given g: P is computed again, and the kernel shows none of these products.
-
-    dv = P^T g;  dP = g v^T;  dS = P (dP - sum(P dP));  dq = dS k;  dk = dS^T q
-    """
-    g, q, k, v = call.args[:4]
-    mask, causal = call.get("attn_mask", call.get("attn_bias")), bool(call.get("is_causal", False))
-    p = attention_weights(q, k, mask, causal, call.get("scale"))
-    dp = g @ v.transpose(-2, -1)
-    ds = p * (dp - (dp * p).sum(-1, keepdim=True))
-    g, q, k, v, p, ds = (r.lineage.follow(t.reshape(-1, *t.shape[-2:]), None) for t in (g, q, k, v, p, ds))
-    for a, b in ((q, k.mT), (p.mT, g), (g, v.mT), (ds, k), (ds.mT, q)):
-        r.product(a, b, "sdpa")
-    n = p.numel()  # softmax again, and its gradient
-    r.elementwise(Arithmetic(adds=4 * n, muls=4 * n, compares=n, specials=n))
-
-
 def _trilinear(r: Reader, call: Call) -> None:
     """sum_ij x1[b, i] w[o, i, j] x2[b, j], as `bilinear` calls it: x1 meets the weight, the result meets x2."""
     x1, w, x2 = call.args[:3]
     out_features, n1, n2 = w.shape
-    inner = _reshaped(r, w.permute(1, 0, 2), n1, out_features * n2)
+    inner = reshaped(r, w.permute(1, 0, 2), n1, out_features * n2)
     r.linear(x1, inner, op="bilinear")
     met = r.lineage.follow((x1 @ inner).view(-1, out_features, n2), None)
     r.product(met, x2.unsqueeze(2), "bilinear")
@@ -244,7 +208,7 @@ def _sdpa(r: Reader, call: Call) -> None:
     if k.shape[-3] != q.shape[-3]:  # grouped queries share keys and values
         k, v = (r.lineage.follow(t.repeat_interleave(q.shape[-3] // t.shape[-3], -3), t) for t in (k, v))
     weights = r.lineage.follow(attention_weights(q, k, mask, causal, call.get("scale")), None)
-    q, k, v, weights = (_reshaped(r, t, -1, *t.shape[-2:]) for t in (q, k, v, weights))
+    q, k, v, weights = (reshaped(r, t, -1, *t.shape[-2:]) for t in (q, k, v, weights))
     r.product(q, k.transpose(1, 2), "sdpa")
     r.product(weights, v, "sdpa")
 
@@ -268,7 +232,7 @@ def _mkldnn_rnn(r: Reader, call: Call) -> None:
     steps, rows = x.shape[0], x.shape[1]
     first = hx.reshape(1, rows, -1).to(y.dtype)
     before = torch.cat((y[1:], first)) if backward else torch.cat((first, y[:-1]))
-    r.linear(_reshaped(r, x, steps * rows, -1), w_ih.t(), bias=b_ih, op="rnn")
+    r.linear(reshaped(r, x, steps * rows, -1), w_ih.t(), bias=b_ih, op="rnn")
     r.linear(r.lineage.follow(before.reshape(steps * rows, -1), None), w_hh.t(), bias=b_hh, op="rnn")
     n = y.numel()  # per hidden unit: four gate sums, c = f c + i g, h = o tanh(c); five transcendental functions
     r.elementwise(Arithmetic(adds=5 * n, muls=3 * n, specials=5 * n))
@@ -377,8 +341,6 @@ RULES: dict[str, Callable[[Reader, Call], None]] = {
     "_conv_depthwise2d": _slow_conv,
     "conv_depthwise3d": _slow_conv,
     "_trilinear": _trilinear,
-    "convolution_backward": _convolution_backward,
-    "_scaled_dot_product_flash_attention_for_cpu_backward": _sdpa_backward,
     "mkldnn_rnn_layer": _mkldnn_rnn,
     "_native_multi_head_attention": _native_attention,
     "_transformer_encoder_layer_fwd": _encoder_layer,

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from snnenergy.trace import contractions, formulas
+from snnenergy.trace import contractions, formulas, gradients
 from snnenergy.trace.activity import Hearing
 from snnenergy.trace.contractions import Call
 from snnenergy.trace.formulas import Arithmetic, Contraction, Free
@@ -321,7 +321,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         frame = self.frames[-1]
         if not self.replaying:
             self.forward.contracting.add((self.outer or func, id(frame.module) if frame.leaf else 0))
-        rule = contractions.RULES.get(entry.name) or contractions.RULES.get(entry.name.removesuffix("_"))
+        rule = RULES.get(entry.name) or RULES.get(entry.name.removesuffix("_"))
         self.path = self.arithmetic_path()
         self._use(tensors, keys)
         if rule is None or any(t.layout != torch.strided for t in tensors):
@@ -476,6 +476,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         site.take(spikes, OUTPUT_FANS)
 
 
+RULES = contractions.RULES | gradients.RULES
 _NO_WORK = Work()
 _NONE: Mapping[str, Any] = {}
 _CONSTANTS: dict[str, Callable[..., Any]] = {"equal": operator.eq, "_local_scalar_dense": float}

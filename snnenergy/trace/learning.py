@@ -19,10 +19,11 @@ from torch import Tensor
 from snnenergy.counts import LEARNING, LEARNING_OFF
 from snnenergy.errors import UsageError
 from snnenergy.frameworks import LearningRule, learner, learning_rules, learns
-from snnenergy.trace.contractions import conv_shape, turned
+from snnenergy.trace.contractions import conv_shape
 from snnenergy.trace.fanout import ConvShape, positions
 from snnenergy.trace.formulas import Arithmetic
 from snnenergy.trace.forward import Frame, Lost
+from snnenergy.trace.gradients import turned
 from snnenergy.trace.reading import Reading
 from snnenergy.trace.wake import DIFFERENT
 

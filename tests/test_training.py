@@ -470,6 +470,22 @@ def test_what_profile_refuses(cli: Cli, arguments: list[str], says: str) -> None
     assert answer.out == ""
 
 
+def overwrites() -> nn.Module:
+    class Overwrites(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.sigmoid(super().forward(x)).add_(1)
+
+    return Overwrites(7, 2)
+
+
+def test_a_step_that_fails_by_itself_is_the_models(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = cli("profile", "tests.test_training:overwrites", *MODEL[1:])
+    assert answer.code == 2
+    assert "a training step raised RuntimeError" in answer.err
+    monkeypatch.setattr("snnenergy.trace.training._with_phases", lambda *_: 1 // 0)
+    assert cli("profile", *MODEL).code == 70  # the same step runs alone: it is our bug
+
+
 def test_an_exported_spiking_net_says_why_it_does_not_train(cli: Cli, root: Path) -> None:
     digits = root / "examples" / "digits"
     answer = cli("profile", digits / "digits_snn.pt2", "--input", digits / "digits.npz", "--mode", "train")

@@ -114,16 +114,14 @@ class _Step:
         self._given = {
             t.untyped_storage()._cdata: t.nbytes for t in all_tensors((*inputs, *kwargs.values())) if t.numel()
         }
-        with torch.autograd.graph.saved_tensors_hooks(self._keep, _kept):
+        with torch.autograd.graph.saved_tensors_hooks(self._keep, _unchanged):
             answer = self.recorder.model(*inputs, **kwargs)
             number = self._scalar(answer)
         with self.recorder.aside():
             self._backward(number)
 
     def _scalar(self, answer: Any) -> Tensor:
-        first = next(
-            (t for t in (answer if isinstance(answer, tuple | list) else (answer,)) if isinstance(t, Tensor)), None
-        )
+        first = _first_tensor(answer)
         if first is None:
             raise InputError(
                 f"{self.recorder.name}: its forward returns {type(answer).__name__}, and no tensor to take a loss of"
@@ -143,9 +141,8 @@ class _Step:
                 f"{self.recorder.name}: no gradient reaches any weight: what the model puts out does not depend on them by "
                 "operators with a gradient (spikes need a surrogate gradient; an exported net was made for inference)"
             )
-        self.survey.frames.append(
-            Frame(row_path(LOSS, GRAD_INPUT), "loss", True)
-        )  # where the first gradient, a one, is made
+        first = Frame(row_path(LOSS, GRAD_INPUT), "loss", True)  # where the gradient of the loss, a one, is made
+        self.survey.frames.append(first)
         try:
             found: tuple[Tensor | None, ...] = torch.autograd.grad(
                 number, list(self.weights.values()), allow_unused=True
@@ -192,6 +189,11 @@ class _Step:
         return notes + ([f"not trained, as they take no gradient: {_few(frozen)}"] if frozen else [])
 
 
+def _first_tensor(answer: Any) -> Tensor | None:
+    parts = answer if isinstance(answer, tuple | list) else (answer,)
+    return next((t for t in parts if isinstance(t, Tensor)), None)
+
+
 def _holds(node: Any, name: str) -> bool:
     """Whether a graph has a node of that name."""
     seen, todo = set(), [node]
@@ -205,7 +207,7 @@ def _holds(node: Any, name: str) -> bool:
     return False
 
 
-def _kept(held: tuple[Tensor, int]) -> Tensor:
+def _unchanged(held: tuple[Tensor, int]) -> Tensor:
     """What was kept, checked as torch checks it where no hook stands between."""
     t, at = held
     if version(t) != at:
@@ -290,13 +292,27 @@ def count_training_of(
         )
     except SnnEnergyError:
         raise
+    except Exception:
+        _alone(work, inputs, chosen(loss, None if loss == SUM else targets)[1])
+        raise
+    return counts
+
+
+def _alone(work: Workload, inputs: tuple[Any, ...], loss: Loss) -> None:
+    """The step without being counted: if it fails by itself, the failure is the model's or its input's."""
+    try:
+        with as_it_was(work.module), torch.enable_grad():
+            _in_training(work.module)
+            first = _first_tensor(work.module(*inputs, **work.kwargs))
+            if first is not None:
+                weights = [p for p in work.module.parameters() if p.requires_grad]
+                torch.autograd.grad(loss(first), weights, allow_unused=True)
     except Exception as error:
         said = " ".join(str(error).split())[:MAX_WORDS]
         raise ForwardError(
             f"{work.name}: a training step raised {type(error).__name__}: {said}\nThe forward runs in training mode, with "
             "gradients; check that the model trains on this input."
         ) from error
-    return counts
 
 
 def _first(work: Workload, batch: int | None, time_axis: int | None) -> tuple[tuple[Any, ...], Any]:

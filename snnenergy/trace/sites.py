@@ -224,7 +224,8 @@ class Site:
         if valueless(x):
             tally.pass_by(x.numel())
             return
-        nonzero = tally.see(host(x))
+        values = host(x)
+        nonzero = tally.see(values, values != 0)
         tally.add_taps(np.full(1, float(taps)), nonzero, x.numel(), slot)
 
 
@@ -276,17 +277,15 @@ def _tally_product(
     taps = met(left_mask, right_mask)
     alone = [tally.magnitudes.alone for tally in (one, other)]
     before = sum(alone) and one.totals[1]
-    one.add_taps(taps, one.see(left_values), a.numel(), slot)
+    one.add_taps(taps, one.see(left_values, left_mask), a.numel(), slot)
     other.elements += b.numel()
-    other.nonzero_only += other.see(right_values)
+    other.nonzero_only += other.see(right_values, right_mask)
     # sum of |value| x taps, by either operand: which of them weighs the unit taps follows from the domains at the end
-    for tally, was, operands in (
-        (one, alone[0], (np.abs(left_values), right_mask)),
-        (other, alone[1], (left_mask, np.abs(right_values))),
-    ):
+    for tally, was in ((one, alone[0]), (other, alone[1])):
         if len(tally.magnitudes.seen) > 1:
             if was:
                 tally.value_taps = was * before
+            operands = (np.abs(left_values), right_mask) if tally is one else (left_mask, np.abs(right_values))
             tally.value_taps += float(met(*operands).sum())
 
 

@@ -313,9 +313,9 @@ class Tally:
         self.elements += elements
         self.seen = False
 
-    def see(self, values: Array) -> int:
-        """Evidence of a whole tensor; returns its non-zero elements."""
-        nonzero = nonzeros(values)
+    def see(self, values: Array, mask: Array) -> int:
+        """Evidence of a whole tensor, and which of it is not zero; returns how many are not."""
+        nonzero = int(np.count_nonzero(mask))
         if nonzero:
             self.magnitudes.see(values, nonzero)
         return nonzero
@@ -430,7 +430,7 @@ def _ones(n: int) -> NDArray[np.float32]:
 
 def nonzeros(values: Array) -> int:
     """How many values are not zero, counted in pieces whose flags stay in cache."""
-    flat = values.reshape(-1) if values.flags.c_contiguous else values.T.reshape(-1)
+    flat = values.reshape(-1) if values.flags.c_contiguous else values.T.reshape(-1)  # a weight, or its transpose
     total = 0
     for start in range(0, flat.size, CHUNK):
         part = flat[start : start + CHUNK]

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -241,7 +240,7 @@ class Tally:
         if fan.copies is not None:
             nonzero = _driven(lines, fan.copies)
         elif n > 1:
-            nonzero = lines.reshape(n, -1).dot(_ones(channels * places)).astype(np.float64)
+            nonzero = np.add.reduce(lines.reshape(n, -1), axis=1).astype(np.float64)
         if isinstance(fan.taps, int):
             driven = nonzero * (fan.reached * fan.taps)
         else:
@@ -421,11 +420,6 @@ def _reuse(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
     if kept is None or kept.size < size:
         kept = _scratch[name] = np.empty(max(size, 1 << 14), dtype=dtype)
     return kept[:size].reshape(shape)
-
-
-@lru_cache(maxsize=256)
-def _ones(n: int) -> NDArray[np.float32]:
-    return np.ones(n, dtype=np.float32)
 
 
 def nonzeros(values: Array) -> int:

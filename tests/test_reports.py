@@ -118,6 +118,20 @@ def without_record(text: str) -> str:
     return page
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_record_holds_what_is_counted_today(name: str) -> None:
+    """All that does not hang on the last bit of a value: a change in the tracer is seen in the record, too."""
+    if name == "ecg" and not make.ECG.is_dir():
+        pytest.skip("the ECG recordings are not beside this checkout")
+    for model, counts in make.REPORTS[name].counts().items():
+        assert list(map(structure, counts.layers)) == list(map(structure, stored(name).counts[model].layers))
+
+
+def structure(layer: LayerCounts) -> tuple[object, ...]:
+    of = (layer.path, layer.role, layer.op, layer.neuron_model, layer.sources)
+    return *of, layer.neurons, layer.updates, layer.dense_macs, layer.valid_macs, layer.adds, layer.kernels
+
+
 def test_a_report_that_is_stale_is_seen() -> None:
     old = stored("digits")
     estimate = old.estimates[0]

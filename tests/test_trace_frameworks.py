@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from snnenergy.cost.structure import populations
 from snnenergy.counts import Counts
 from snnenergy.trace import count, counting
 from tests.trace_nets import LIF, Steps, figures, spikes
@@ -199,3 +200,39 @@ def test_a_module_named_a_neuron_by_the_user() -> None:
 def test_a_module_that_only_looks_like_a_neuron_can_be_said_to_be_none() -> None:
     net = weighted(Steps(nn.Sequential(nn.Linear(INPUTS, NEURONS), LIF(), nn.Linear(NEURONS, OUTPUTS))))
     assert count(net, spikes(T, N, INPUTS), roles={"net.1": "other"})["net.1"].role == "other"
+
+
+@pytest.mark.parametrize("start", [torch.zeros, torch.ones, torch.rand])
+def test_a_neuron_is_not_driven_by_whoever_made_the_state_it_starts_from(start: Callable[..., Tensor]) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.i2h, self.h2h, self.h2o = nn.Linear(4, 5), nn.Linear(5, 5), nn.Linear(5, 3)
+            self.hidden, self.output = Adapting(5), Adapting(3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            hidden, output = (start(len(x), 5), torch.zeros(len(x), 5)), (start(len(x), 3), torch.zeros(len(x), 3))
+            for step in x.unbind(1):
+                hidden = self.hidden(self.i2h(step) + self.h2h(hidden[1]), *hidden)
+                output = self.output(self.h2o(hidden[1]), *output)
+            return output[0]
+
+    with torch.no_grad():
+        counts = count(Net(), torch.ones(2, 6, 4), time_axis=1, roles={"hidden": "LIF", "output": "LIF"})
+    assert [(p.path, [w.path for w in p.synaptic]) for p in populations(counts)] == [
+        ("hidden", ["i2h", "h2h"]),
+        ("output", ["h2o"]),
+    ]
+
+
+class Adapting(nn.Module):
+    """Its first operator meets its state, as in `v <- a v + I`."""
+
+    def __init__(self, neurons: int) -> None:
+        super().__init__()
+        self.register_buffer("decay", torch.full((neurons,), 0.9))
+        self.decay: Tensor
+
+    def forward(self, current: Tensor, v: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
+        v = self.decay * v + current - s
+        return v, (v > 0.5).float()

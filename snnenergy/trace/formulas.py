@@ -218,6 +218,7 @@ VIEW = Free("another view of the same storage", moves=True)
 MOVE = Free("moves values, changes none", moves=True)
 COPY = Free("copies values, changes none", moves=True, kernel=True)
 MAKE = Free("creates a tensor from nothing", kernel=True)
+PLACE = Free("places values among zeros", kernel=True)
 RANDOM = Free("draws random numbers; a chip's generator is not priced", kernel=True)
 LOGIC = Free("boolean logic on spikes or masks", kernel=True)
 ASK = Free("asks about a tensor")
@@ -247,8 +248,9 @@ _GROUPS: dict[str, Row] = {
     index_copy _reshape_copy resolve_conj resolve_neg rot90 tile _fw_primal set_ _to_dense to_dense _pack_padded_sequence
     _nested_view_from_buffer _nested_view_from_jagged resize resize_as to view_copy permute_copy expand_copy native_channel_shuffle""": COPY,
     """empty empty_like zeros zeros_like ones ones_like full full_like new_zeros new_ones new_empty new_full arange
-    scalar_tensor fill zero select_backward slice_backward diagonal_backward linspace logspace eye empty_strided new_empty_strided empty_permuted tril_indices triu_indices
-    _efficientzerotensor one_hot fill_diagonal hann_window""": MAKE,
+    scalar_tensor fill zero linspace logspace eye empty_strided new_empty_strided empty_permuted tril_indices triu_indices
+    _efficientzerotensor hann_window""": MAKE,
+    "select_backward slice_backward diagonal_backward one_hot fill_diagonal": PLACE,
     """bernoulli rand randn rand_like randn_like randint randint_like randperm normal uniform exponential poisson multinomial
     native_dropout random log_normal cauchy geometric feature_dropout dropout alpha_dropout
     """: RANDOM,

@@ -30,7 +30,11 @@ class Segments:
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """What is known of a storage.  level: PARAMETER, BUFFER or ACTIVATION; pad: (lo, hi) per spatial axis of `shape`."""
+    """What is known of a storage.
+
+    level: PARAMETER, BUFFER or ACTIVATION; pad: (lo, hi) per spatial axis of `shape`
+    made: from nothing, like the zeros a state starts from: what computes on it is not driven by its producer
+    """
 
     level: int = ACTIVATION
     producer: str | None = None
@@ -38,6 +42,7 @@ class Tag:
     linear: bool = False
     inputs: bool = False
     compared: bool = False
+    made: bool = False
     pad: tuple[tuple[int, int], ...] = ()
     shape: tuple[int, ...] = ()
     segments: Segments | None = None
@@ -104,8 +109,7 @@ class Lineage:
         self.tags: dict[int, Tag] = {}
         self._tensors: dict[int, list[Tensor]] = {}
         self.named: dict[str, Tensor] = {}
-        kept = [(f"{path}.{name}", t) for path, module in model.named_modules() for name, t in kept_weights(module)]
-        for kind, rows in ((True, (*model.named_parameters(), *kept)), (False, model.named_buffers())):
+        for kind, rows in ((True, (*model.named_parameters(), *kept_weights(model))), (False, model.named_buffers())):
             for raw, t in rows:
                 if t.layout != torch.strided:
                     continue

@@ -24,7 +24,7 @@ from snnenergy.trace.contractions import Call
 from snnenergy.trace.formulas import Arithmetic, Contraction, Free
 from snnenergy.trace.forward import Forward, Frame, Lost, Read
 from snnenergy.trace.learning import Products
-from snnenergy.trace.lineage import Lineage, Tag, address, unwrapped, valueless
+from snnenergy.trace.lineage import UNKNOWN, Lineage, Tag, address, unwrapped, valueless
 from snnenergy.trace.reading import Reading
 from snnenergy.trace.repeats import Repeats
 from snnenergy.trace.sites import OUTPUT_FANS, Site
@@ -241,9 +241,9 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
             return
         for value in values:
             # a scalar made outside every operator may lie where a freed tensor lay: it tells nothing
-            producer = self.lineage.of(value).producer if isinstance(value, Tensor) and value.dim() else None
-            if producer is not None and producer != path:
-                self.rec.structure(path).sources.setdefault(producer)
+            tag = self.lineage.of(value) if isinstance(value, Tensor) and value.dim() else UNKNOWN
+            if tag.producer is not None and tag.producer != path and not tag.made:
+                self.rec.structure(path).sources.setdefault(tag.producer)
 
     def _note_copy(self, entry: _Entry, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> bool:
         """A clone or a cast: the values keep their origin."""
@@ -290,12 +290,14 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
                 self._lose(entry.name, tensors, "no rule for this operator")
         self.lineage.wrote(keys, outs, tag)
 
-    def _tag(self, path: str, frame: Frame, *, linear: bool = False, compared: bool = False) -> Tag:
+    def _tag(self, path: str, frame: Frame, *, linear: bool = False, compared: bool = False, made: bool = False) -> Tag:
         """Tags are values: the same ones are made again and again in a loop."""
-        key = (path, frame.neuron is not None, linear, compared)
+        key = (path, frame.neuron is not None, linear, compared, made)
         found = self._tags.get(key)
         if found is None:
-            found = self._tags[key] = Tag(producer=path, neuron=key[1] and not linear, linear=linear, compared=compared)
+            found = self._tags[key] = Tag(
+                producer=path, neuron=key[1] and not linear, linear=linear, compared=compared, made=made
+            )
         return found
 
     def _note_special(
@@ -367,7 +369,8 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         elif row.moves and name not in ("where", "masked_fill", "masked_fill_"):
             self.lineage.moved(tensors, outs, func, args, kwargs)
         elif outs:
-            self.lineage.wrote(keys, outs, self._tag(self.arithmetic_path(), self.frames[-1]))
+            made = row is formulas.MAKE or (row is formulas.RANDOM and not tensors)
+            self.lineage.wrote(keys, outs, self._tag(self.arithmetic_path(), self.frames[-1], made=made))
 
     def _note_time(self, name: str, args: Sequence[Any]) -> None:
         """Steps that the model itself takes off its first input: the axis they are on is time."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from snnenergy.counts import MAX_MAGNITUDES, Evidence
-from snnenergy.trace.fanout import EXACT_FLOAT32
+from snnenergy.trace.fanout import EXACT_FLOAT32, dot, ones
 
 CHUNK = 1 << 18
 """Elements read at a time: 1 MiB of float32, which stays in a core's cache."""
@@ -240,7 +240,7 @@ class Tally:
         if fan.copies is not None:
             nonzero = _driven(lines, fan.copies)
         elif n > 1:
-            nonzero = np.add.reduce(lines.reshape(n, -1), axis=1).astype(np.float64)
+            nonzero = dot(lines.reshape(n, -1), ones(channels * places)).astype(np.float64)
         if isinstance(fan.taps, int):
             driven = nonzero * (fan.reached * fan.taps)
         else:
@@ -257,7 +257,7 @@ class Tally:
             return NOTHING
         self.magnitudes.see(x, total)
         taps = fan.taps
-        driven = (nonzero * taps if isinstance(taps, int) else events.dot(taps)) * fan.reached
+        driven = (nonzero * taps if isinstance(taps, int) else dot(events, taps)) * fan.reached
         return nonzero, driven, driven
 
     def _weigh(self, x: Array, alone: float, fan: Fan) -> None:
@@ -432,11 +432,10 @@ def nonzeros(values: Array) -> int:
     return total
 
 
-# `dot`, not `@`: the ufunc reports floating point flags that BLAS kernels raise on lanes they do not use
 def _driven(lines: Array, taps: Array) -> Rows:
     """0/1 lines [n, channels, positions] x taps [positions] -> [n], exact."""
     n, channels, places = lines.shape
-    rows: Rows = lines.reshape(n * channels, places).dot(taps).reshape(n, channels).sum(1, dtype=np.float64)
+    rows: Rows = dot(lines.reshape(n * channels, places), taps).reshape(n, channels).sum(1, dtype=np.float64)
     return rows
 
 
@@ -450,7 +449,6 @@ def _effective(lines: Array, effective: Array) -> Rows:
         flat = lines.reshape(n, -1)
         total = np.zeros(n)
         for start in range(0, met.size, width):
-            total += flat[:, start : start + width].dot(met[start : start + width])
+            total += dot(flat[:, start : start + width], met[start : start + width])
         return total
-    rows: Rows = lines.reshape(n, -1).astype(np.float64).dot(met)
-    return rows
+    return dot(lines.reshape(n, -1).astype(np.float64), met)

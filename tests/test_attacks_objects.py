@@ -168,6 +168,8 @@ MODULES: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize("name", MODULES)
 def test_modules_that_are_none(name: str, tmp_path: Path) -> None:
+    if name == "memories that are none":  # only the framework itself finds out what it cannot iterate
+        pytest.importorskip("spikingjelly", reason="SpikingJelly is not installed", exc_type=ImportError)
     body, words = MODULES[name]
     refused(body, tmp_path, words)
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import csv as _csv
 import dataclasses
-import io
 import json
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from snnenergy.cost import payback as p
 from snnenergy.report import quantities as q
 from snnenergy.report.conversion import Table
-from snnenergy.report.escape import csv_cell
+from snnenergy.report.csv_rows import ends, names, written
 
 if TYPE_CHECKING:
     from snnenergy.cost.payback import Payback, Training
@@ -128,22 +125,14 @@ def markdown(bill: Bill) -> str:
 
 def csv(bill: Bill) -> str:
     """One row per chip; SI units in the column names; an end at infinity is `inf`."""
-    out = io.StringIO()
-    writer = _csv.writer(out, lineterminator="\n")
-    ends = ("low", "nominal", "high")
-    figures: Mapping[str, Sequence[str]] = {
-        name: [f"{name}_{end}_{unit}".rstrip("_") for end in ends]
-        for name, unit in (("ann_training", "J"), ("snn_training", "J"), ("ann", "J"), ("snn", "J"), ("inferences", ""))
-    }
-    writer.writerow(
-        ["hardware", "ann_hardware", "trained_on", "verdict", *(n for names in figures.values() for n in names)]
-    )
+    ranges = (("ann_training", "J"), ("snn_training", "J"), ("ann", "J"), ("snn", "J"), ("inferences", ""))
+    head = ["hardware", "ann_hardware", "trained_on", "verdict", *(n for r in ranges for n in names(*r))]
+    rows = []
     for row in bill.rows:
-        ranges = (bill.ann.energy, bill.snn.energy, row.ann, row.snn, row.inferences)
-        values = [None if r is None else getattr(r, end) for r in ranges for end in ends]
-        names = (row.hardware, row.ann_hardware, bill.snn.hardware, row.verdict)
-        writer.writerow([*map(csv_cell, names), *("" if v is None else repr(v) for v in values)])
-    return out.getvalue()
+        known = (bill.ann.energy, bill.snn.energy, row.ann, row.snn, row.inferences)
+        told = (row.hardware, row.ann_hardware, bill.snn.hardware, row.verdict)
+        rows.append([*told, *(v for r in known for v in ends(r))])
+    return written(head, rows)
 
 
 def html(bill: Bill) -> str:

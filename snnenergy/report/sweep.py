@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv as _csv
-import io
 import textwrap
 from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from snnenergy.report import quantities as q
-from snnenergy.report.escape import csv_cell
+from snnenergy.report.csv_rows import ends, names, written
 from snnenergy.report.summary import some
 from snnenergy.sweep.points import shown
 from snnenergy.sweep.results import GOALS
@@ -202,7 +200,6 @@ def fact(row: Row, name: str, *, micro: str = "u") -> str:
     return q.NONE if row.cores is None else f"{row.cores}{at}"
 
 
-_ENDS = ("low", "nominal", "high")
 _COLUMNS = (
     "partial", "fits", "at_bits", "cores", "chips", "accuracy", "samples", "time_steps", "acs", "macs", "dense_macs",
     "spikes", "sparsity", "firing_rate", "covered", "activity", "verdict", "digest", "caveats",
@@ -211,27 +208,16 @@ _COLUMNS = (
 
 def csv(sweep: Sweep) -> str:
     """One row for each point and chip, per inference, SI units in the column names; what is unknown is empty, never 0."""
-    out = io.StringIO()
-    writer = _csv.writer(out, lineterminator="\n")
-    ends = [f"{name}_{end}_{unit}" for name, unit in (("energy", "J"), ("latency", "s")) for end in _ENDS]
-    writer.writerow(
-        ["hardware", "model", *map(csv_cell, sweep.axes), *(f"front_{goal}" for goal in GOALS), *ends, *_COLUMNS]
-    )
+    head = ["hardware", "model", *sweep.axes, *(f"front_{goal}" for goal in GOALS)]
+    head += [*names("energy", "J"), *names("latency", "s"), *_COLUMNS]
+    rows = []
     for row in sweep.rows:
-        spans = [None if span is None else getattr(span, end) for span in (row.energy, row.latency) for end in _ENDS]
         facts = [getattr(row, name) for name in _COLUMNS if name != "activity"]
         facts.insert(_COLUMNS.index("activity"), row.activity or "counted on data")
         values = [cell(row, axis) for axis in sweep.axes]
-        writer.writerow(
-            map(_text, [row.hardware, row.model, *values, *(g in row.fronts for g in GOALS), *spans, *facts])
-        )
-    return out.getvalue()
-
-
-def _text(value: object) -> str:
-    if isinstance(value, str | tuple):
-        return csv_cell(value if isinstance(value, str) else "; ".join(value))
-    return "" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
+        fronts = [goal in row.fronts for goal in GOALS]
+        rows.append([row.hardware, row.model, *values, *fronts, *ends(row.energy), *ends(row.latency), *facts])
+    return written(head, rows)
 
 
 def record(sweep: Sweep) -> dict[str, Any]:

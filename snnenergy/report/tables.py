@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import csv as _csv
-import io
 from typing import TYPE_CHECKING
 
 from snnenergy.cost.records import PARTS
 from snnenergy.report import layers as L
 from snnenergy.report import summary
-from snnenergy.report.escape import csv_cell
+from snnenergy.report.csv_rows import ENDS, ends, names, written
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     import pandas as pd
 
-    from snnenergy.cost.records import Comparison, Estimate, Range
+    from snnenergy.cost.records import Comparison, Estimate
     from snnenergy.counts import Counts
 
-_ENDS = ("low", "nominal", "high")
 _COUNTS = ("acs", "macs", "graded_macs", "dense_macs", "valid_macs", "updates", "spikes_out", "synapse_updates")
 
 
 def csv(comparison: Comparison) -> str:
     """One row per model and chip, per inference, SI units in the column names; a model without a chip is a row too."""
-    return _written(_HEAD, _totals(comparison))
+    return written(_HEAD, _totals(comparison))
 
 
 def frame(comparison: Comparison) -> pd.DataFrame:
@@ -38,7 +33,9 @@ def frame(comparison: Comparison) -> pd.DataFrame:
 _HEAD = [
     "model",
     "hardware",
-    *(f"{name}_{end}_{unit}" for name, unit in (("energy", "J"), ("latency", "s"), ("edp", "Js")) for end in _ENDS),
+    *names("energy", "J"),
+    *names("latency", "s"),
+    *names("edp", "Js"),
     *(f"{part}_J" for part in PARTS),
     *(
         "partial",
@@ -85,7 +82,7 @@ def layers_csv(comparison: Comparison) -> str:
         "synapse_updates",
         "charged",
     ]
-    head += [f"energy_{end}_J" for end in _ENDS] + [f"{part}_J" for part in PARTS]
+    head += names("energy", "J") + [f"{part}_J" for part in PARTS]
     rows = []
     for e in comparison.estimates:
         known = (e.layers, e.breakdown) if e.energy is not None else ()
@@ -102,11 +99,11 @@ def layers_csv(comparison: Comparison) -> str:
                     r.role,
                     r.op,
                     *counts,
-                    *_ends(None if r.breakdown is None else r.breakdown.total),
+                    *ends(None if r.breakdown is None else r.breakdown.total),
                     *parts,
                 )
             )
-    return _written(head, rows)
+    return written(head, rows)
 
 
 def _activity(counts: Counts) -> str:
@@ -119,26 +116,8 @@ def _total(name: str, counts: Counts, e: Estimate | None) -> list[object]:
     held = [counts.coverage.parameters, counts.coverage.calls, len(counts.uncounted)]
     run = [counts.samples, counts.time_steps, *events, *rates, _activity(counts), *held]
     if e is None:
-        return [name, "", *[None] * (3 * len(_ENDS) + len(PARTS) + 6), *run, ""]
+        return [name, "", *[None] * (3 * len(ENDS) + len(PARTS) + 6), *run, ""]
     parts = [getattr(e.breakdown, p).nominal if e.energy is not None else None for p in PARTS]
     fit = [e.partial, e.fit.fits, e.fit.at_bits, e.fit.cores, e.fit.chips, e.band]
     caveats = "; ".join(dict.fromkeys((*e.fit.problems, *e.caveats)))
-    return [name, e.hardware, *_ends(e.energy), *_ends(e.latency), *_ends(e.edp), *parts, *fit, *run, caveats]
-
-
-def _ends(value: Range | None) -> tuple[float | None, ...]:
-    return (None, None, None) if value is None else (value.low, value.nominal, value.high)
-
-
-def _written(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    out = io.StringIO()
-    writer = _csv.writer(out, lineterminator="\n")
-    writer.writerow(head)
-    for row in rows:
-        writer.writerow(csv_cell(v) if isinstance(v, str) else _number(v) for v in row)
-    return out.getvalue()
-
-
-def _number(value: object) -> str:
-    """Numbers as they round-trip; an unknown is an empty cell, never 0."""
-    return "" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
+    return [name, e.hardware, *ends(e.energy), *ends(e.latency), *ends(e.edp), *parts, *fit, *run, caveats]

@@ -11,7 +11,7 @@ from snnenergy.counts import PHASES
 from snnenergy.report import quantities as q
 from snnenergy.report import summary
 from snnenergy.report.conversion import Table
-from snnenergy.report.tables import _ends, _written
+from snnenergy.report.csv_rows import ends, names, written
 
 if TYPE_CHECKING:
     from snnenergy.cost.records import Comparison
@@ -171,9 +171,7 @@ def html(comparison: Comparison) -> str:
 
 def csv(comparison: Comparison) -> str:
     """One row per model and chip: the step, SI units in the column names."""
-    ends = ("low", "nominal", "high")
-    head = ["model", "hardware", "samples", "time_steps", "training"]
-    head += [f"{name}_{end}_{unit}" for name, unit in (("energy", "J"), ("time", "s")) for end in ends]
+    head = ["model", "hardware", "samples", "time_steps", "training", *names("energy", "J"), *names("time", "s")]
     head += [f"{phase}_J" for phase in PHASES]
     head += [f"{phase}_{n}" for phase in PRODUCTS for n in ("dense_macs", "macs", "acs")] + ["kept_bytes"]
     rows = []
@@ -188,14 +186,14 @@ def csv(comparison: Comparison) -> str:
                 s.samples,
                 counts.time_steps,
                 counts.conditions.training,
-                *_ends(s.energy),
-                *_ends(s.time),
+                *ends(s.energy),
+                *ends(s.time),
                 *energies,
                 *(_sum(_of(counts, phase), n) for phase in PRODUCTS for n in ("dense_macs", "macs", "acs")),
                 _sum(counts.layers, "saved_bytes"),
             ]
         )
-    return _written(head, rows)
+    return written(head, rows)
 
 
 def _of(counts: Counts, phase: str) -> list[LayerCounts]:

@@ -25,7 +25,8 @@ MAX_BYTES = 1_500_000
 
 def render(template: str, script: str, drawings: object, **told: Any) -> str:
     """A template with the house's style, the charts' library, a script of ours, and data that the script draws."""
-    style, scripts = _shipped("page.css"), [_once(prepared().result()), _once(_shipped(script))]
+    code = f'"use strict";\n(() => {{\n{_shipped("chart.js")}\n{_shipped(script)}}})();\n'
+    style, scripts = _shipped("page.css"), [_once(prepared().result()), _once(code)]
     made = environment().get_template(template)
     return made.render(
         policy=_policy(style, scripts),

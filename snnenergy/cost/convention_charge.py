@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from snnenergy.cost.convention_rules import Charge, Convention, NeuronRule, Rules
-from snnenergy.cost.structure import _upstream, populations
+from snnenergy.cost.structure import populations, upstream
 from snnenergy.counts import LEARNING, Counts, LayerCounts, Stream
 from snnenergy.errors import UsageError
 
@@ -43,7 +43,7 @@ class Charger:
         self.counts = counts
         self.rules: Rules = convention.rules
         rows = {layer.path: layer for layer in counts.layers}
-        before = _upstream(rows)
+        before = upstream(rows)
         self.first = {p for p, layer in rows.items() if layer.role == "synaptic" and not set(before[p]) - {p}}
         self.spiking = any(layer.role == "neuron" or layer.acs for layer in counts.layers)
         self.outputs = dict(self._outputs()) if self.rules.neurons == "outputs" else {}

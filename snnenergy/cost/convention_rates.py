@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from snnenergy.cost.structure import _upstream
+from snnenergy.cost.structure import upstream
 from snnenergy.counts import Counts, Evidence, LayerCounts, Stream
 from snnenergy.errors import UsageError
 from snnenergy.hardware.document import near
@@ -49,7 +49,7 @@ def price_rates(structure: Counts, rates: Rates, words: str = "") -> Counts:
             raise UsageError(f"rates: no layer {path!r}{near(path, paths)}")
         for rate in given if isinstance(given, tuple) else (given,):
             _check(path, rate, optional=isinstance(given, tuple))
-    before = {p: [s for s in ps if paths[s].role == "neuron"] for p, ps in _upstream(paths).items()}
+    before = {p: [s for s in ps if paths[s].role == "neuron"] for p, ps in upstream(paths).items()}
     layers = tuple(_assumed(r, structure, _rate(r, rates, before.get(r.path, []))) for r in structure.layers)
     words = words or f"firing rates of {len(rates)} layers"
     if not structure.seen:

@@ -26,7 +26,7 @@ class Population:
 def populations(counts: Counts) -> tuple[Population, ...]:
     """Every population of a model, in the order of its layers."""
     rows = {layer.path: layer for layer in counts.layers}
-    before = _upstream(rows)
+    before = upstream(rows)
     ends = _ends(rows, before)
     homes = {layer.path: path for path, layers in ends.items() for layer in layers} | {path: path for path in ends}
     depths: dict[str, int] = {}
@@ -83,7 +83,7 @@ def _by_order(rows: dict[str, LayerCounts], taken: dict[str, str]) -> dict[str, 
     return found
 
 
-def _upstream(rows: dict[str, LayerCounts]) -> dict[str, list[str]]:
+def upstream(rows: dict[str, LayerCounts]) -> dict[str, list[str]]:
     """For each synaptic and neuron layer the nearest such layers before it, through whatever lies between.
 
     Where no layer names a source, as in counts written by hand, the layer before it in order.

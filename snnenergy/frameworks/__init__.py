@@ -105,9 +105,10 @@ def input_layout(modules: Iterable[Any], shape: tuple[int, ...] | None) -> TimeL
     return TimeLayout(**stated) if stated is not None else None
 
 
-def kept_weights(module: Any) -> tuple[tuple[str, Any], ...]:
-    """(name, tensor) of weights that a module keeps where torch does not look."""
-    return bindsnet.kept_weights(module)
+def kept_weights(model: Any) -> list[tuple[str, Any]]:
+    """(name, tensor) of weights that modules of a model keep where torch does not look."""
+    named = ((path, module) for path, module in model.named_modules() if bindsnet.keeps_weights(module))
+    return [(f"{path}.{name}", t) for path, module in named for name, t in bindsnet.kept_weights(module)]
 
 
 def learning_rules(module: Any) -> tuple[LearningRule, ...]:

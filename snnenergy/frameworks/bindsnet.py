@@ -59,10 +59,13 @@ def learns(module: Any) -> bool:
     return lookup(module, "bindsnet", {"Network": ""}) is not None and bool(module.learning)
 
 
+def keeps_weights(module: Any) -> bool:
+    """Whether this is a connection of features, which are no modules, and keep what it multiplies by to themselves."""
+    return lookup(module, "bindsnet", {"MulticompartmentConnection": ""}) is not None
+
+
 def kept_weights(module: Any) -> tuple[tuple[str, Any], ...]:
-    """(name, weight) of what a `MulticompartmentConnection` multiplies by: its features are no modules, and keep them to themselves."""
-    if lookup(module, "bindsnet", {"MulticompartmentConnection": ""}) is None:
-        return ()
+    """(name, weight) of the features of a connection that `keeps_weights`."""
     return tuple(
         (f.name, f.value) for f in module.pipeline if getattr(getattr(f, "value", None), "is_sparse", True) is False
     )

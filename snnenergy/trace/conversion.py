@@ -26,6 +26,7 @@ from snnenergy.counts import Counts
 from snnenergy.errors import InputError, UsageError
 from snnenergy.frameworks import neuron_model
 from snnenergy.trace import counting, region
+from snnenergy.trace.answers import right
 from snnenergy.trace.converted import as_converted, folded
 from snnenergy.trace.recorder import active
 from snnenergy.trace.rectifiers import KEPT, LIKE_RELU, name_of, rectifies
@@ -172,10 +173,10 @@ def _layer(counts: Counts, population: _Population) -> Layer:
 
 def share(answer: Any, labels: Any) -> float | None:
     """Share of samples whose largest output is the label, 0 to 1; None where there are no labels for such outputs."""
-    if labels is None or not isinstance(answer, Tensor) or answer.dim() != 2 or len(answer) != len(labels):
+    if labels is None or not isinstance(answer, Tensor) or answer.dim() != 2:
         return None
-    wanted = torch.as_tensor(np.asarray(labels), device=answer.device)
-    return float((answer.argmax(1) == wanted).double().mean())
+    found = right(answer, labels, None)
+    return None if found is None else float(found.double().mean())
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,8 +52,7 @@ def _sample(t: Tensor) -> bytes:
 def weights(model: nn.Module, plain_name: Any) -> str:
     """Of all parameters, by name; state buffers do not count."""
     state = hashlib.sha256()
-    kept = [(f"{path}.{name}", t) for path, module in model.named_modules() for name, t in kept_weights(module)]
-    for name, t in (*model.named_parameters(), *kept):
+    for name, t in (*model.named_parameters(), *kept_weights(model)):
         state.update(plain_name(name).encode() + b"=" + _tensor(t))
     return state.hexdigest()[:32]
 

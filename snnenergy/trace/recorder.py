@@ -280,26 +280,20 @@ class Recorder:
         tensors = all_tensors((*args, *kwargs.values()))
         self._inputs, self._plain = tensors, plain(args, kwargs)
         self._shape = tuple(tensors[0].shape) if tensors else None
+        learns = self.learning.on
         self._signature = (
             id(module),
             tuple((t.shape, t.dtype, t.device) for t in tensors),
             self._plain,
             modes(self.model),
-            self.learning.on,
+            learns,
         )
         plan = self.plans.get(self._signature)
         self._axis = plan.clock.axis if plan is not None else self._time_axis
         self._hash_inputs()
         again = self._number & (self._number - 1) == 0
         self.learning.begin()
-        if (
-            plan is None
-            or self._always
-            or self.learning.on
-            or again
-            or plan.mode in ("dispatch", "learn")
-            or plan.stale()
-        ):
+        if plan is None or self._always or learns or again or plan.mode in ("dispatch", "learn") or plan.stale():
             self._begin_survey(module, args, plan)
         else:
             self._begin_watch(plan)

@@ -95,17 +95,7 @@ def surveyed_modules(rec: Recorder, survey: Survey, done: Callable[[Frame, nn.Mo
         frames = survey.frames
         if named.model is not None and named.path not in survey.forward.fired and not survey.shapes_only:
             _note_state(survey, named.path, module)
-        x = args[0] if args else None
-        frames.append(
-            Frame(
-                named.path,
-                named.type_name,
-                named.leaf,
-                module,
-                frames[-1].neuron or named.neuron,
-                x if isinstance(x, torch.Tensor) else None,
-            )
-        )
+        frames.append(frame_of(named, module, frames[-1].neuron, args[0] if args else None))
 
     def after(module: nn.Module, args: tuple[Any, ...], out: Any) -> None:
         named = known.get(id(module))

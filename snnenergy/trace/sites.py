@@ -246,10 +246,7 @@ def read_product(left: Site, right: Site, a: Tensor, b: Tensor, pairs: Pairs | N
             site.tallies[0].save(site.forward)
             site.tallies[0].pass_by(x.numel())
         return
-    if a.is_cpu:
-        _tally_product(left, right, a, b, slot, current=True, pairs=pairs)
-        return
-    if pairs is not None:  # of a backward pass, which is counted once: it is read at once
+    if a.is_cpu or pairs is not None:  # pairs: of a backward pass, which is counted once
         _tally_product(left, right, a, b, slot, current=True, pairs=pairs)
         return
     left._pairs.append((a.detach().clone(), b.detach().clone(), slot, left.forward))

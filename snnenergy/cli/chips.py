@@ -154,13 +154,7 @@ def _described(chip: Profile) -> str:
         for key, s in chip.sources.items()
     ]
     figures = output.table(("figure", "value", "range", "how", "source"), rows, numbers=False)
-    return "\n".join([*_folded(head), "", *_folded(facts), "", figures, *_folded(tail)]) + "\n"
-
-
-def _folded(texts: list[str]) -> list[str]:
-    from snnenergy.report.escape import plain
-
-    return [line for text in texts for line in output.wrapped(plain(text))]
+    return "\n".join([*output.told(head), "", *output.told(facts), "", figures, *output.told(tail)]) + "\n"
 
 
 command(app, show_all, "list")

@@ -112,13 +112,12 @@ def _converted(
 
 def _shown(made: Conversion, comparison: Comparison, real: tuple[Verified, ...]) -> str:
     from snnenergy.report import conversion, summary
-    from snnenergy.report.escape import plain
 
-    lines = output.wrapped(plain(summary.headline(comparison)))
+    lines = output.told([summary.headline(comparison)])
     for table in conversion.tables(made, comparison, real):
-        lines += ["", *output.wrapped(table.title), output.table(table.head, table.rows, numbers=False).rstrip("\n")]
+        lines += output.titled(table.title, table.head, table.rows, numbers=False)
     lines += ["", "Not converted, and what is assumed:" if made.notes else "Everything was converted."]
-    lines += [line for note in made.notes for line in output.wrapped(f"- {plain(note)}")]
+    lines += output.told(f"- {note}" for note in made.notes)
     lines += output.wrapped(
         "- all: thresholds from the inputs given; layers pass spikes on in the same step; batch norms folded on both sides"
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from snnenergy.cli import output, training
-from snnenergy.cli.options import RESULTS, Json, Markdown
+from snnenergy.cli.options import RESULTS, Html, Json, Markdown
 from snnenergy.cli.spreads import lines as spread_lines
 from snnenergy.errors import UsageError
 from snnenergy.report.escape import plain
@@ -29,9 +29,7 @@ class Targets:
     """Where a report is written, by format: a file, or `-` for stdout instead of the table."""
 
     json: Json = None
-    html: Annotated[
-        str | None, typer.Option(metavar="FILE|-", help="Write one self-contained page.", rich_help_panel=RESULTS)
-    ] = None
+    html: Html = None
     markdown: Markdown = None
     csv: Annotated[
         str | None, typer.Option(metavar="FILE|-", help="Write one row per model and chip.", rich_help_panel=RESULTS)

@@ -56,8 +56,7 @@ def _text(found: Inspection) -> str:
         layers = [(row.path or "(root)", row.type, _shapes(row.shapes), f"{row.parameters:,}") for row in found.modules]
         tables.append(output.table(("layer", "type", "tensors", "parameters"), layers, numbers=False))
     end = [f"to profile it: {found.command}"] if found.command else []
-    told = [part for line in lines for part in output.wrapped(plain(line))]
-    return "\n".join([*told, "", *tables, *map(plain, end)]) + "\n"
+    return "\n".join([*output.told(lines), "", *tables, *map(plain, end)]) + "\n"
 
 
 def _shapes(shapes: Mapping[str, tuple[int, ...]]) -> str:

@@ -107,10 +107,7 @@ def measure(
     ] = None,
     device: Device = "cpu",
     json: o.Json = None,
-    html: Annotated[
-        str | None,
-        typer.Option(metavar="FILE|-", help="Write one self-contained page.", rich_help_panel=o.RESULTS),
-    ] = None,
+    html: o.Html = None,
     markdown: o.Markdown = None,
 ) -> None:
     """Runs a model warm on this machine: measured time and energy beside the estimate of the calibrated profile."""

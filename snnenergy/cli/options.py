@@ -48,6 +48,18 @@ Markdown = Annotated[
     str | None, typer.Option("--markdown", metavar="FILE|-", help="Write Markdown.", rich_help_panel=RESULTS)
 ]
 
+Html = Annotated[
+    str | None,
+    typer.Option("--html", metavar="FILE|-", help="Write one self-contained page.", rich_help_panel=RESULTS),
+]
+Batch = Annotated[
+    int | None, typer.Option("--batch", min=1, metavar="N", help="Inferences together on a processor; default 1.")
+]
+ProfilePath = Annotated[
+    list[Path] | None,
+    typer.Option("--profile-path", metavar="FOLDER", help="More hardware profiles, found by name before ours."),
+]
+
 
 # which file and how it is loaded; for one model or a list of them
 INPUT = typer.Option(metavar="FILE", help="Input: .npz, .npy or .pt; once, or once per model.", rich_help_panel=_MODEL)
@@ -164,17 +176,13 @@ class Pricing:
     """Which chips, and how inferences run on them."""
 
     hardware: Hardware = None
-    batch: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Inferences together on a processor; default 1.")
-    ] = None
+    batch: Batch = None
     bits: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Width of weights and values, for all models alike.")
     ] = None
     pipeline: Annotated[bool, typer.Option("--pipeline", help="Inferences follow each other without a gap.")] = False
     strict_fit: Annotated[bool, typer.Option("--strict-fit", help="Exit 1 when a model does not fit a chip.")] = False
-    profile_path: Annotated[
-        list[Path] | None, typer.Option(metavar="FOLDER", help="More hardware profiles, found by name before ours.")
-    ] = None
+    profile_path: ProfilePath = None
     scale_node: Annotated[
         int | None,
         typer.Option(metavar="NM", help="Datapaths carried to another node, such as 7: a guess, and told as one."),

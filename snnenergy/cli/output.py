@@ -97,6 +97,18 @@ def wrapped(text: str) -> list[str]:
     return textwrap.wrap(text, width(), subsequent_indent="  ")
 
 
+def told(texts: Iterable[str]) -> list[str]:
+    """Sentences that may hold names of others, made harmless, in such lines."""
+    from snnenergy.report.escape import plain
+
+    return [line for text in texts for line in wrapped(plain(text))]
+
+
+def titled(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = True) -> list[str]:
+    """A table under its heading, an empty line before them."""
+    return ["", *told([title]), table(head, rows, numbers=numbers).rstrip("\n")]
+
+
 def as_json(value: object) -> str:
     """Plain values as JSON text, one value a line."""
     return json_text.dumps(value, indent=1, ensure_ascii=True, allow_nan=False) + "\n"

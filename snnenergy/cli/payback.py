@@ -42,6 +42,7 @@ class Length:
     def of(self, side: str, counts: Counts) -> int:
         """Steps of the `ann` or the `snn`."""
         from snnenergy.cost.payback import steps_of
+        from snnenergy.cost.training import batch_of
 
         said = dict(_steps(text) for text in self.train_steps or ())
         if side in said or "" in said:
@@ -49,7 +50,7 @@ class Length:
         if self.epochs is None or self.train_samples is None:
             raise UsageError(
                 f"how long does the {side} train? pass --train-steps N, or --epochs N and --train-samples N (its batch is "
-                f"{round(counts.samples / max(1, counts.forwards))})"
+                f"{batch_of(counts)})"
             )
         return steps_of(counts, self.epochs, self.train_samples)
 
@@ -66,9 +67,7 @@ class Files:
     """Where the report is written, by format."""
 
     json: o.Json = None
-    html: Annotated[
-        str | None, typer.Option(metavar="FILE|-", help="Write one self-contained page.", rich_help_panel=o.RESULTS)
-    ] = None
+    html: o.Html = None
     markdown: o.Markdown = None
     csv: Annotated[
         str | None, typer.Option(metavar="FILE|-", help="Write one row per chip.", rich_help_panel=o.RESULTS)
@@ -99,12 +98,8 @@ def payback(
             metavar="CHIP", help="Where the ANN runs; default: beside the SNN if it can, else where it is trained."
         ),
     ] = None,
-    batch: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Inferences together on a processor; default 1.")
-    ] = None,
-    profile_path: Annotated[
-        list[Path] | None, typer.Option(metavar="FOLDER", help="More hardware profiles, found by name before ours.")
-    ] = None,
+    batch: o.Batch = None,
+    profile_path: o.ProfilePath = None,
 ) -> None:
     """After how many inferences an SNN has paid back what its training cost more than the ANN's.
 
@@ -194,12 +189,11 @@ def _names(ann: Counts, snn: Counts) -> tuple[str, str]:
 
 def _table(bill: Bill) -> str:
     from snnenergy.report import payback as report
-    from snnenergy.report.escape import plain
 
-    lines = output.wrapped(plain(report.headline(bill)))
+    lines = output.told([report.headline(bill)])
     for part in report.tables(bill):
-        lines += ["", *output.wrapped(part.title), output.table(part.head, part.rows, numbers=False).rstrip("\n")]
+        lines += output.titled(part.title, part.head, part.rows, numbers=False)
     if bill.remarks:
         lines += ["", "Read this beside the numbers:"]
-        lines += [line for remark in bill.remarks for line in output.wrapped(f"- {plain(remark)}")]
+        lines += output.told(f"- {remark}" for remark in bill.remarks)
     return "\n".join(lines) + "\n"

@@ -68,10 +68,7 @@ class Targets:
     csv: Annotated[
         str | None, typer.Option(metavar="FILE|-", help="Write one row per point and chip.", rich_help_panel=o.RESULTS)
     ] = None
-    html: Annotated[
-        str | None,
-        typer.Option(metavar="FILE|-", help="Write one self-contained page.", rich_help_panel=o.RESULTS),
-    ] = None
+    html: o.Html = None
 
 
 def sweep(
@@ -82,12 +79,8 @@ def sweep(
         list[str] | None,
         typer.Option(metavar="CHIP[,CHIP...]", help=f"Instead of the file's chips; `{o.NO_CHIP}` shows the counts."),
     ] = None,
-    profile_path: Annotated[
-        list[Path] | None, typer.Option(metavar="FOLDER", help="More hardware profiles, found by name before ours.")
-    ] = None,
-    batch: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Inferences together on a processor; default 1.")
-    ] = None,
+    profile_path: o.ProfilePath = None,
+    batch: o.Batch = None,
     top: Annotated[int, typer.Option(min=1, metavar="N", help="Rows shown of each chip.")] = TOP,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of the file, and stop.")] = False,
 ) -> None:
@@ -213,16 +206,15 @@ class _Run:
 def _deliver(made: Sweep, wanted: dict[str, str], top: int, name: str) -> None:
     from snnenergy.report import sweep as report
     from snnenergy.report import sweep_page
-    from snnenergy.report.escape import plain
 
     documents = {
         "json": lambda: output.as_json(report.record(made)),
         "csv": lambda: report.csv(made),
         "html": lambda: sweep_page.render(made, name),
     }
-    lines = [*output.wrapped(plain(report.headline(made)))]
+    lines = output.told([report.headline(made)])
     for table in report.tables(made, top):
-        lines += ["", *output.wrapped(plain(table.title)), report.drawn(table, output.width()).rstrip()]
-    for told in (report.standing(made), report.gaps(made)):
-        lines += ["", *(line for text in told for line in output.wrapped(plain(text)))] if told else []
+        lines += ["", *output.told([table.title]), report.drawn(table, output.width()).rstrip()]
+    for texts in (report.standing(made), report.gaps(made)):
+        lines += ["", *output.told(texts)] if texts else []
     output.deliver({form: documents[form]() for form in wanted}, wanted, "\n".join(lines).rstrip() + "\n")

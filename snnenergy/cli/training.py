@@ -78,8 +78,7 @@ def table(comparison: Comparison) -> str:
 
     lines: list[str] = []
     for counts in comparison.counts.values():
-        lines += output.wrapped(plain(training.headline(counts)))
-        lines += [line for note in training.notes(counts) for line in output.wrapped(f"note: {plain(note)}")]
+        lines += output.told([training.headline(counts), *(f"note: {note}" for note in training.notes(counts))])
     lines += [line for part in training.chips(comparison) for line in _drawn(part)]
     for counts in comparison.counts.values():
         lines += ["", plain(counts.model)] if len(comparison.counts) > 1 else []
@@ -87,12 +86,12 @@ def table(comparison: Comparison) -> str:
         lines += ["", *output.wrapped(training.memory(counts))]
     if remarks := summary.remarks(comparison):
         lines += ["", "Read this beside the numbers:"]
-        lines += [line for who, what in remarks for line in output.wrapped(f"- {plain(who)}: {plain(what)}")]
+        lines += output.told(f"- {who}: {what}" for who, what in remarks)
     return "\n".join(lines) + "\n"
 
 
 def _drawn(part: Table) -> list[str]:
-    return ["", *output.wrapped(part.title), output.table(part.head, part.rows).rstrip("\n")]
+    return output.titled(part.title, part.head, part.rows)
 
 
 FORMATS = ("json", "html", "markdown", "csv", "layers_csv")

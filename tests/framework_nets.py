@@ -108,10 +108,15 @@ class Folded(nn.Module):
 
 
 # ---- SpikingJelly
-def _sj(kind: str, mode: str, signed: bool = False) -> tuple[nn.Module, Tensor]:
+def _spikingjelly() -> Any:
     base = package("spikingjelly.activation_based")
     for part in ("neuron", "layer", "functional"):
         importlib.import_module(f"spikingjelly.activation_based.{part}")
+    return base
+
+
+def _sj(kind: str, mode: str, signed: bool = False) -> tuple[nn.Module, Tensor]:
+    base = _spikingjelly()
     make = getattr(base.neuron, kind)
     body = nn.Sequential(base.layer.Linear(FEATURES, HIDDEN), make(), base.layer.Linear(HIDDEN, OUT))
     base.functional.set_step_mode(body, mode)
@@ -125,9 +130,7 @@ def _sj(kind: str, mode: str, signed: bool = False) -> tuple[nn.Module, Tensor]:
 
 def _sj_gated() -> tuple[nn.Module, Tensor]:
     """Its gates have a place for channels, height and width, so it stands behind a convolution."""
-    base = package("spikingjelly.activation_based")
-    for part in ("neuron", "layer", "functional"):
-        importlib.import_module(f"spikingjelly.activation_based.{part}")
+    base = _spikingjelly()
     layer = base.layer
     body = nn.Sequential(
         layer.Conv2d(CHANNELS, MAPS, 3, padding=1),
@@ -143,9 +146,7 @@ def _sj_gated() -> tuple[nn.Module, Tensor]:
 
 
 def _sj_conv() -> tuple[nn.Module, Tensor]:
-    base = package("spikingjelly.activation_based")
-    for part in ("neuron", "layer", "functional"):
-        importlib.import_module(f"spikingjelly.activation_based.{part}")
+    base = _spikingjelly()
     layer = base.layer
     body = nn.Sequential(
         layer.Conv2d(CHANNELS, MAPS, 3, padding=1),

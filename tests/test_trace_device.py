@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from snnenergy.trace.events import Fan
 from snnenergy.trace.fanout import Axis, ConvShape, conv_effective_map, positions
 from snnenergy.trace.sites import Site, read_product
-from snnenergy.trace.streams import Fan, Tally
+from snnenergy.trace.streams import Tally
 
 SHAPE = ConvShape(3, 4, 1, (Axis(6, 3, 3, 2, 1, 1, False, (0, 6)), Axis(5, 5, 3, 1, 1, 1, False, (0, 5))))
 

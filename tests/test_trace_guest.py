@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from snnenergy.errors import TimeAxisError
 from snnenergy.trace import count, counting, region
-from snnenergy.trace.fanout import dot
+from snnenergy.trace.arrays import dot
 from snnenergy.trace.recorder import active
 from tests.trace_nets import LIF, Functional, Steps, analog, conv_net, spikes, spiking_net
 

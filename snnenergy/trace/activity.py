@@ -11,47 +11,39 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from snnenergy.trace.clock import Clock
-
-Array = NDArray[Any]
-CHUNK = 1 << 18
-"""Elements packed at a time: their flags stay in a core's cache."""
+from snnenergy.trace.events import Words
 
 
 class Fired:
-    """The bit sets of one layer in one forward."""
+    """What is kept of one layer in one forward: of each line of a call, which elements fired."""
 
-    __slots__ = ("calls", "elements", "every", "forward", "some")
+    __slots__ = ("calls", "elements", "every", "forward", "shape", "some")
 
     def __init__(self, forward: int = 0) -> None:
         self.forward = forward
         self.calls = 0
-        self.elements: int | None = 0  # of one call; None: calls of several sizes
+        self.shape: tuple[int, int] | None = (0, 0)  # lines of one call, elements of one line; None: of several sizes
         self.some: Any = None
         self.every: Any = None
 
-    def see(self, x: Array | Tensor) -> None:
-        """x [calls, *shape]: the spikes of consecutive calls."""
-        calls = x.shape[0]
-        flat = x.reshape(calls, -1)
-        elements = flat.shape[1]
-        if self.calls and self.elements != elements:
-            self.elements = None
+    def see(self, x: Words | Tensor, shape: tuple[int, int]) -> None:
+        """x: the spikes of consecutive calls, [calls * lines, ...] words of flags or, on an accelerator, values."""
+        lines = shape[0]
+        calls = len(x) // max(1, lines)
+        if self.calls and self.shape != shape:
+            self.shape = None
         else:
-            self.elements = elements
-            if isinstance(flat, Tensor):
-                flags = flat != 0
-                some, every = (flags[0], flags[0]) if calls == 1 else (flags.any(0), flags.all(0))
-            else:
-                bits = _packed(flat)
-                some, every = (
-                    (bits[0], bits[0])
-                    if calls == 1
-                    else (np.bitwise_or.reduce(bits, 0), np.bitwise_and.reduce(bits, 0))
-                )
+            self.shape = shape
+            some = every = (x.reshape(len(x), -1) != 0) if isinstance(x, Tensor) else x
+            if calls > 1:
+                apart = some.reshape(calls, lines, -1)
+                if isinstance(apart, Tensor):
+                    some, every = apart.any(0), apart.all(0)
+                else:
+                    some, every = np.bitwise_or.reduce(apart, 0), np.bitwise_and.reduce(apart, 0)
             if self.calls:
                 some, every = self.some | some, self.every & every
             self.some, self.every = some, every
@@ -59,37 +51,33 @@ class Fired:
 
     def sums(self, clock: Clock) -> tuple[Any, Any] | None:
         """(silent, saturated) neurons x samples of the forward; None where its steps cannot be told apart."""
-        steps, elements = clock.steps or 1, self.elements
-        if elements is None or not self.calls:
+        if self.shape is None or not self.calls:
             return None
+        steps, (lines, elements) = clock.steps or 1, self.shape
         if self.calls == steps:
-            some, every = self.some, self.every
-            if isinstance(some, Tensor):
-                return elements - some.sum(), every.sum()
-            return elements - int(np.bitwise_count(some).sum()), int(np.bitwise_count(every).sum())
-        if self.calls != 1 or clock.looped or not clock.order or elements % (steps * max(1, clock.samples)):
+            return lines * elements - _number(self.some), _number(self.every)
+        if self.calls != 1 or clock.looped or not clock.order or lines * elements % (steps * max(1, clock.samples)):
             return None
-        flags = self.some if isinstance(self.some, Tensor) else np.unpackbits(self.some, count=elements).astype(bool)
-        folded, axis = {
-            "TN": (flags.reshape(steps, -1), 0),
-            "NT": (flags.reshape(max(1, clock.samples), steps, -1), 1),
-            "XT": (flags.reshape(-1, steps), 1),
-        }[clock.order]
-        some, every = folded.any(axis), folded.all(axis)
-        return (~some).sum(), every.sum()
+        samples = max(1, clock.samples)
+        some, axis = self.some, 0
+        if clock.order == "XT" or lines % (steps * (samples if clock.order == "NT" else 1)):  # steps within a line
+            some = some if isinstance(some, Tensor) else _flags(some, elements)
+        shape, axis = {"TN": ((steps, -1), 0), "NT": ((samples, steps, -1), 1), "XT": ((-1, steps), 1)}[clock.order]
+        folded = some.reshape(shape)
+        if isinstance(folded, Tensor):
+            fired, always = folded.any(axis), folded.all(axis)
+        else:
+            fired, always = np.bitwise_or.reduce(folded, axis), np.bitwise_and.reduce(folded, axis)
+        return lines * elements // steps - _number(fired), _number(always)
 
 
-def _packed(flat: Array) -> Array:
-    """The non-zero elements of [calls, elements] as bits [calls, bytes]."""
-    calls, elements = flat.shape
-    if flat.size <= CHUNK:
-        return np.packbits(flat != 0, axis=1)
-    bits = np.empty((calls, -(-elements // 8)), dtype=np.uint8)
-    for call in range(calls):
-        for start in range(0, elements, CHUNK):
-            part = np.packbits(flat[call, start : start + CHUNK] != 0)
-            bits[call, start // 8 : start // 8 + part.size] = part
-    return bits
+def _number(flags: Any) -> Any:
+    """How many are set, in words or in flags."""
+    return flags.sum() if isinstance(flags, Tensor) or flags.dtype == np.bool_ else int(np.bitwise_count(flags).sum())
+
+
+def _flags(lines: Words, elements: int) -> Any:
+    return np.unpackbits(lines.view(np.uint8), axis=1, count=elements).astype(np.bool_)
 
 
 @dataclass
@@ -117,8 +105,8 @@ class Hearing:
     def __init__(self) -> None:
         self.fired = Fired()
 
-    def hear(self, x: Array | Tensor, slots: Sequence[int], forward: int) -> None:
-        self.fired.see(x)
+    def hear(self, x: Words | Tensor, slots: Sequence[int], shape: tuple[int, int], forward: int) -> None:
+        self.fired.see(x, shape)
 
     def close(self) -> None:
         pass
@@ -134,8 +122,12 @@ class Listener:
         self.activity, self.clock = activity, clock
         self.open: Fired | None = None
 
-    def hear(self, x: Array | Tensor, slots: Sequence[int], forward: int) -> None:
-        """x [calls, *shape]; slots[i]: which call of its forward the i-th one is; forward: 0 for those that are over."""
+    def hear(self, x: Words | Tensor, slots: Sequence[int], shape: tuple[int, int], forward: int) -> None:
+        """x [calls * lines, ...]; slots[i]: which call of its forward the i-th one is; forward: 0 for those that are over.
+
+        shape: lines of one call, elements of one line
+        """
+        lines = shape[0]
         starts = [i for i, slot in enumerate(slots) if slot == 0]
         for start, stop in zip([0, *starts], [*starts, len(slots)], strict=True):
             if start == stop:
@@ -145,7 +137,7 @@ class Listener:
                 self.open = Fired()
             if self.open is not None:
                 self.open.forward = forward
-                self.open.see(x[start:stop])
+                self.open.see(x[start * lines : stop * lines], shape)
 
     def close(self) -> None:
         """The forward heard last is over."""

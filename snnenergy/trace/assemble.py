@@ -32,9 +32,10 @@ from snnenergy.trace.rest import left_note
 from snnenergy.trace.structure import Structure, Work
 
 if TYPE_CHECKING:
+    from snnenergy.trace.arrays import Rows
     from snnenergy.trace.recorder import Recorder
     from snnenergy.trace.sites import Site
-    from snnenergy.trace.streams import Rows, Tally
+    from snnenergy.trace.streams import Tally
     from snnenergy.trace.watch import Plan
 
 RULES_VERSION = 1
@@ -80,7 +81,7 @@ def assemble(rec: Recorder) -> Counts:
 
 def _inputs_digest(rec: Recorder, layers: tuple[LayerCounts, ...]) -> str:
     """Empty where the inputs were shapes: those are nobody's data."""
-    return f"{rec.input_digest % (1 << 128):032x}" if all(layer.seen for layer in layers) else ""
+    return f"{rec.inputs.total:032x}" if all(layer.seen for layer in layers) else ""
 
 
 def _empty(layer: LayerCounts) -> bool:

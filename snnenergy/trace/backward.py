@@ -28,9 +28,9 @@ from snnenergy.trace.reading import Reading
 from snnenergy.trace.survey import Survey
 
 if TYPE_CHECKING:
+    from snnenergy.trace.arrays import Array, Rows
     from snnenergy.trace.recorder import Recorder
     from snnenergy.trace.sites import Site
-    from snnenergy.trace.streams import Array, Rows
 
 GRAD_INPUT, GRAD_WEIGHT = "grad_input", "grad_weight"
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from snnenergy.errors import TimeAxisError
 from snnenergy.frameworks import TimeLayout
-from snnenergy.trace.streams import Rows
+from snnenergy.trace.arrays import Rows
 
 
 @dataclass(frozen=True, slots=True)

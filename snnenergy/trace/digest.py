@@ -15,6 +15,9 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from snnenergy.frameworks import kept_weights
 from snnenergy.trace.lineage import valueless, version
 
+SMALL = 1 << 16
+"""Bytes of inputs that are copied and digested later, of at most so many forwards."""
+MANY = 32
 _known: MutableMapping[Tensor, tuple[tuple[Any, ...], bytes]] = WeakTensorKeyDictionary()
 
 
@@ -62,8 +65,53 @@ def architecture(layers: Iterable[tuple[Any, ...]]) -> str:
     return hashlib.sha256(repr(sorted(map(repr, layers))).encode()).hexdigest()[:32]
 
 
+class Inputs:
+    """Sum over samples of each one's digest, modulo 2^128: independent of order, batch size and sharding.
+
+    `begin` where a forward begins, `end` where it has ended and counts.  Small inputs are copied, and digested many
+    forwards at a time: between two forwards of a model all that a digest touches has left the cache.
+    """
+
+    def __init__(self) -> None:
+        self._total = 0
+        self._open: int | _Copies = 0
+        self._waiting: list[_Copies] = []
+
+    def begin(self, tensors: Sequence[Tensor], axis: int, others: Sequence[tuple[str, Any]]) -> None:
+        """axis: along which the samples lie; others: plain arguments."""
+        small = 0 < sum([t.nbytes for t in tensors]) <= SMALL
+        if small and all(
+            type(t) is Tensor and t.dtype is torch.float32 and t.is_cpu and not t.is_neg() for t in tensors
+        ):
+            self._open = [(t.detach() if t.requires_grad else t).numpy().copy() for t in tensors], axis
+        else:
+            self._open = inputs(tensors, axis, dict(others))
+
+    def end(self) -> None:
+        if isinstance(self._open, int):
+            self._total += self._open
+        else:
+            self._waiting.append(self._open)
+            if len(self._waiting) == MANY:
+                self._settle()
+        self._open = 0
+
+    def _settle(self) -> None:
+        self._total += sum(inputs([torch.from_numpy(t) for t in copies], axis, {}) for copies, axis in self._waiting)
+        self._waiting = []
+
+    @property
+    def total(self) -> int:
+        self._settle()
+        return self._total % (1 << 128)
+
+
+_Copies = tuple[list[Any], int]
+"""Inputs of one forward as arrays, and the axis of their samples."""
+
+
 def inputs(tensors: Sequence[Tensor], axis: int, others: Mapping[str, Any]) -> int:
-    """Sum over samples of each one's digest, modulo 2^128: independent of order, batch size and sharding."""
+    """Of one forward; others: of which only those without tensors are known by."""
     if any(map(valueless, tensors)):
         return 0  # shapes alone: no run on values has these inputs
     if not tensors:
@@ -76,7 +124,7 @@ def inputs(tensors: Sequence[Tensor], axis: int, others: Mapping[str, Any]) -> i
         for row, s in zip(rows, split, strict=True):
             sample.update(row[i if s else 0])
         total += int.from_bytes(sample.digest()[:16], "big")
-    return total % (1 << 128)
+    return total
 
 
 @lru_cache(maxsize=256)

@@ -19,8 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-EXACT_FLOAT32 = 1 << 24
-"""Integers below this are exact in float32, and so are sums of them that stay below it."""
+from snnenergy.trace.arrays import EXACT_FLOAT32, dot, ones
 
 
 class Axis(NamedTuple):
@@ -144,16 +143,3 @@ def linear_effective_map(weight: Tensor) -> NDArray[Any]:
         fan = (weight.detach() != 0).sum(1, dtype=torch.float64).cpu().numpy().reshape(1, k)
     exact = np.float32 if fan.sum(dtype=np.float64) < EXACT_FLOAT32 else np.float64
     return fan.astype(exact, copy=False)
-
-
-def dot(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
-    """a @ b by BLAS, of masks and counts.  Its kernels raise floating point flags on lanes they do not use, which NumPy reports."""
-    with np.errstate(all="ignore"):
-        product: NDArray[Any] = a.dot(b)
-    return product
-
-
-@lru_cache(maxsize=256)
-def ones(n: int) -> NDArray[np.float32]:
-    """To add up rows by BLAS, which takes a third of the time of a sum."""
-    return np.ones(n, dtype=np.float32)

@@ -12,10 +12,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from snnenergy.trace.arrays import Array
+from snnenergy.trace.events import Fan
 from snnenergy.trace.forward import Read
 from snnenergy.trace.lineage import transformed
 from snnenergy.trace.sites import Fans
-from snnenergy.trace.streams import Array, Fan
 
 
 def unpadded(read: Read, x: Tensor, module: nn.Module) -> Fans | None:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from snnenergy.trace.events import Fan
 from snnenergy.trace.fanout import ConvShape, conv_effective_map, linear_effective_map, macs_and_reach, positions
 from snnenergy.trace.formulas import Arithmetic
 from snnenergy.trace.forward import Read
 from snnenergy.trace.lineage import Tag, address, version
 from snnenergy.trace.sites import Fans, Pairs, Segment, Site, read_product
-from snnenergy.trace.streams import Fan
 from snnenergy.trace.structure import Structure, Work
 from snnenergy.trace.weights import Seen
 

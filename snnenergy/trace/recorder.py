@@ -108,7 +108,7 @@ class Recorder:
         self.activities: dict[str, Activity] = {}
         self.lost_forwards: dict[str, int] = {}
         self.samples = self.forwards = self.surveyed = self.reads = 0
-        self.input_digest = 0
+        self.inputs = digest.Inputs()
         self.survey = Survey(self)
         self.surveying: Survey | None = None
         self.watched: Plan | None = None
@@ -119,6 +119,7 @@ class Recorder:
         self._reading_outputs: set[str] = set()
         self.weights = Weights(self.lineage)
         self._touched: list[Site] = []
+        self._plain: tuple[tuple[str, Any], ...] = ()
         self._entry: nn.Module | None = None
         self._leaving: set[int] = set()
         self._forward = 0
@@ -277,8 +278,11 @@ class Recorder:
         self._forward += 1
         self._touched = []
         self._entry = module
-        tensors = all_tensors((*args, *kwargs.values()))
-        self._inputs, self._plain = tensors, plain(args, kwargs)
+        if len(args) == 1 and not kwargs and type(args[0]) is Tensor and args[0].layout is torch.strided:
+            tensors, self._plain = [args[0]], ()
+        else:
+            tensors, self._plain = all_tensors((*args, *kwargs.values())), plain(args, kwargs)
+        self._inputs = tensors
         self._shape = tuple(tensors[0].shape) if tensors else None
         learns = self.learning.on
         self._signature = (
@@ -300,7 +304,7 @@ class Recorder:
 
     def _hash_inputs(self) -> None:
         batch = 0 if self._axis is None or self._axis % max(1, len(self._shape or ())) != 0 else 1
-        self._digest = digest.inputs(self._inputs, batch, dict(self._plain))
+        self.inputs.begin(self._inputs, batch, self._plain)
 
     def _begin_survey(self, module: nn.Module | None, args: tuple[Any, ...], plan: Plan | None) -> None:
         survey = self.survey
@@ -361,7 +365,7 @@ class Recorder:
         plan.forwards += 1
         self.forwards += 1
         self.samples += plan.clock.samples
-        self.input_digest += self._digest
+        self.inputs.end()
         self.learning.end()
 
     def _finish_survey(self) -> Plan:
@@ -402,8 +406,7 @@ class Recorder:
             self._watch_outputs(plan)
         if plan.mode in ("hooks", "function") and not self._once:
             self._hook_leaves()
-            for site in plan.sites:
-                site.prepare()
+            plan.prepare()
         return plan
 
     def _hear(self, plan: Plan, forward: Forward) -> None:

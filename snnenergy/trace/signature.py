@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from snnenergy.trace.arrays import host
 from snnenergy.trace.lineage import valueless
-from snnenergy.trace.streams import host
 
 
 def binary(t: Tensor) -> bool:

@@ -1,7 +1,7 @@
 """A site is one operand of one contraction (or a neuron's output): where its values are read, buffered and tallied.
 
 Small inputs are copied when they arrive and read many at a time, over the steps of a loop and over forwards: reading
-costs a few operator calls whatever the size.  Large inputs are read at once.
+costs a few operator calls whatever the size.  Others are read at once, while they lie in cache.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from snnenergy.counts import Domain
 from snnenergy.trace.activity import Hearing, Listener
-from snnenergy.trace.fanout import EXACT_FLOAT32
+from snnenergy.trace.arrays import CHUNK, Array, Rows, host
+from snnenergy.trace.events import NO_FAN, Fan, Pad, words
 from snnenergy.trace.lineage import valueless
-from snnenergy.trace.streams import NO_FAN, Array, Fan, Rows, Tally, host
+from snnenergy.trace.streams import Tally
 
-SMALL = 1 << 15
+SMALL = 1 << 12
 """Inputs of at most this many elements are buffered."""
 FULL = 1 << 17
 """Elements a buffer holds at most before it is read."""
@@ -62,13 +64,16 @@ class Site:
         self.rank = 0  # of a convolution's kernel input: batch, channel and spatial axes
         self.slot = 0  # calls so far in the open forward
         self.forward = 0
-        self._fans: Fans = OUTPUT_FANS
+        self._fans: Fans = OUTPUT_FANS  # of what is held, as are shape and dtype
+        self._shape: tuple[int, ...] = ()
+        self._dtype: torch.dtype | None = None  # of inputs that lie in memory as NumPy has them
+        self._room = self._held = self._mark = 0  # calls that may be held, that are, and that finished forwards brought
+        self._slots: list[int] = []
         self._buffer: Array = NO_BUFFER
         self._address = self._bytes = 0  # of the buffer, and of one call in it
-        self._room = self._held = self._mark = 0
-        self._shape: tuple[int, ...] = ()
-        self._dtype: torch.dtype | None = None  # of inputs that lie in memory as the buffer does
-        self._slots: list[int] = []
+        self._pad: Pad | None = None  # where events are held instead of values
+        self._events: list[NDArray[np.uint8]] = []
+        self._lines = (0, 0)  # of one call, and elements of one line
         self._waiting: list[Tensor] = []  # on an accelerator: copies that stay there
         self._pairs: list[tuple[Tensor, Tensor, int, int]] = []  # there too: both operands, call, forward
 
@@ -84,7 +89,7 @@ class Site:
             self.listener = listener
 
     def take(self, x: Tensor, fans: Fans) -> None:
-        """One call's input arrived: copy it, or read it now; it may be overwritten later."""
+        """One call's input arrived: copy it, or note its events; it may be overwritten later."""
         slot = self.slot
         self.slot = slot + 1
         held = self._held
@@ -94,13 +99,23 @@ class Site:
             and x.dtype is self._dtype
             and x.shape == self._shape
             and x.is_cpu
-            and x.is_contiguous()
             and not x.is_neg()
-        ):  # the usual call: between two kernels of the model a plain copy of memory costs half of NumPy's
-            memmove(self._address + held * self._bytes, x.data_ptr(), self._bytes)
-            self._slots.append(slot)
-            self._held = held + 1
-        elif valueless(x):
+        ):  # the usual call: between two kernels of the model all that Python touches has left the cache
+            pad = self._pad
+            if pad is not None:
+                values = x.detach().numpy() if x.requires_grad else x.numpy()
+                events = self.tallies[0].look(values, pad, blind=fans is OUTPUT_FANS)
+                if events is not None:
+                    self._events.append(events)
+                    self._slots.append(slot)
+                    self._held = held + 1
+                    return
+            elif x.is_contiguous():
+                memmove(self._address + held * self._bytes, x.data_ptr(), self._bytes)
+                self._slots.append(slot)
+                self._held = held + 1
+                return
+        if valueless(x):
             self._pass_by(x, fans)
         elif x.is_cpu:
             self._take_host(x, fans, slot)
@@ -110,34 +125,58 @@ class Site:
     def _pass_by(self, x: Tensor, fans: Fans) -> None:
         """One call's input of which only the shape is known."""
         channels = x.dim() - 1 if self.kind == "linear" else x.dim() - (self.rank - 1)
-        places = math.prod(x.shape[channels + 1 :])
         for segment, tally, fan in zip(self.segments, self.tallies, fans, strict=True):
             tally.save(self.forward)
             size = x.numel() if segment.index is None else x.numel() // x.shape[channels] * len(segment.index)
-            tally.pass_by(fan.elements(size, places) if size else 0)
+            tally.pass_by(fan.elements(size) if size else 0)
 
     def _take_host(self, x: Tensor, fans: Fans, slot: int) -> None:
         values = host(x)
-        if values.size > SMALL:
-            self._read(values[None], [slot], fans, current=True)
-            return
-        same = values.shape == self._shape and values.dtype == self._buffer.dtype
-        if not same or fans is not self._fans or self._held == self._room or self._waiting:
+        if values.shape != self._shape or x.dtype is not self._dtype or fans is not self._fans or self._waiting:
             self.flush()
-            self._fans = fans
-        if not same:
-            self._room = max(1, min(MANY, FULL // max(1, values.size)))
-            self._shape = values.shape
-            self._buffer = np.empty((self._room, *values.shape), dtype=values.dtype)
-            self._address, self._bytes = self._buffer.ctypes.data, values.nbytes
-            self._dtype = x.dtype if x.element_size() == values.itemsize else None
-        self._buffer[self._held] = values
+            self._fit(values, x, fans)
+        elif self._held == self._room:
+            self.flush()
+        if self._buffer is not NO_BUFFER:
+            self._buffer[self._held] = values
+        else:
+            look = None if self._pad is None else self.tallies[0].look(values, self._pad, blind=fans is OUTPUT_FANS)
+            if look is None:
+                self.flush()
+                self._read(values[None], [slot], fans, current=True)
+                return
+            self._events.append(look)
         self._slots.append(slot)
         self._held += 1
 
-    def prepare(self) -> None:
-        """Touch the memory that later calls are copied to: a page met first between two kernels costs more than the copy."""
-        self._buffer[self._held :] = 0
+    def _fit(self, values: Array, x: Tensor, fans: Fans) -> None:
+        """From here on inputs are like this one: how are they held?"""
+        lines, rows = self._in_lines(values[None], None)
+        elements = lines.shape[1] * lines.shape[2]
+        self._shape, self._fans, self._lines = values.shape, fans, (rows, elements)
+        self._dtype = x.dtype
+        self._buffer, self._pad, self._room = NO_BUFFER, None, 0
+        if values.size <= SMALL:
+            self._room = max(1, min(MANY, FULL // max(1, values.size)))
+            self._buffer = np.empty((self._room, *values.shape), dtype=values.dtype)
+            self._address, self._bytes = self._buffer.ctypes.data, values.nbytes
+        elif values.size <= CHUNK and self.segments[0].index is None:
+            self._room = MANY
+            self._pad = Pad.of(values.shape, rows)
+        if values.itemsize != x.element_size():
+            self._dtype = None
+
+    def expect(self, shape: tuple[int, ...], dtype: torch.dtype, fans: Fans) -> None:
+        """Inputs like these come next."""
+        if shape != self._shape or dtype is not self._dtype or fans is not self._fans:
+            self.flush()
+            x = torch.empty(shape, dtype=dtype)
+            self._fit(host(x), x, fans)
+
+    def touch(self) -> None:
+        """Memory that later calls are copied to, met first between two kernels, costs more than the copy."""
+        if self._buffer is not NO_BUFFER:
+            self._buffer[self._held :] = 0
 
     def _take_device(self, x: Tensor, fans: Fans, slot: int) -> None:
         x = x.detach()
@@ -146,7 +185,7 @@ class Site:
             self.flush()
         if not self._waiting:
             self._fans, self._shape, self._room = fans, tuple(x.shape), max(1, min(MANY, FAR // max(1, x.numel())))
-            self._buffer, self._dtype = NO_BUFFER, None  # its shape and room are no longer those above
+            self._buffer, self._pad, self._dtype = NO_BUFFER, None, None  # shape and room are no longer theirs
         self._waiting.append(x.clone())
         self._slots.append(slot)
         self._held += 1
@@ -162,12 +201,17 @@ class Site:
         held, mark, slots = self._held, self._mark, self._slots
         if not held:
             return
-        values = torch.stack(self._waiting) if self._waiting else self._buffer
-        self._held, self._mark, self._slots, self._waiting = 0, 0, [], []
-        if mark:
-            self._read(values[:mark], slots[:mark], self._fans, current=False)
-        if held > mark:
-            self._read(values[mark:held], slots[mark:], self._fans, current=True)
+        kept: Any = self._events or self._waiting or self._buffer
+        self._held, self._mark, self._slots, self._waiting, self._events = 0, 0, [], [], []
+        for start, stop in ((0, mark), (mark, held)):
+            if start == stop:
+                continue
+            part = kept[start:stop]
+            if self._pad is not None:
+                self._add(np.concatenate(part), slots[start:stop], current=start == mark)
+            else:
+                values = part if isinstance(part, np.ndarray) else torch.stack(part)
+                self._read(values, slots[start:stop], self._fans, current=start == mark)
 
     def settle(self) -> None:
         """All forwards are over."""
@@ -180,7 +224,7 @@ class Site:
         """The open forward does not count: forget what it brought."""
         if self._held > self._mark:
             self._held = self._mark
-            del self._slots[self._mark :], self._waiting[self._mark :]
+            del self._slots[self._mark :], self._waiting[self._mark :], self._events[self._mark :]
         self._pairs = [pair for pair in self._pairs if pair[3] != self.forward]
         for tally in self.tallies:
             tally.restore(self.forward)
@@ -190,16 +234,23 @@ class Site:
     def _read(self, x: Array | Tensor, slots: list[int], fans: Fans, *, current: bool) -> None:
         """x [calls, *shape]"""
         for segment, tally, fan in zip(self.segments, self.tallies, fans, strict=True):
-            if current:
-                tally.save(self.forward)
-            else:
-                tally.settle()
-            lines, rows = self._lines(x, segment.index)
-            tally.read(lines, slots, rows, fan)
-        if self.listener is not None:
-            self.listener.hear(x, slots, self.forward if current else 0)
+            tally.belongs(self.forward if current else 0)
+            values, rows = self._in_lines(x, segment.index)
+            lines = tally.read(values, slots, rows, fan)
+            if self.listener is not None:  # of a neuron's output, which is one segment
+                shape = (rows, values.shape[1] * values.shape[2])
+                self.listener.hear(values if lines is None else lines, slots, shape, self.forward if current else 0)
 
-    def _lines(self, x: Any, index: Array | None) -> tuple[Any, int]:
+    def _add(self, events: NDArray[np.uint8], slots: list[int], *, current: bool) -> None:
+        """Events of several calls."""
+        rows, elements = self._lines
+        lines = words(events.reshape(len(slots) * rows, -1))
+        self.tallies[0].belongs(self.forward if current else 0)
+        self.tallies[0].add(lines, slots, rows, self._fans[0], elements)
+        if self.listener is not None:
+            self.listener.hear(lines, slots, self._lines, self.forward if current else 0)
+
+    def _in_lines(self, x: Any, index: Array | None) -> tuple[Any, int]:
         """[calls, *shape] -> [calls * rows, channels, positions], and rows per call."""
         shape = x.shape
         channels = len(shape) - 1 if self.kind == "linear" else len(shape) - (self.rank - 1)
@@ -268,36 +319,30 @@ def _tally_product(
             site.tallies[0].save(site.forward)
         else:
             site.tallies[0].settle()
-    met = pairs or _matched
     left_values, right_values = host(a), host(b)
-    left_mask, right_mask = left_values != 0, right_values != 0
-    taps = met(left_mask, right_mask)
     alone = [tally.magnitudes.alone for tally in (one, other)]
-    before = sum(alone) and one.totals[1]
-    one.add_taps(taps, one.see(left_values, left_mask), a.numel(), slot)
+    if pairs is None:
+        columns, rows = one.columns(left_values), other.lines(right_values)
+        taps, left_events, right_events = (columns * rows).sum(1), int(columns.sum()), int(rows.sum())
+    else:
+        left_mask, right_mask = left_values != 0, right_values != 0
+        left_events, right_events = one.see(left_values, left_mask), other.see(right_values, right_mask)
+        taps = pairs(left_mask, right_mask)
+    one.add_taps(taps, left_events, a.numel(), slot)
     other.elements += b.numel()
-    other.nonzero_only += other.see(right_values, right_mask)
+    other.nonzero_only += right_events
     # sum of |value| x taps, by either operand: which of them weighs the unit taps follows from the domains at the end
-    for tally, was in ((one, alone[0]), (other, alone[1])):
+    for tally, was in zip((one, other), alone, strict=True):
         if len(tally.magnitudes.seen) > 1:
             if was:
-                tally.value_taps = was * before
-            operands = (np.abs(left_values), right_mask) if tally is one else (left_mask, np.abs(right_values))
-            tally.value_taps += float(met(*operands).sum())
-
-
-def _matched(a: Array, b: Array) -> Rows:
-    # [B, m, k] @ [B, k, n]: element (m, k) meets every (k, n)
-    rows: Rows = (_lines(a, 1) * _lines(b, 2)).sum(1)
-    return rows
-
-
-def _lines(x: Array, axis: int) -> Rows:
-    """Sums of a mask, or of magnitudes, [B, m, k] over m, or [B, k, n] over n; exact for a mask."""
-    small = x.dtype == np.bool_ and x.shape[axis] < EXACT_FLOAT32
-    dtype = np.float32 if small else np.float64
-    rows: Rows = x.astype(dtype, copy=False).sum(axis, dtype=dtype).astype(np.float64)
-    return rows
+                tally.value_taps = was * (one.totals[1] - int(taps.sum()))
+            if pairs is not None:
+                operands = (np.abs(left_values), right_mask) if tally is one else (left_mask, np.abs(right_values))
+                tally.value_taps += float(pairs(*operands).sum())
+            elif tally is one:
+                tally.value_taps += float((one.magnitudes.columns(left_values) * rows).sum())
+            else:
+                tally.value_taps += float((columns * other.magnitudes.added(right_values, 2)).sum())
 
 
 def segment_fans(fan: Fan, segments: Sequence[Segment], kind: str) -> Fans:

@@ -51,18 +51,18 @@ def _library(namespace: str) -> Any:
 @cache
 def _hear(op: Any) -> Any:
     """Registers our kernel for one operator, for as long as the process lives."""
-    schema = op._schema
+    schema, ours = op._schema, torch._C.DispatchKeySet(_key()[0])
 
     def kernel(*args: Any, **kwargs: Any) -> Any:
         listeners: list[Listener] = _thread.listeners
         if not listeners:  # heard already: torch.func's transforms come by again with the key switched on anew
-            with torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(_key()[0])):
+            with torch._C._ExcludeDispatchKeyGuard(ours):
                 return op(*args, **kwargs)
         listener = listeners.pop()
         try:
             if listeners:
                 return listener(op, args, kwargs)
-            with torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(_key()[0])):
+            with torch._C._ExcludeDispatchKeyGuard(ours):
                 return listener(op, args, kwargs)
         finally:
             listeners.append(listener)

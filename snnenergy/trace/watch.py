@@ -38,6 +38,7 @@ class Glance:
     index: int
     site: Site
     fans: Fans
+    dtype: torch.dtype | None  # of inputs on the host
 
 
 @dataclass
@@ -62,6 +63,18 @@ class Plan:
     versions: list[int] = field(default_factory=list)
     owned: list[tuple[dict[str, Any], str, Tensor]] = field(default_factory=list)  # where their modules keep them
     forwards: int = 0
+
+    def prepare(self) -> None:
+        """What the next forward would do first is done at the end of a survey: between two kernels all of it costs more."""
+        for site, listener in self.listeners:
+            site.listen(listener)
+        for shapes in self.glances.values():
+            for shape, glance in shapes.items():
+                if glance.dtype is not None:
+                    glance.site.expect(shape, glance.dtype, glance.fans)
+        for site in self.sites:
+            site.flush()
+            site.touch()
 
     def stale(self) -> bool:
         """A weight changed since the survey: its zeros may have moved."""
@@ -144,7 +157,7 @@ class Builder:
             return None
         # also a weight made anew in every call (pruning) stays what it was while its parameters stay
         self.weigh(read)
-        return Glance(self._next, read.site, fans)
+        return Glance(self._next, read.site, fans, x.dtype if x.is_cpu else None)
 
     def plan(self, forward: Forward, clock: Clock, *, wakeable: bool) -> Plan:
         plan = Plan(forward.work, forward.lost, forward.arithmetic_calls, forward.used, clock)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from snnenergy.trace.arrays import Array, host, nonzeros
+from snnenergy.trace.events import Fan
 from snnenergy.trace.fanout import ConvShape
 from snnenergy.trace.lineage import Lineage, address, valueless, version
 from snnenergy.trace.sites import Fans, Site, segment_fans
-from snnenergy.trace.streams import Array, Fan, host, nonzeros
 
 
 @dataclass(frozen=True, slots=True)

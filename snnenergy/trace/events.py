@@ -1,0 +1,161 @@
+"""Events as bits: which elements of a line are not zero, and how many taps those drive.
+
+A line (one sample of one call) becomes words of 64 flags, a thirty-second of its float32 values, so that lines can wait
+and be added up many at a time.  A map of taps is kept as bit planes, and what a line drives is
+
+    sum over planes b of 2^b |line & plane b|
+
+in integers, exact whatever the size of the layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from snnenergy.trace.arrays import CHUNK, EXACT_FLOAT32, Array, Rows, dot, ones, scratch
+from snnenergy.trace.magnitudes import Magnitudes, packed
+
+Words = NDArray[np.uint64]
+AT_ONCE = 1 << 14
+"""Words of planes met by lines at a time."""
+
+
+def events(x: Array, magnitudes: Magnitudes | None = None) -> Words:
+    """Lines x [n, channels, positions] -> words [n, ceil(elements / 64)]; `magnitudes` sees the values that are not zero."""
+    n, channels, places = x.shape
+    elements = channels * places
+    if 0 < x.size <= CHUNK and not elements % 64:
+        return _piece(x, magnitudes).reshape(n, -1).view(np.uint64)
+    bits = np.zeros((n, -(-elements // 64) * 8), dtype=np.uint8)
+    for lines, chosen in _pieces(n, channels, places):
+        part = _piece(x[lines, chosen], magnitudes)
+        start = chosen.start * places // 8
+        bits[lines, start : start + part.shape[1]] = part
+    return bits.view(np.uint64)
+
+
+def _piece(x: Array, magnitudes: Magnitudes | None) -> NDArray[np.uint8]:
+    bits = packed(np.not_equal(x, 0, out=scratch(x.shape)))
+    if magnitudes is not None:
+        magnitudes.see(x, bits)
+    return bits
+
+
+def _pieces(n: int, channels: int, places: int) -> Iterator[tuple[slice, slice]]:
+    """Lines and channels of about a chunk, which begin at a whole byte."""
+    step = max(1, CHUNK // max(1, channels * places))
+    width = channels if channels * places <= CHUNK else max(1, CHUNK // places // 8) * 8
+    for line in range(0, n, step):
+        for first in range(0, channels, width):
+            yield slice(line, min(n, line + step)), slice(first, min(channels, first + width))
+
+
+class Pad(NamedTuple):
+    """Scratch for the flags of one call: in the shape of its values, and as what is packed along `axis`, line by line."""
+
+    flags: NDArray[np.bool_]
+    lines: NDArray[np.bool_]
+    axis: int | None
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...], lines: int) -> Pad:
+        flags = scratch(shape)
+        apart = flags.reshape(lines, -1)
+        return cls(flags, apart, 1) if apart.shape[1] % 8 else cls(flags, flags, None)
+
+
+def words(bits: NDArray[np.uint8]) -> Words:
+    """Lines of bits [n, bytes] as words, with zeros after the last byte."""
+    n, width = bits.shape
+    if width % 8:
+        wide = np.zeros((n, -(-width // 8) * 8), dtype=np.uint8)
+        wide[:, :width] = bits
+        bits = wide
+    return bits.view(np.uint64)
+
+
+def counted(lines: Words) -> Rows:
+    """Events of each line [n, words]."""
+    return _added(np.bitwise_count(lines))
+
+
+def _added(counts: NDArray[np.uint8]) -> Rows:
+    """Sums over the last axis of the events in each word."""
+    width = counts.shape[-1]
+    if width * 64 >= EXACT_FLOAT32:
+        wide: Rows = counts.sum(-1, dtype=np.float64)
+        return wide
+    return dot(counts.astype(np.float32), ones(width)).astype(np.float64)
+
+
+def planes(values: Array) -> Words:
+    """A map of numbers, one for each element of a line, as bit planes [bits of the largest, words]."""
+    numbers = values.reshape(-1).astype(np.uint64)
+    kept = np.zeros((int(numbers.max(initial=0)).bit_length(), -(-numbers.size // 64) * 8), dtype=np.uint8)
+    for b, plane in enumerate(kept):
+        plane[: -(-numbers.size // 8)] = np.packbits((numbers & np.uint64(1 << b)) != 0)
+    return kept.view(np.uint64)
+
+
+def weighed(lines: Words, kept: Words) -> Rows:
+    """Sum of a map's numbers (as planes) over the events of each line."""
+    found = np.zeros(len(lines))
+    powers = np.exp2(np.arange(len(kept)))
+    step = max(1, AT_ONCE // max(1, kept.size))
+    for start in range(0, len(lines), step):
+        found[start : start + step] = _added(np.bitwise_count(lines[start : start + step, None, :] & kept)) @ powers
+    return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fan:
+    """How an input [n, channels, positions] reaches its taps.
+
+    reached: dense synapses per (element, position tap); taps: kernel taps [positions], or one int for all positions
+    effective: [channels, positions] non-zero weights met, or None where no weight is zero
+    copies: how often each position occurs in the padded input that the kernel sees, whose positions are `padded`
+    """
+
+    reached: int
+    taps: Array | int
+    effective: Array | None = None
+    copies: Array | None = None
+    padded: int = 0
+    _planes: dict[tuple[str, int], Words] = field(init=False, default_factory=dict, repr=False)
+
+    @property
+    def exact(self) -> bool:
+        """Whether sums of these taps over all positions stay exact in float32."""
+        arrays = [a for a in (self.taps, self.effective) if isinstance(a, np.ndarray)]
+        return all(a.dtype == np.float32 for a in arrays)
+
+    def elements(self, size: int) -> int:
+        """Elements the kernel sees when `size` arrive."""
+        return size if self.copies is None else size // self.copies.size * self.padded
+
+    def found(self, lines: Words, elements: int) -> Rows:
+        """[3, n]: nonzero, driven and effective taps of each line of so many elements."""
+        found = np.zeros((3, len(lines)))
+        found[0] = counted(lines) if self.copies is None else self._weigh(lines, "copies", elements)
+        if self.reached:
+            steady = isinstance(self.taps, int)
+            found[1] = found[0] * self.taps if steady else self._weigh(lines, "taps", elements)
+            found[1] *= self.reached
+            found[2] = found[1] if self.effective is None else self._weigh(lines, "effective", elements)
+        return found
+
+    def _weigh(self, lines: Words, which: str, elements: int) -> Rows:
+        kept = self._planes.get((which, elements))
+        if kept is None:
+            values: Any = getattr(self, which)
+            width = values.shape[-1]
+            kept = self._planes[which, elements] = planes(np.broadcast_to(values, (elements // width, width)))
+        return weighed(lines, kept)
+
+
+NO_FAN = Fan(0, 0)

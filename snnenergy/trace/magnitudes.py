@@ -1,0 +1,168 @@
+"""Evidence of a stream's domain in the making: which magnitudes and signs its values had so far."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from snnenergy.counts import MAX_MAGNITUDES
+from snnenergy.trace.arrays import EXACT_FLOAT32, Array, Rows, column_sums, scratch
+
+SAMPLE = 1024
+LATTICE = 1 << 15
+"""Values looked up at a time: what is made of them stays in cache."""
+
+
+def packed(flags: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Flags [n, ...] as bits [n, bytes]; every line begins with a byte of its own."""
+    n = flags.shape[0]
+    elements = flags.size // max(1, n)
+    if elements % 8:
+        return np.packbits(flags.reshape(n, elements), axis=1)
+    return np.packbits(flags).reshape(n, elements // 8)
+
+
+@dataclass
+class Magnitudes:
+    """Evidence in the making: the distinct non-zero magnitudes and signs seen so far."""
+
+    seen: tuple[float, ...] = ()
+    many: bool = False
+    positive: bool = False
+    negative: bool = False
+
+    @property
+    def alone(self) -> float:
+        """The one magnitude that was seen so far, or 0."""
+        return self.seen[0] if len(self.seen) == 1 else 0.0
+
+    @property
+    def usual(self) -> float | None:
+        """The one value that every event of this stream had so far, or None."""
+        return self.seen[0] if len(self.seen) == 1 and self.positive and not self.negative else None
+
+    def see(self, x: Array, events: NDArray[np.uint8]) -> None:
+        """x: values [n, ...]; events: which of them are not zero, packed."""
+        if self.many:
+            return
+        usual = self.usual
+        if usual is not None:
+            hits = packed(np.equal(x, usual, out=scratch(x.shape, "hits")))
+            if hits.tobytes() == events.tobytes():
+                return
+        elif self._on_grid(x):
+            return
+        nonzero = int(np.bitwise_count(events).sum())
+        if not nonzero:
+            return
+        if np.iscomplexobj(x):
+            self._too_many()
+            return
+        self._learn(x, nonzero)
+
+    def _on_grid(self, x: Array) -> bool:
+        """Whether every value is a multiple as they came before, where all multiples up to the largest came."""
+        steps = grid(self.seen)
+        if steps is None or x.dtype.kind != "f" or len(self.seen) != steps.largest:
+            return False
+        low, high = -steps.largest if self.negative else 0, steps.largest if self.positive else 0
+        flat = x.reshape(-1)
+        for start in range(0, flat.size, LATTICE):
+            multiples = flat[start : start + LATTICE] * x.dtype.type(1 / steps.unit)
+            if not (multiples.min() >= low and multiples.max() <= high and (np.rint(multiples) == multiples).all()):
+                return False
+        return True
+
+    def added(self, x: Array, axis: int | tuple[int, ...]) -> Rows:
+        """Sums of the magnitudes of x over axes: in float64, unless float32 holds all of them exactly."""
+        sizes = np.abs(x) if self.negative else x
+        sums: Rows = sizes.sum(axis, dtype=np.float32 if self._exact(x) else np.float64).astype(np.float64)
+        return sums
+
+    def columns(self, x: Array) -> Rows:
+        """The same over m of [B, m, k]: [B, k]."""
+        if self._exact(x):
+            return column_sums(np.abs(x) if self.negative else x)
+        return self.added(x, 1)
+
+    def _exact(self, x: Array) -> bool:
+        """Whether float32 holds every sum of these magnitudes exactly."""
+        steps = grid(self.seen)
+        return steps is not None and x.dtype == np.float32 and x.size * steps.largest < EXACT_FLOAT32
+
+    def _learn(self, x: Array, nonzero: int) -> None:
+        largest = float(x.max())
+        if largest > 0 and np.count_nonzero(x == largest) == nonzero:
+            self.positive = True
+            self._add([largest])
+            return
+        flat = x.reshape(-1)
+        for size in (SAMPLE // 4, SAMPLE):
+            sample = flat[:: flat.size // size | 1]  # odd: a batch of equal images is no short period
+            if len(set(np.abs(sample).tolist())) > MAX_MAGNITUDES + 1:  # zero is no magnitude
+                self._too_many()
+                return
+        smallest = float(x.min())
+        if not math.isfinite(largest) or not math.isfinite(smallest):
+            self._too_many()
+            return
+        size = np.abs(flat if x.dtype.kind == "f" else flat.astype(np.float64))
+        if not self._known(size):
+            found = np.unique(size)
+            self._add(found[found != 0].tolist())
+        if not (self.positive and self.negative):
+            self.positive |= largest > 0
+            self.negative |= smallest < 0
+
+    def _add(self, found: list[float]) -> None:
+        self.seen = tuple(sorted({*self.seen, *found}))
+        if len(self.seen) > MAX_MAGNITUDES:
+            self._too_many()
+
+    def _too_many(self) -> None:
+        self.many, self.seen = True, ()
+
+    def _known(self, size: Array) -> bool:
+        """Whether every value is zero or a magnitude seen before."""
+        if not self.seen:
+            return False
+        unit = min(b - a for a, b in zip((0.0, *self.seen), self.seen, strict=False))
+        steps = [s / unit for s in self.seen]
+        if all(s.is_integer() for s in steps) and steps[-1] < SAMPLE:  # a lattice: look up, not search
+            rungs = np.full(int(steps[-1]) + 1, -1, size.dtype)
+            rungs[[0, *map(int, steps)]] = [0.0, *self.seen]
+            if all(_on(rungs, unit, size[i : i + LATTICE]) for i in range(0, size.size, LATTICE)):
+                return True
+        levels = np.array([0.0, *self.seen])
+        index = np.minimum(np.searchsorted(levels, size), len(self.seen))
+        return bool((levels[index] == size).all())
+
+
+class Grid(NamedTuple):
+    """Multiples of a power of two, of which float32 adds as exactly as of 1."""
+
+    unit: float
+    largest: int
+
+
+@lru_cache(maxsize=256)
+def grid(seen: tuple[float, ...]) -> Grid | None:
+    """The grid on which magnitudes lie, or None."""
+    if not seen:
+        return None
+    unit = seen[0]
+    if math.frexp(unit)[0] != 0.5 or not all((s / unit).is_integer() for s in seen) or seen[-1] / unit >= SAMPLE:
+        return None
+    return Grid(unit, int(seen[-1] / unit))
+
+
+def _on(rungs: Array, unit: float, size: Array) -> bool:
+    """Whether every size is the rung that it lies nearest to."""
+    index = np.fmin(size / rungs.dtype.type(unit), rungs.size - 1)
+    index += 0.5
+    return bool((rungs[index.astype(np.int32)] == size).all())

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,69 +93,66 @@ def _added(counts: NDArray[np.uint8]) -> Rows:
     return dot(counts.astype(np.float32), ones(width)).astype(np.float64)
 
 
-def planes(values: Array) -> Words:
-    """A map of numbers, one for each element of a line, as bit planes [bits of the largest, words]."""
-    numbers = values.reshape(-1).astype(np.uint64)
-    kept = np.zeros((int(numbers.max(initial=0)).bit_length(), -(-numbers.size // 64) * 8), dtype=np.uint8)
-    for b, plane in enumerate(kept):
-        plane[: -(-numbers.size // 8)] = np.packbits((numbers & np.uint64(1 << b)) != 0)
-    return kept.view(np.uint64)
-
-
-def weighed(lines: Words, kept: Words) -> Rows:
-    """Sum of a map's numbers (as planes) over the events of each line."""
-    found = np.zeros(len(lines))
-    powers = np.exp2(np.arange(len(kept)))
-    step = max(1, AT_ONCE // max(1, kept.size))
-    for start in range(0, len(lines), step):
-        found[start : start + step] = _added(np.bitwise_count(lines[start : start + step, None, :] & kept)) @ powers
-    return found
-
-
 @dataclass(frozen=True, slots=True, eq=False)
+class Map:
+    """A number of taps for each position [positions], the same in every channel, or for each element [channels, positions]."""
+
+    values: NDArray[np.int32]
+    _planes: dict[int, Words] = field(init=False, default_factory=dict, repr=False)
+
+    def weigh(self, lines: Words, elements: int) -> Rows:
+        """Sum over the events of each line, of so many elements."""
+        planes = self._planes.get(elements)
+        if planes is None:
+            width = self.values.shape[-1]
+            planes = self._planes[elements] = _planes(np.broadcast_to(self.values, (elements // width, width)))
+        found = np.zeros(len(lines))
+        powers = np.exp2(np.arange(len(planes)))
+        step = max(1, AT_ONCE // max(1, planes.size))
+        for start in range(0, len(lines), step):
+            found[start : start + step] = (
+                _added(np.bitwise_count(lines[start : start + step, None, :] & planes)) @ powers
+            )
+        return found
+
+
+def _planes(values: NDArray[np.int32]) -> Words:
+    """[bits of the largest, words]: plane b holds bit b of every number."""
+    numbers = values.reshape(-1)
+    planes = np.zeros((int(numbers.max(initial=0)).bit_length(), -(-numbers.size // 64) * 8), dtype=np.uint8)
+    for b, plane in enumerate(planes):
+        plane[: -(-numbers.size // 8)] = np.packbits(numbers & np.int32(1 << b))
+    return planes.view(np.uint64)
+
+
+@dataclass(frozen=True, slots=True)
 class Fan:
     """How an input [n, channels, positions] reaches its taps.
 
-    reached: dense synapses per (element, position tap); taps: kernel taps [positions], or one int for all positions
+    reached: dense synapses per (element, position tap); taps: kernel taps of each position, or one int for all
     effective: [channels, positions] non-zero weights met, or None where no weight is zero
     copies: how often each position occurs in the padded input that the kernel sees, whose positions are `padded`
     """
 
     reached: int
-    taps: Array | int
-    effective: Array | None = None
-    copies: Array | None = None
+    taps: Map | int
+    effective: Map | None = None
+    copies: Map | None = None
     padded: int = 0
-    _planes: dict[tuple[str, int], Words] = field(init=False, default_factory=dict, repr=False)
-
-    @property
-    def exact(self) -> bool:
-        """Whether sums of these taps over all positions stay exact in float32."""
-        arrays = [a for a in (self.taps, self.effective) if isinstance(a, np.ndarray)]
-        return all(a.dtype == np.float32 for a in arrays)
 
     def elements(self, size: int) -> int:
         """Elements the kernel sees when `size` arrive."""
-        return size if self.copies is None else size // self.copies.size * self.padded
+        return size if self.copies is None else size // self.copies.values.size * self.padded
 
     def found(self, lines: Words, elements: int) -> Rows:
         """[3, n]: nonzero, driven and effective taps of each line of so many elements."""
         found = np.zeros((3, len(lines)))
-        found[0] = counted(lines) if self.copies is None else self._weigh(lines, "copies", elements)
+        found[0] = counted(lines) if self.copies is None else self.copies.weigh(lines, elements)
         if self.reached:
-            steady = isinstance(self.taps, int)
-            found[1] = found[0] * self.taps if steady else self._weigh(lines, "taps", elements)
+            found[1] = found[0] * self.taps if isinstance(self.taps, int) else self.taps.weigh(lines, elements)
             found[1] *= self.reached
-            found[2] = found[1] if self.effective is None else self._weigh(lines, "effective", elements)
+            found[2] = found[1] if self.effective is None else self.effective.weigh(lines, elements)
         return found
-
-    def _weigh(self, lines: Words, which: str, elements: int) -> Rows:
-        kept = self._planes.get((which, elements))
-        if kept is None:
-            values: Any = getattr(self, which)
-            width = values.shape[-1]
-            kept = self._planes[which, elements] = planes(np.broadcast_to(values, (elements // width, width)))
-        return weighed(lines, kept)
 
 
 NO_FAN = Fan(0, 0)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from snnenergy.trace.arrays import EXACT_FLOAT32, dot, ones
+from snnenergy.trace.events import Map
 
 
 class Axis(NamedTuple):
@@ -99,15 +100,14 @@ def macs_and_reach(shape: ConvShape) -> tuple[int, int, int]:
 
 
 @lru_cache(maxsize=512)
-def positions(shape: ConvShape) -> NDArray[Any] | int:
-    """Kernel offsets that each input position meets: floats [positions] whose sum is exact, or one int where all are equal."""
+def positions(shape: ConvShape) -> Map | int:
+    """Kernel offsets that each input position meets, or one int where all are equal."""
     counts = np.ones((1,), dtype=np.int64)
     for axis in shape.axes:
         counts = np.outer(counts, reach(axis).sum(1)).reshape(-1)
     if counts.size and (counts == counts[0]).all():
         return int(counts[0])
-    exact = np.float32 if counts.sum() < EXACT_FLOAT32 else np.float64
-    return counts.astype(exact)
+    return Map(counts.astype(np.int32))
 
 
 def conv_mask_counts(weight: Tensor, shape: ConvShape) -> NDArray[np.float64]:
@@ -123,23 +123,20 @@ def conv_mask_counts(weight: Tensor, shape: ConvShape) -> NDArray[np.float64]:
     return counts
 
 
-def conv_effective_map(weight: Tensor, shape: ConvShape) -> NDArray[Any]:
-    """Non-zero weights that each input element meets: [cin, positions], float32 where sums over positions stay exact."""
+def conv_effective_map(weight: Tensor, shape: ConvShape) -> Map:
+    """Non-zero weights that each input element meets: [cin, positions]."""
     fan = conv_mask_counts(weight, shape)
     for axis in shape.axes:  # [cin, k1, k2, ...] -> [cin, k2, ..., size1] -> ... -> [cin, size1, size2, ...]
         fan = np.tensordot(fan, reach(axis).astype(np.float64), axes=([1], [1]))
-    flat = fan.reshape(shape.cin, -1)
-    return flat.astype(np.float32) if flat.sum(1).max(initial=0) < EXACT_FLOAT32 else flat
+    return Map(fan.reshape(shape.cin, -1).astype(np.int32))
 
 
-def linear_effective_map(weight: Tensor) -> NDArray[Any]:
-    """Non-zero weights [k, n] of each input feature: [1, k], float32 where its sum stays exact."""
+def linear_effective_map(weight: Tensor) -> Map:
+    """Non-zero weights [k, n] of each input feature: [1, k]."""
     k, n = weight.shape
-    fan: NDArray[Any]
     if weight.is_cpu and n < EXACT_FLOAT32:
         mask = (weight.detach() != 0).numpy()  # a product with ones: a sum of booleans costs ten times as much
-        fan = dot(mask.astype(np.float32), ones(n)).reshape(1, k)
+        fan = dot(mask.astype(np.float32), ones(n))
     else:
-        fan = (weight.detach() != 0).sum(1, dtype=torch.float64).cpu().numpy().reshape(1, k)
-    exact = np.float32 if fan.sum(dtype=np.float64) < EXACT_FLOAT32 else np.float64
-    return fan.astype(exact, copy=False)
+        fan = (weight.detach() != 0).sum(1).cpu().numpy()
+    return Map(fan.reshape(1, k).astype(np.int32))

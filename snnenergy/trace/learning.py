@@ -203,7 +203,7 @@ def _per_neuron(shape: ConvShape) -> Any:
     reached = positions(shape)
     if isinstance(reached, int):
         return reached * shape.reached
-    return torch.from_numpy(reached.astype("float64")) * shape.reached
+    return torch.from_numpy(reached.values.astype("float64")) * shape.reached
 
 
 def _reached(spikes: Tensor, fan: Any) -> Tensor:

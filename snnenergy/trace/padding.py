@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from snnenergy.trace.arrays import Array
-from snnenergy.trace.events import Fan
+from snnenergy.trace.events import Fan, Map
 from snnenergy.trace.forward import Read
 from snnenergy.trace.lineage import transformed
 from snnenergy.trace.sites import Fans
@@ -55,12 +55,11 @@ def _origins(sizes: tuple[int, ...], pad: list[int], mode: str) -> NDArray[np.in
 
 def _folded(fan: Fan, index: NDArray[np.int64], size: int) -> Fan:
     real = index >= 0
-    taps = np.full(index.size, float(fan.taps)) if isinstance(fan.taps, int) else fan.taps.astype(np.float64)
 
-    def fold(values: Array) -> Array:
-        summed = np.bincount(index[real], weights=values[real], minlength=size)
-        return summed.astype(np.float32) if fan.exact else summed
+    def fold(values: Array | int) -> Array:
+        weights = np.broadcast_to(values, index.shape)[real]
+        return np.bincount(index[real], weights=weights, minlength=size).astype(np.int32)
 
-    effective = None if fan.effective is None else np.stack([fold(row) for row in fan.effective])
-    copies = np.bincount(index[real], minlength=size).astype(np.float32)
-    return Fan(fan.reached, fold(taps), effective, copies, index.size)
+    taps = fold(fan.taps if isinstance(fan.taps, int) else fan.taps.values)
+    effective = None if fan.effective is None else Map(np.stack([fold(row) for row in fan.effective.values]))
+    return Fan(fan.reached, Map(taps), effective, Map(fold(1)), index.size)

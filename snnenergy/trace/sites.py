@@ -20,7 +20,7 @@ from torch import Tensor
 from snnenergy.counts import Domain
 from snnenergy.trace.activity import Hearing, Listener
 from snnenergy.trace.arrays import CHUNK, Array, Rows, host
-from snnenergy.trace.events import NO_FAN, Fan, Pad, words
+from snnenergy.trace.events import NO_FAN, Fan, Map, Pad, words
 from snnenergy.trace.lineage import valueless
 from snnenergy.trace.streams import Tally
 
@@ -350,5 +350,6 @@ def segment_fans(fan: Fan, segments: Sequence[Segment], kind: str) -> Fans:
     if fan.effective is None or all(s.index is None for s in segments):
         return (fan,) * len(segments)
     axis = 1 if kind == "linear" else 0
-    cut = (fan.effective if s.index is None else fan.effective.take(s.index, axis) for s in segments)
-    return tuple(replace(fan, effective=part) for part in cut)
+    met = fan.effective.values
+    cut = (met if s.index is None else met.take(s.index, axis) for s in segments)
+    return tuple(replace(fan, effective=Map(part)) for part in cut)

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from snnenergy.counts import Evidence
-from snnenergy.trace.arrays import CHUNK, Array, Rows, column_sums, host, scratch
-from snnenergy.trace.events import Fan, Pad, Words, counted, events
+from snnenergy.trace.arrays import CHUNK, EXACT_FLOAT32, Array, Rows, column_sums, host, scratch
+from snnenergy.trace.events import Fan, Map, Pad, Words, counted, events
 from snnenergy.trace.magnitudes import Magnitudes, packed
 
 LATE = 64
@@ -49,13 +49,14 @@ class Tally:
         blind: nobody asks for the values
         """
         flags, lines, axis = pad
-        np.not_equal(x, 0, flags)
-        bits = np.packbits(lines, axis)
-        magnitudes = self.magnitudes
-        if not blind and not magnitudes.many:
-            usual = magnitudes.usual
+        usual = None
+        if not blind and not self.magnitudes.many:
+            usual = self.magnitudes.usual
             if usual is None:
                 return None
+        np.not_equal(x, 0, flags)
+        bits = np.packbits(lines, axis)
+        if usual is not None:
             np.equal(x, usual, flags)
             if np.packbits(lines, axis).tobytes() != bits.tobytes():
                 return None
@@ -89,28 +90,27 @@ class Tally:
         """Sum of |value| x driven taps, in float64.  While one magnitude was alone it was that times the taps, and not kept."""
         if alone:
             self.value_taps = alone * self.totals[1]
+        taps = fan.taps if isinstance(fan.taps, int) else fan.taps.values
         step = max(1, CHUNK // max(1, x[0].size))
         for start in range(0, x.shape[0], step):
-            met = self.magnitudes.added(x[start : start + step], (0, 1)) * fan.taps
+            met = self.magnitudes.added(x[start : start + step], (0, 1)) * taps
             self.value_taps += float(met.sum()) * fan.reached
 
     def _read_device(self, x: Tensor, fan: Fan) -> Rows:
         """The same on an accelerator: masks and sums stay there, and come over together."""
         n, channels, places = x.shape
         mask = x != 0
-        copies = 1 if fan.copies is None else torch.from_numpy(fan.copies).to(x.device)
-        rows = [(mask * copies).reshape(n, -1).sum(1, dtype=torch.float64)]
-        if isinstance(fan.taps, int):
-            rows.append(rows[0] * (fan.reached * fan.taps))
-        else:
-            taps = torch.from_numpy(fan.taps).to(x.device, torch.float32)
-            per_line = torch.mv(mask.reshape(n * channels, places).to(torch.float32), taps)
-            rows.append(per_line.view(n, channels).sum(1, dtype=torch.float64) * fan.reached)
-        if fan.effective is None:
-            rows.append(rows[1])
-        else:
-            met = torch.from_numpy(fan.effective).to(x.device)
-            rows.append((mask * met).reshape(n, -1).sum(1, dtype=torch.float64))
+
+        def weighed(by: Map) -> Tensor:
+            values = torch.from_numpy(by.values).to(x.device)
+            if len(values.shape) == 1 and by.values.sum(dtype=np.float64) < EXACT_FLOAT32:
+                per_line = torch.mv(mask.reshape(n * channels, places).to(torch.float32), values.to(torch.float32))
+                return per_line.view(n, channels).sum(1, dtype=torch.float64)
+            return (mask * values).reshape(n, -1).sum(1, dtype=torch.float64)
+
+        rows = [mask.reshape(n, -1).sum(1, dtype=torch.float64) if fan.copies is None else weighed(fan.copies)]
+        rows.append((rows[0] * fan.taps if isinstance(fan.taps, int) else weighed(fan.taps)) * fan.reached)
+        rows.append(rows[1] if fan.effective is None else weighed(fan.effective))
         usual = self.magnitudes.usual
         usually = (x == usual).sum(dtype=torch.float64) if usual is not None else torch.zeros((), device=x.device)
         flat = torch.cat([*rows, usually.to(torch.float64).reshape(1)]).cpu().numpy()

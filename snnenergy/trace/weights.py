@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from snnenergy.trace.arrays import Array, host, nonzeros
-from snnenergy.trace.events import Fan
+from snnenergy.trace.arrays import host, nonzeros
+from snnenergy.trace.events import Fan, Map
 from snnenergy.trace.fanout import ConvShape
 from snnenergy.trace.lineage import Lineage, address, valueless, version
 from snnenergy.trace.sites import Fans, Site, segment_fans
@@ -30,7 +30,7 @@ class Weights:
         self._lineage = lineage
         self.learnt: frozenset[str] = frozenset()
         self._seen: dict[object, Seen] = {}
-        self._maps: dict[object, Array] = {}
+        self._maps: dict[object, Map] = {}
         self._fans: dict[object, Fans] = {}
 
     def fans(self, site: Site, key: object, make: Callable[[], Fan], *, keep: bool = True) -> Fans:
@@ -58,7 +58,7 @@ class Weights:
         name = self._lineage.name_of(w)
         return name is not None and name not in self.learnt
 
-    def effective_map(self, seen: Seen, shape: ConvShape | None, make: Callable[[], Array]) -> Array:
+    def effective_map(self, seen: Seen, shape: ConvShape | None, make: Callable[[], Map]) -> Map:
         if seen.key is None:
             return make()
         found = self._maps.get((seen.key, shape))

@@ -1,10 +1,11 @@
 """What counting costs as data, processes, layers and configurations grow: Markdown tables, with versions.
 
-    OMP_NUM_THREADS=1 python benchmarks/scale.py [data|ranks|layers|sweep ...]
+    OMP_NUM_THREADS=1 python benchmarks/scale.py [data|ranks|layers|reports|sweep ...]
 
 data: `profile --data` on 100, 1,000 and 10,000 samples from a mapped .npy: seconds a sample of the counting pass, and the peak
 memory of the process.  ranks: 100,000 samples by 1 and by 2 processes of torchrun, start-up included and apart.
 layers: size of the JSON and time of `report` for 1,000 layers.
+reports: `report` on ten models and ten chips, format by format.
 sweep: 300 configurations of a small spiking net by 1 and by 2 processes, start-up apart; and priced again on four chips.
 """
 
@@ -104,6 +105,32 @@ def layers(folder: Path) -> list[str]:
     return rows
 
 
+CHIPS = "h100_sxm,a100_sxm,jetson_agx_orin,stm32u575,truenorth,loihi,loihi2,tianjic,spinnaker,horowitz_fp32"
+FORMATS = ("terminal", "json", "html", "markdown", "csv", "latex")
+
+
+def reports(folder: Path) -> list[str]:
+    """Wall time of the whole command, the median of three: five convolutional nets and five spiking ones."""
+    files = []
+    for width in (4, 8, 12, 16, 20):
+        dense = nn.Sequential(nn.Conv2d(1, width, 3, 2, 1), nn.ReLU(), nn.Conv2d(width, 2 * width, 3, 2, 1), nn.ReLU())
+        ann, image = nn.Sequential(dense, nn.Flatten(), nn.Linear(32 * width, 10)).eval(), torch.rand(4, 1, 16, 16)
+        events = (torch.rand(8, 4, 1, 16, 16) < 0.2).float()
+        for name, model, x in ((f"ann_{width}", ann, image), (f"snn_{width}", spiking(width).eval(), events)):
+            files.append(str(folder / f"{name}.json"))
+            snnenergy.count(model, x, name=name).save(files[-1])
+    rows = ["| format | s | KiB |", "|---|---:|---:|"]
+    for form in FORMATS:
+        target = folder / f"report.{form}"
+        options = () if form == "terminal" else (f"--{form}", str(target))
+        took = sorted(
+            _seconds("-m", "snnenergy", "report", *files, "--hardware", CHIPS, *options) for _ in range(REPEATS)
+        )
+        size = f"{target.stat().st_size / 1024:,.0f}" if options else ""
+        rows.append(f"| {form} | {took[REPEATS // 2]:.2f} | {size} |")
+    return rows
+
+
 SWEEP = """
 models:
   net:
@@ -182,7 +209,7 @@ def _child(*command: str) -> str:
     return done.stdout
 
 
-TABLES = {"data": data, "ranks": ranks, "layers": layers, "sweep": sweep}
+TABLES = {"data": data, "ranks": ranks, "layers": layers, "reports": reports, "sweep": sweep}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import hashlib
 import html as stdlib_html
@@ -11,6 +12,7 @@ import math
 import re
 import shutil
 import subprocess
+import sys
 import zlib
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -195,6 +197,43 @@ def test_a_page_is_under_the_limit_and_bundles_once(build: type) -> None:
     text = html.render(build())
     assert len(text.encode()) < 1_500_000
     assert text.count("window.vegaEmbed=") == 1
+
+
+def test_the_charts_library_is_the_same_whether_a_process_beside_makes_it_or_none_can_be_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    beside = sealed._bundle()
+    assert sealed.prepared() is not None
+    with monkeypatch.context() as no_process:
+        no_process.setattr(sys, "executable", "")
+        assert sealed.prepared.__wrapped__() is None
+        no_process.setattr(sealed, "prepared", lambda: None)
+        assert sealed._bundle.__wrapped__() == beside
+    failing = subprocess.Popen([sys.executable, "-c", "raise SystemExit(1)"], stdout=subprocess.PIPE)
+    monkeypatch.setattr(sealed, "prepared", lambda: failing)
+    assert sealed._bundle.__wrapped__() == beside
+
+
+def _bundling() -> set[str]:
+    """Processes that make the charts' library."""
+    found = set()
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if b"javascript_bundle" in file.read_bytes():
+                found.add(file.parent.name)
+    return found
+
+
+def test_nothing_is_left_running_where_a_page_was_wanted_and_could_not_be_made(tmp_path: Path) -> None:
+    if not Path("/proc/self/cmdline").exists():
+        pytest.skip("this system has no /proc to look at processes in")
+    before = _bundling()
+    command = [sys.executable, "-m", "snnenergy", "report", "missing.json", "--html", "page.html"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False)
+    assert _bundling() <= before
+    assert (ran.returncode, list(tmp_path.iterdir())) == (2, [])
+    assert "missing.json" in ran.stderr
+    assert len(ran.stderr.splitlines()) < 5
 
 
 def test_a_page_that_would_be_too_large_leaves_the_layers_out_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

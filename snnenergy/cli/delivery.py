@@ -43,7 +43,12 @@ class Targets:
 
     def checked(self) -> dict[str, str]:
         """Those that were given, by format; UsageError before any work where one cannot be written."""
-        return output.check({form: getattr(self, form) for form in formats(Look())})
+        wanted = output.check({form: getattr(self, form) for form in formats(Look())})
+        if "html" in wanted:
+            from snnenergy.report import sealed
+
+            sealed.prepared()
+        return wanted
 
 
 @dataclass(frozen=True, slots=True)

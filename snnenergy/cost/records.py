@@ -82,7 +82,15 @@ class Breakdown:
         return sum((getattr(self, p) for p in PARTS if p not in ("static", "host")), ZERO)
 
     def __add__(self, other: Breakdown) -> Breakdown:
-        return Breakdown(*(_sum(getattr(self, p), getattr(other, p)) for p in PARTS))
+        return Breakdown(
+            _sum(self.compute, other.compute),
+            _sum(self.synaptic, other.synaptic),
+            _sum(self.neuron, other.neuron),
+            _sum(self.routing, other.routing),
+            _sum(self.memory, other.memory),
+            _sum(self.static, other.static),
+            _sum(self.host, other.host),
+        )
 
     def nonzero(self) -> dict[str, Range]:
         return {p: getattr(self, p) for p in PARTS if getattr(self, p)}

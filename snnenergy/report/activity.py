@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import lru_cache
 
 from snnenergy.counts import Counts, LayerCounts, PerStep
 
@@ -62,6 +63,29 @@ def doubled(snn: Counts) -> Counts:
     """The same net at twice its time steps, with the same activity in each."""
     assert snn.time_steps is not None  # the caller asks for no other
     return replace(snn, time_steps=2 * snn.time_steps, layers=tuple(map(_twice, snn.layers)))
+
+
+def apart(snn: Counts) -> tuple[Counts, Counts]:
+    """The same net without a spike, and at twice its time steps; one net is asked for them on many chips."""
+    return _apart(_Same(snn))
+
+
+class _Same:
+    """Counts, which hold dicts, as the key of a cache: equal only to themselves."""
+
+    def __init__(self, counts: Counts) -> None:
+        self.counts = counts
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.counts is other.counts
+
+    def __hash__(self) -> int:
+        return id(self.counts)
+
+
+@lru_cache(maxsize=16)
+def _apart(snn: _Same) -> tuple[Counts, Counts]:
+    return scaled(snn.counts, 0), doubled(snn.counts)
 
 
 def _twice(layer: LayerCounts) -> LayerCounts:

@@ -111,7 +111,7 @@ def solve(pair: Pair, snn: Counts, chip: Profile | None = None) -> BreakEven | N
 def _priced(pair: Pair, snn: Counts, rate: float, chip: Profile) -> tuple[Corner, Corner, Corner] | None:
     """From three prices; None where today's arithmetic prices the net otherwise, or one of its variants not at all."""
     steps, options = snn.time_steps, pair.snn.options
-    own, quiet, longer = (again(c, chip, options).energy for c in (snn, activity.scaled(snn, 0), activity.doubled(snn)))
+    own, quiet, longer = (again(c, chip, options).energy for c in (snn, *activity.apart(snn)))
     if not steps or own is None or quiet is None or longer is None:
         return None
     if not math.isclose(own.nominal, _joules(pair.snn, "nominal"), rel_tol=NOISE):

@@ -1,10 +1,10 @@
-"""What a page draws: one Vega specification per chart, and the rows that a reader's choice puts into it."""
+"""What a page draws: one Vega-Lite specification per chart, and the rows that a reader's choice puts into it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from snnenergy.cost import estimate
+from snnenergy.cost.price import dynamic_only
 from snnenergy.cost.records import PARTS
 from snnenergy.report import breakeven, charts, pair_charts, published, roofline, summary
 from snnenergy.report import layers as L
@@ -43,8 +43,8 @@ def drawings(comparison: Comparison, told: Sequence[Story]) -> dict[str, Any]:
     priced = [e for e in comparison.estimates if e.energy is not None and e.energy.low > 0]
     specs: dict[str, Any] = {}
     if priced:
-        specs["energy"] = vega(charts.energy(comparison, charts.PAGE))
-        specs["parts"] = vega(charts.parts(comparison, charts.PAGE))
+        specs["energy"] = spec(charts.energy(comparison, charts.PAGE))
+        specs["parts"] = spec(charts.parts(comparison, charts.PAGE))
     layered = [e for e in priced if e.layers]
     if layered:
         specs["layers"] = _blank(charts.layers(comparison.counts[layered[0].model], layered[0], charts.PAGE))
@@ -53,7 +53,7 @@ def drawings(comparison: Comparison, told: Sequence[Story]) -> dict[str, Any]:
     if active:
         specs["activity"] = _blank(charts.activity(comparison.counts[active[0]], charts.PAGE))
     if any(e.model in comparison.accuracy for e in priced):
-        specs["pareto"] = vega(charts.pareto(comparison, charts.PAGE))
+        specs["pareto"] = spec(charts.pareto(comparison, charts.PAGE))
     rooms = roofs(comparison)
     if rooms:
         first, *others = rooms.values()
@@ -92,24 +92,24 @@ def _pair_specs(told: Sequence[Story]) -> dict[str, Any]:
     return specs | ({"even": _blank(pair_charts.break_even(curves[0], charts.PAGE))} if curves else {})
 
 
-def vega(chart: alt.LayerChart) -> Any:
-    """Vega-Lite compiled here, so that the page need not."""
-    import altair
-    import vl_convert
+def spec(chart: alt.LayerChart) -> dict[str, Any]:
+    """Vega-Lite with the rows of every data set once; the page's own library compiles it."""
+    made: dict[str, Any] = chart.to_dict(validate=False)
+    made.pop("$schema", None)
+    held = made.setdefault("datasets", {})
+    for view in (made, *made.get("layer", ())):
+        data = view.get("data", {})
+        if "values" in data:
+            name = data.get("name") or f"data{len(held)}"
+            held[name] = data["values"]
+            view["data"] = {"name": name}
+    return made
 
-    compiled = vl_convert.vegalite_to_vega(
-        chart.to_dict(validate=False), vl_version=charts.vega_lite_version(altair.SCHEMA_VERSION)
-    )
-    compiled.pop("description", None)
-    return compiled
 
-
-def _blank(chart: alt.LayerChart) -> Any:
+def _blank(chart: alt.LayerChart) -> dict[str, Any]:
     """A chart whose rows come from the reader's choice, which the page makes before it draws."""
-    made = vega(chart)
-    for held in made["data"]:
-        if held["name"] in FILLED:
-            held["values"] = []
+    made = spec(chart)
+    made["datasets"].update((name, []) for name in FILLED if name in made["datasets"])
     return made
 
 
@@ -190,7 +190,7 @@ def _variants(story: Story, own: list[list[float]]) -> list[dict[str, Any]]:
         return []
     for bits in (None, *BITS):
         for batch in BATCHES if chip.family == "processor" else BATCHES[:1]:
-            ends = [estimate(counts, chip, bits=bits, batch=batch) for counts in (story.ann, story.snn)]
+            ends = [dynamic_only(counts, chip, bits=bits, batch=batch) for counts in (story.ann, story.snn)]
             if any(e.energy is None or e.partial for e in ends):
                 continue
             found = breakeven.solve(summary.Pair(chip.name, *ends), story.snn, chip)

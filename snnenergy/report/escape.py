@@ -22,6 +22,8 @@ def plain(text: str) -> str:
     >>> print(plain("a\x1b[31mb\n"))
     a\x1b[31mb\x0a
     """
+    if text.isprintable():  # no character of those kinds, nor an unusual space
+        return text
     return "".join(_visible(c) if unicodedata.category(c) in _INVISIBLE else c for c in text)
 
 

@@ -5,11 +5,13 @@ Scripts and styles are inline and named by their hashes; Vega runs with its expr
 
 from __future__ import annotations
 
+import atexit
 import base64
 import hashlib
 import json
 import re
-from concurrent.futures import Future, ThreadPoolExecutor
+import subprocess
+import sys
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -26,7 +28,7 @@ MAX_BYTES = 1_500_000
 def render(template: str, script: str, drawings: object, **told: Any) -> str:
     """A template with the house's style, the charts' library, a script of ours, and data that the script draws."""
     code = f'"use strict";\n(() => {{\n{_shipped("chart.js")}\n{_shipped(script)}}})();\n'
-    style, scripts = _shipped("page.css"), [_once(prepared().result()), _once(code)]
+    style, scripts = _shipped("page.css"), [_once(_bundle()), _once(code)]
     made = environment().get_template(template)
     return made.render(
         policy=_policy(style, scripts),
@@ -80,20 +82,46 @@ def _shipped(name: str) -> str:
     return (files("snnenergy.report") / "templates" / name).read_text(encoding="utf-8")
 
 
-def _bundle() -> str:
-    """Vega with its embedder and expression interpreter, about 0.9 MB; the chart library's own copy, no network."""
-    import vl_convert
-
-    return str(vl_convert.javascript_bundle("window.vegaEmbed=vegaEmbed;"))
+BUNDLE = "window.vegaEmbed=vegaEmbed;"
+_CHILD = f"""
+import sys, vl_convert
+sys.stdout.buffer.write(vl_convert.javascript_bundle({BUNDLE!r}).encode())
+"""
 
 
 @cache
-def prepared() -> Future[str]:
-    """The charts' library in the making: 2 s of a core, beside what a page does until it needs it."""
-    worker = ThreadPoolExecutor(1)
-    made = worker.submit(_bundle)
-    worker.shutdown(wait=False)
-    return made
+def prepared() -> subprocess.Popen[bytes] | None:
+    """The charts' library in the making, by a process beside this one: over a second of a core, with the interpreter's lock held.
+
+    To be called as soon as a page is wanted; None where no process can be started.
+    """
+    if not sys.executable or getattr(sys, "frozen", False):
+        return None
+    quiet: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    try:
+        child = subprocess.Popen([sys.executable, "-P", "-c", _CHILD], stdout=subprocess.PIPE, **quiet)
+    except OSError:
+        return None
+    atexit.register(_end, child)
+    return child
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    if child.returncode is None:
+        child.kill()
+        child.communicate()
+
+
+@cache
+def _bundle() -> str:
+    """Vega and Vega-Lite with their embedder and expression interpreter, about 0.9 MB; no network."""
+    child = prepared()
+    made = b"" if child is None else child.communicate()[0]
+    if child is not None and child.returncode == 0:
+        return made.decode()
+    import vl_convert
+
+    return str(vl_convert.javascript_bundle(BUNDLE))
 
 
 def _once(script: str) -> str:

@@ -38,7 +38,7 @@ def render(sweep: Sweep, name: str) -> str:
 def _page(sweep: Sweep, name: str, rows: int) -> str:
     axes, fixed = tables.varying(sweep)
     drawn = {
-        "specs": {goal: _compiled(goal) for goal in GOALS},
+        "specs": {goal: _spec(goal) for goal in GOALS},
         "goals": TITLES,
         "legend": {goal: text.removeprefix("* ") for goal, text in tables.LEGEND.items()},
         "head": [*map(plain, axes), "energy", *GOALS],
@@ -61,8 +61,8 @@ def _page(sweep: Sweep, name: str, rows: int) -> str:
 
 
 @cache
-def _compiled(goal: str) -> Any:
-    return drawings.vega(chart(goal))
+def _spec(goal: str) -> Any:
+    return drawings.spec(chart(goal))
 
 
 def _span(rows: Sequence[Row], chip: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import torch
@@ -141,23 +142,39 @@ def conv_shape(
     zero_pad: Sequence[tuple[int, int]] = (),
 ) -> ConvShape:
     """The geometry of x [n, cin, *sizes] * w -> out; `zero_pad` are explicit zeros already in x, per axis."""
-    n = x.dim() - 2
+    given = (tuple(v) if isinstance(v, Sequence) else v for v in (stride, padding, dilation))
+    return _shape(x.shape, w.shape, out.shape, *given, transposed, groups, tuple(zero_pad))
+
+
+@lru_cache(maxsize=4096)
+def _shape(
+    x: Sequence[int],
+    w: Sequence[int],
+    out: Sequence[int],
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    transposed: bool,
+    groups: int,
+    zero_pad: Sequence[tuple[int, int]],
+) -> ConvShape:
+    n = len(x) - 2
     strides, pads, dilations = _spread(stride, n), _spread(padding, n), _spread(dilation, n)
     hidden = list(zero_pad) or [(0, 0)] * n
     axes = tuple(
         Axis(
-            x.shape[2 + d],
-            out.shape[2 + d],
-            w.shape[2 + d],
+            x[2 + d],
+            out[2 + d],
+            w[2 + d],
             strides[d],
             pads[d],
             dilations[d],
             transposed,
-            (hidden[d][0], x.shape[2 + d] - hidden[d][1]),
+            (hidden[d][0], x[2 + d] - hidden[d][1]),
         )
         for d in range(n)
     )
-    return ConvShape(x.shape[1], out.shape[1], groups, axes)
+    return ConvShape(x[1], out[1], groups, axes)
 
 
 def _convolution(r: Reader, call: Call) -> None:

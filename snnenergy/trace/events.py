@@ -23,6 +23,10 @@ from snnenergy.trace.magnitudes import Magnitudes, packed
 Words = NDArray[np.uint64]
 AT_ONCE = 1 << 14
 """Words of planes met by lines at a time."""
+BLAS = 1 << 12
+"""Words from which on a product with ones adds faster than a sum."""
+FEW = 2
+"""Lines that do not make up for the planes of a map."""
 
 
 def events(x: Array, magnitudes: Magnitudes | None = None) -> Words:
@@ -87,42 +91,50 @@ def counted(lines: Words) -> Rows:
 def _added(counts: NDArray[np.uint8]) -> Rows:
     """Sums over the last axis of the events in each word."""
     width = counts.shape[-1]
-    if width * 64 >= EXACT_FLOAT32:
-        wide: Rows = counts.sum(-1, dtype=np.float64)
-        return wide
+    if counts.size < BLAS or width * 64 >= EXACT_FLOAT32:
+        sums: Rows = np.add.reduce(counts, axis=-1, dtype=np.float64)
+        return sums
     return dot(counts.astype(np.float32), ones(width)).astype(np.float64)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Map:
     """A number of taps for each position [positions], the same in every channel, or for each element [channels, positions]."""
 
     values: NDArray[np.int32]
-    _planes: dict[int, Words] = field(init=False, default_factory=dict, repr=False)
+    met: int = 0  # lines weighed so far
+    _planes: dict[int, tuple[Words, Rows]] = field(init=False, default_factory=dict, repr=False)
 
     def weigh(self, lines: Words, elements: int) -> Rows:
         """Sum over the events of each line, of so many elements."""
-        planes = self._planes.get(elements)
-        if planes is None:
+        kept = self._planes.get(elements)
+        if kept is None:
+            self.met += len(lines)
+            if self.met <= FEW and self.values.size == elements:
+                return self._once(lines)
             width = self.values.shape[-1]
-            planes = self._planes[elements] = _planes(np.broadcast_to(self.values, (elements // width, width)))
-        found = np.zeros(len(lines))
-        powers = np.exp2(np.arange(len(planes)))
+            kept = self._planes[elements] = _planes(np.broadcast_to(self.values, (elements // width, width)))
+        planes, powers = kept
         step = max(1, AT_ONCE // max(1, planes.size))
-        for start in range(0, len(lines), step):
-            found[start : start + step] = (
-                _added(np.bitwise_count(lines[start : start + step, None, :] & planes)) @ powers
-            )
-        return found
+        if len(lines) <= step:
+            return _added(np.bitwise_count(lines[:, None, :] & planes)) @ powers
+        return np.concatenate([self.weigh(lines[i : i + step], elements) for i in range(0, len(lines), step)])
+
+    def _once(self, lines: Words) -> Rows:
+        """The same without planes, which are worth making for more than a few lines."""
+        numbers = self.values.reshape(-1)
+        exact = np.float32 if numbers.sum(dtype=np.float64) < EXACT_FLOAT32 else np.float64
+        flags = np.unpackbits(lines.view(np.uint8), axis=1, count=numbers.size)
+        return dot(flags.astype(exact), numbers.astype(exact)).astype(np.float64)
 
 
-def _planes(values: NDArray[np.int32]) -> Words:
-    """[bits of the largest, words]: plane b holds bit b of every number."""
+def _planes(values: NDArray[np.int32]) -> tuple[Words, Rows]:
+    """[bits of the largest, words]: plane b holds bit b of every number; and what each plane counts for."""
     numbers = values.reshape(-1)
     planes = np.zeros((int(numbers.max(initial=0)).bit_length(), -(-numbers.size // 64) * 8), dtype=np.uint8)
     for b, plane in enumerate(planes):
-        plane[: -(-numbers.size // 8)] = np.packbits(numbers & np.int32(1 << b))
-    return planes.view(np.uint64)
+        plane[: -(-numbers.size // 8)] = np.packbits((numbers & np.int32(1 << b)) != 0)
+    return planes.view(np.uint64), np.exp2(np.arange(len(planes)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from operator import attrgetter, sub
 from typing import Any
 
 
@@ -27,11 +28,15 @@ class Work:
             if amount:
                 setattr(self, name, getattr(self, name) + times * amount)
 
+    def copy(self) -> Work:
+        return Work(*_values(self))
+
     def minus(self, other: Work) -> Work:
-        return Work(**{name: getattr(self, name) - getattr(other, name) for name in _WORK})
+        return Work(*map(sub, _values(self), _values(other)))
 
 
 _WORK = tuple(f.name for f in fields(Work))
+_values = attrgetter(*_WORK)
 
 
 @dataclass(slots=True)

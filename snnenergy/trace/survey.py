@@ -6,7 +6,6 @@ watch it later.  It is also the exact and slow way to count: every forward may b
 
 from __future__ import annotations
 
-import dataclasses
 import operator
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -332,7 +331,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         if self.learning:
             rule(self.products, Call(func, args, kwargs, out))
             return
-        reads, before = self.rec.reads, dataclasses.replace(self.forward.work.get(frame.path, _NO_WORK))
+        reads, before = self.rec.reads, self.forward.work.get(frame.path, _NO_WORK).copy()
         rule(self.reading, Call(func, args, kwargs, out))
         if self.rec.reads == reads + 1 and isinstance(self.last, Read) and self.path == frame.path and not kwargs:
             done, tag = self.forward.work[frame.path].minus(before), self._tag(self.path, frame, linear=True)

@@ -1,0 +1,143 @@
+"""Events as bits against plain sums over the values: any shape, any layout in memory, any map of taps."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from snnenergy.trace import events as e
+from snnenergy.trace.arrays import CHUNK, scratch
+from snnenergy.trace.magnitudes import Magnitudes, grid
+from snnenergy.trace.sites import Site
+from snnenergy.trace.streams import Tally
+
+SHAPES = st.tuples(st.integers(1, 5), st.integers(1, 9), st.integers(1, 40))
+
+
+def values(shape: tuple[int, ...], seed: int, levels: tuple[float, ...]) -> Any:
+    rng = np.random.default_rng(seed)
+    return rng.choice(np.array((0.0, *levels), dtype=np.float32), shape)
+
+
+@given(SHAPES, st.integers(0, 999), st.integers(0, 1 << 20), st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_taps_over_bit_planes_are_the_sums_of_the_map(
+    shape: tuple[int, int, int], seed: int, largest: int, everywhere: bool
+) -> None:
+    _, channels, places = shape
+    rng = np.random.default_rng(seed)
+    x = values(shape, seed, (1.0, -0.25))
+    numbers = rng.integers(0, largest + 1, (channels, places) if everywhere else places).astype(np.int32)
+    want = ((x != 0) * np.broadcast_to(numbers, (channels, places)).astype(np.int64)).sum((1, 2))
+    by = e.Map(numbers)
+    lines = e.events(x)
+    for _ in range(3):  # the first few lines are weighed without planes
+        assert by.weigh(lines, channels * places).tolist() == want.tolist()
+    assert e.counted(lines).tolist() == (x != 0).sum((1, 2)).tolist()
+
+
+@pytest.mark.parametrize("shape", [(3, 11, CHUNK // 8 + 3), (2, 3, CHUNK + 5), (70_000, 1, 3), (1, CHUNK + 1, 1)])
+def test_inputs_larger_than_a_piece_are_put_together_again(shape: tuple[int, int, int]) -> None:
+    x = values(shape, 0, (0.5,))
+    lines = e.events(x, found := Magnitudes())
+    assert e.counted(lines).tolist() == (x != 0).sum((1, 2)).tolist()
+    flags = np.unpackbits(lines.view(np.uint8), axis=1, count=shape[1] * shape[2])
+    np.testing.assert_array_equal(flags.reshape(shape), x != 0)
+    assert found.seen == (0.5,)
+
+
+@given(SHAPES, st.sampled_from(["as it is", "channels last", "every other", "reversed"]), st.integers(0, 99))
+@settings(max_examples=100, deadline=None)
+def test_the_layout_in_memory_does_not_matter(shape: tuple[int, int, int], layout: str, seed: int) -> None:
+    n, channels, places = shape
+    made = values((n, 2 * places, channels) if layout == "every other" else (n, places, channels), seed, (1.0,))
+    x = made[:, ::2] if layout == "every other" else made[:, ::-1] if layout == "reversed" else made
+    x = np.ascontiguousarray(x.transpose(0, 2, 1)) if layout == "as it is" else x.transpose(0, 2, 1)
+    np.testing.assert_array_equal(e.events(x), e.events(x.copy(order="C")))
+
+
+@given(st.lists(st.integers(-9, 9), min_size=1, max_size=60), st.sampled_from([1.0, 0.25, 0.3]))
+@settings(max_examples=200, deadline=None)
+def test_sums_of_magnitudes_are_exact(numbers: list[int], unit: float) -> None:
+    x = (np.array(numbers, dtype=np.float32) * np.float32(unit)).reshape(1, -1, 1)
+    found = Magnitudes()
+    e.events(x, found)
+    e.events(x, found)
+    want = np.abs(x.astype(np.float64)).sum()
+    assert found.added(x, (0, 1)).tolist() == pytest.approx([want], rel=1e-15)
+    np.testing.assert_allclose(found.columns(x), found.added(x, 1), rtol=1e-15)
+    assert set(found.seen) == set(np.abs(x[x != 0]).astype(float).tolist())
+    assert found.positive == bool((x > 0).any())
+    assert found.negative == bool((x < 0).any())
+
+
+def test_a_value_off_the_grid_is_seen_among_many_that_lie_on_it() -> None:
+    found = Magnitudes()
+    x = np.tile(np.array([0, 0.5, 1.0, 1.5], dtype=np.float32), 1000).reshape(1, 1, -1)
+    e.events(x, found)
+    assert found.seen == (0.5, 1.0, 1.5)
+    assert grid(found.seen) == (0.5, 3)
+    for other in (2.0, 0.75, -0.5, np.nan):
+        strange = x.copy()
+        strange[0, 0, 777] = other
+        more = Magnitudes(found.seen, positive=True)
+        e.events(strange, more)
+        assert (more.seen, more.many, more.negative) != (found.seen, False, False)
+
+
+@pytest.mark.parametrize("features", [5000, 4999, 8191])
+def test_what_an_input_says_of_its_stream_is_learnt_when_it_arrives(features: int) -> None:
+    """Spikes for many calls, then one call with another value, then spikes again: in whatever words they are held."""
+    site, fans = Site("p", "linear"), (e.Fan(3, 1),)
+    g = torch.Generator().manual_seed(0)
+    calls = [(torch.rand(2, features, generator=g) < 0.2).float() for _ in range(7)]
+    calls[4][1, features - 1] = 2.0
+    site.begin(1)
+    for x in calls:
+        site.take(x, fans)
+        x.zero_()  # what was read may be overwritten at once
+    site.flush()
+    g.manual_seed(0)
+    again = [(torch.rand(2, features, generator=g) < 0.2).float() for _ in range(7)]
+    again[4][1, features - 1] = 2.0
+    events = sum(int(x.count_nonzero()) for x in again)
+    (tally,) = site.tallies
+    assert tally.totals == (events, 3 * events, 3 * events)
+    assert tally.magnitudes.seen == (1.0, 2.0)
+    assert tally.value_taps == 3 * sum(float(x.sum()) for x in again)
+    assert tally.rows[2][0].tolist() == [x.count_nonzero(1).tolist() for x in again]
+
+
+def test_a_forward_that_is_dropped_takes_its_events_with_it() -> None:
+    site, fans, x = Site("p", "linear"), (e.Fan(3, 1),), torch.ones(2, 5000)
+    for forward in (1, 2, 3):
+        site.begin(forward)
+        site.take(x, fans)
+        site.take(x, fans)
+        if forward == 2:
+            site.drop()
+    site.flush()
+    assert site.tallies[0].totals == (40_000, 120_000, 120_000)
+    assert site.tallies[0].elements == 40_000
+
+
+def test_every_thread_has_scratch_of_its_own() -> None:
+    found: list[Any] = []
+    other = threading.Thread(target=lambda: found.append(scratch((8,))))
+    other.start()
+    other.join()
+    assert not np.shares_memory(found[0], scratch((8,)))
+
+
+def test_a_tally_reads_products_of_activations_by_columns_and_lines() -> None:
+    rng = np.random.default_rng(0)
+    a, b = (rng.random((2, 300, 7)) < 0.3).astype(np.float32), (rng.random((2, 7, 19)) < 0.3).astype(np.float32)
+    tally = Tally()
+    assert tally.columns(a).tolist() == (a != 0).sum(1).tolist()
+    assert tally.lines(b).tolist() == (b != 0).sum(2).tolist()

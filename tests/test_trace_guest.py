@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import random
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -373,30 +373,56 @@ def test_model_and_inputs_can_be_collected(make: Callable[[], nn.Module]) -> Non
     assert counts.forwards == 1
 
 
-def test_an_open_context_keeps_no_activation() -> None:
-    class Big(nn.Module):
-        """Its activation is far above what a site buffers."""
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """What is freed in here was held by nobody: no collector came for it."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
-        def __init__(self) -> None:
-            super().__init__()
-            self.fc = nn.Linear(4, 3)
-            self.seen: list[weakref.ref[Tensor]] = []
 
-        def forward(self, x: Tensor) -> Tensor:
-            y = x * 2
-            self.seen.append(weakref.ref(y))
-            z: Tensor = self.fc(y)
-            return z
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("make", KINDS[:1] + KINDS[3:])
+def test_count_keeps_neither_model_nor_input_until_a_collector_comes(make: Callable[[], nn.Module]) -> None:
+    model = make()
+    inputs: dict[Any, tuple[int, ...]] = {Attention: (2, 6, 8), Steps: (3, 2, 1, 6, 6)}
+    x = analog(*inputs.get(type(model), (2, 1, 8, 8)))
+    with torch.no_grad():
+        model(x)  # torch keeps nothing of it, and neither do we
+        count(model, x)
+    alive: list[weakref.ref[Any]] = [weakref.ref(model), weakref.ref(x)]
+    del model, x
+    assert [ref() for ref in alive] == [None, None]
 
-    model = Big()
+
+class Doubled(nn.Module):
+    """Twice its input, far above what a site buffers, through a layer or a plain product."""
+
+    def __init__(self, functional: bool) -> None:
+        super().__init__()
+        self.fc, self.functional = nn.Linear(4, 3), functional
+        self.seen: list[weakref.ref[Tensor]] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x * 2
+        self.seen.append(weakref.ref(y))
+        return torch.matmul(y, self.fc.weight.t()) if self.functional else self.fc(y)
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("functional", [False, True])
+def test_an_open_context_keeps_no_activation(functional: bool) -> None:
+    model = Doubled(functional)
+    given: list[weakref.ref[Tensor]] = []
     with counting(model) as rec, torch.no_grad():
-        for _ in range(4):
-            model(analog(20_000, 4))
-        gc.collect()
-        held = [ref() for ref in model.seen]
-        # a surveyed forward may still hold what its plan was learnt from; watched ones hold nothing
-        assert held[2] is None
-    assert rec.counts().forwards == 4
+        for _ in range(5):  # surveyed and watched ones
+            x = analog(20_000, 4)
+            given.append(weakref.ref(x))
+            model(x)
+            del x
+            assert [ref() for ref in (*model.seen, *given)] == [None] * 2 * len(given)
+    assert rec.counts().forwards == 5
 
 
 def test_a_second_count_is_like_the_first() -> None:

@@ -94,7 +94,7 @@ def count(
     )
     with recorder:
         model(*inputs, **(kwargs or {}))
-    return recorder.counts()
+    return recorder.finish()
 
 
 @contextmanager

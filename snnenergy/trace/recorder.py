@@ -119,6 +119,7 @@ class Recorder:
         self._reading_outputs: set[str] = set()
         self.weights = Weights(self.lineage)
         self._touched: list[Site] = []
+        self._inputs: list[Tensor] = []
         self._plain: tuple[tuple[str, Any], ...] = ()
         self._entry: nn.Module | None = None
         self._leaving: set[int] = set()
@@ -345,6 +346,8 @@ class Recorder:
         self._opened.close()
         self._opened = ExitStack()
         self.surveying = self.watched = None
+        self._inputs = []
+        self.survey.let_go()
         self.depth = 0
 
     def _end(self) -> None:
@@ -538,11 +541,13 @@ class Recorder:
     def spike_output(self, path: str, outs: list[Tensor]) -> int | None:
         """Which of a neuron's outputs are its spikes: the first made by a comparison, else of one magnitude; None: none."""
         if path not in self._spike_outputs:
-            made = next((i for i, t in enumerate(outs) if self.lineage.of(t).compared), None)
-            alike = (i for i, t in enumerate(outs) if binary(t))
+            found = next((i for i, t in enumerate(outs) if self.lineage.of(t).compared), None)
+            if found is None:
+                found = next((i for i, t in enumerate(outs) if binary(t)), None)
             module = self.names.at(path)
-            stated = 0 if module is not None and emits_spikes(module) else None
-            self._spike_outputs[path] = next((i for i in (made, next(alike, None), stated) if i is not None), None)
+            if found is None and module is not None and emits_spikes(module):
+                found = 0
+            self._spike_outputs[path] = found
         return self._spike_outputs[path]
 
     def spike_known(self, path: str) -> bool:
@@ -573,6 +578,13 @@ class Recorder:
                 site.settle()
         with torch.no_grad(), unset_fake_temporarily():
             return assemble(self)
+
+    def finish(self) -> Counts:
+        """The Counts, after which nothing more can be asked: parts that know each other do not wait for a garbage collector."""
+        counts = self.counts()
+        vars(self.survey).clear()
+        vars(self).clear()
+        return counts
 
     @property
     def lost(self) -> dict[tuple[str, str], Lost]:

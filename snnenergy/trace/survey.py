@@ -93,6 +93,12 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         self._input_keys = {t.untyped_storage()._cdata for t in inputs}
         self.repeats.begin()
 
+    def let_go(self) -> None:
+        """The forward is over: what it computed on is not ours to keep."""
+        self.frames, self.last = [], None
+        self.lineage.tags = {}
+        self.repeats.begin()
+
     # ---- every operator passes here
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None

@@ -161,6 +161,8 @@ class Builder:
 
     def plan(self, forward: Forward, clock: Clock, *, wakeable: bool) -> Plan:
         plan = Plan(forward.work, forward.lost, forward.arithmetic_calls, forward.used, clock)
+        for wake in self.wakes:
+            wake.origin = wake.frame  # that of the survey holds what its module was given
         plan.glances, plan.trail, plan.weights = self.glances, self.trail, [w for w, _ in self.weights.values()]
         plan.regions = forward.regions
         plan.versions = [version for _, version in self.weights.values()]

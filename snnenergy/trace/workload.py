@@ -63,7 +63,7 @@ def count_workload(
         except Exception:
             _forward(work)
             raise
-    counts = recorder.counts()
+    counts = recorder.finish()
     answers, uncompared = _answers(work, out, counts)
     told = (*counts.identity.notes, *_encoding(work), *uncompared, *notes)
     return replace(counts, identity=replace(counts.identity, notes=told), answers=answers)

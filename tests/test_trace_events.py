@@ -137,9 +137,12 @@ def test_every_thread_has_scratch_of_its_own() -> None:
     assert not np.shares_memory(found[0], scratch((8,)))
 
 
-def test_a_tally_reads_products_of_activations_by_columns_and_lines() -> None:
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("batch", [2, 400])
+def test_a_tally_reads_products_of_activations_by_columns_and_lines(share: float, batch: int) -> None:
     rng = np.random.default_rng(0)
-    a, b = (rng.random((2, 300, 7)) < 0.3).astype(np.float32), (rng.random((2, 7, 19)) < 0.3).astype(np.float32)
+    a, b = (rng.random((batch, *size)) < share for size in ((300, 7), (7, 19)))
     tally = Tally()
-    assert tally.columns(a).tolist() == (a != 0).sum(1).tolist()
-    assert tally.lines(b).tolist() == (b != 0).sum(2).tolist()
+    assert tally.columns(a.astype(np.float32)).tolist() == a.sum(1).tolist()
+    assert tally.lines(b.astype(np.float32)).tolist() == b.sum(2).tolist()
+    assert tally.magnitudes.seen == ((1.0,) if share else ())

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from snnenergy.counts import Evidence
 from snnenergy.trace.arrays import CHUNK, EXACT_FLOAT32, Array, Rows, column_sums, host, scratch
-from snnenergy.trace.events import Fan, Map, Pad, Words, counted, events
+from snnenergy.trace.events import Fan, Map, Pad, Words, counted, events, words
 from snnenergy.trace.magnitudes import Magnitudes, packed
 
 LATE = 64
@@ -123,16 +123,29 @@ class Tally:
     def columns(self, x: Array) -> Rows:
         """How many of x [B, m, k] are not zero for each k: [B, k]; the magnitudes see x."""
         found = np.zeros((x.shape[0], x.shape[2]))
-        for lines, part in _parts(x):
-            flags = np.not_equal(part, 0, out=scratch(part.shape))
-            self.magnitudes.see(part, packed(flags))
-            found[lines] = column_sums(flags.astype(np.float32))
+        for lines, flags, some in self._flags(x):
+            found[lines] = column_sums(flags.astype(np.float32)) if some else x.shape[1]
         return found
 
     def lines(self, x: Array) -> Rows:
         """How many of x [B, k, n] are not zero for each k: [B, k]; the magnitudes see x."""
-        batch, k, n = x.shape
-        return counted(events(x.reshape(batch * k, 1, n), self.magnitudes)).reshape(batch, k)
+        _, k, n = x.shape
+        found = np.zeros(x.shape[:2])
+        for lines, flags, some in self._flags(x):
+            found[lines] = counted(words(packed(flags.reshape(-1, n)))).reshape(-1, k) if some else n
+        return found
+
+    def _flags(self, x: Array) -> Iterator[tuple[slice, NDArray[np.bool_], bool]]:
+        """Pieces of x along its first axis that have events: where, which elements are not zero, and whether some are."""
+        step = max(1, CHUNK // max(1, x[:1].size))
+        for start in range(0, x.shape[0], step):
+            part = x[start : start + step]
+            flags = np.not_equal(part, 0, out=scratch(part.shape))
+            if not self.magnitudes.many:
+                self.magnitudes.see(part, packed(flags))
+            events = int(np.count_nonzero(flags))
+            if events:
+                yield slice(start, start + step), flags, events < flags.size
 
     def add_taps(self, taps: Rows, nonzero: int, elements: int, slot: int) -> None:
         """Counts found elsewhere (products of activations): taps [rows] of one call; driven equals effective."""
@@ -244,10 +257,3 @@ def _summed(parts: list[tuple[list[int], Rows]], rows: int) -> Rows:
     for row, brought in zip(sums, found, strict=True):
         row.reshape(-1)[:] = np.bincount(lines, brought, need * rows)
     return sums
-
-
-def _parts(x: Array) -> Iterator[tuple[slice, Array]]:
-    """Pieces of x along axis 0 of about a chunk."""
-    step = max(1, CHUNK // max(1, x[:1].size))
-    for start in range(0, x.shape[0], step):
-        yield slice(start, start + step), x[start : start + step]

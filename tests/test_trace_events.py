@@ -114,6 +114,39 @@ def test_what_an_input_says_of_its_stream_is_learnt_when_it_arrives(features: in
     assert tally.rows[2][0].tolist() == [x.count_nonzero(1).tolist() for x in again]
 
 
+@pytest.mark.parametrize("features", [40, 5000])
+@pytest.mark.parametrize("kind", ["half", "bfloat16", "bool", "complex", "negative view", "needs a gradient"])
+def test_inputs_that_numpy_does_not_have_as_they_are(kind: str, features: int) -> None:
+    """Each call of which is read once, with calls of floats between them."""
+    x = (torch.rand(2, features, generator=torch.Generator().manual_seed(1)) < 0.3).float()
+    made = {
+        "half": x.half(),
+        "bfloat16": x.bfloat16(),
+        "bool": x.bool(),
+        "complex": torch.complex(x, x).conj(),
+        "negative view": torch.complex(x, x).conj().imag,
+        "needs a gradient": x.clone().requires_grad_(),
+    }[kind]
+    site, fans = Site("p", "linear"), (e.Fan(3, 1),)
+    site.begin(1)
+    for call in (made, made, x, made, x, x):
+        site.take(call, fans)
+    site.flush()
+    events = 6 * int(x.count_nonzero())
+    assert site.tallies[0].totals == (events, 3 * events, 3 * events)
+    assert site.tallies[0].magnitudes.many == (kind == "complex")
+    assert site.tallies[0].magnitudes.negative == (kind == "negative view")
+
+
+def test_a_wide_image_has_planes_for_one_channel() -> None:
+    shape = (2, 3, e.WIDE + 64)
+    x, numbers = values(shape, 0, (1.0,)), np.arange(shape[2], dtype=np.int32) % 10
+    by = e.Map(numbers)
+    for _ in range(2):
+        assert by.weigh(e.events(x), shape[1] * shape[2]).tolist() == ((x != 0) * numbers).sum((1, 2)).tolist()
+    assert [planes.shape for planes, _ in by._planes.values()] == [(4, shape[2] // 64)]
+
+
 def test_a_forward_that_is_dropped_takes_its_events_with_it() -> None:
     site, fans = Site("p", "linear"), (e.Fan(3, 1),)
     for forward in (1, 2, 3):

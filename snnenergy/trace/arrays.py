@@ -68,6 +68,9 @@ def dot(a: Array, b: Array) -> Array:
 
 def column_sums(x: NDArray[np.float32]) -> Rows:
     """[B, m, k] -> [B, k], exact where sums stay below 2^24 units of a grid that all values lie on."""
+    if x.shape[1] >= EXACT_FLOAT32:
+        wide: Rows = x.sum(1, dtype=np.float64)
+        return wide
     with np.errstate(all="ignore"):
         sums: Rows = np.matmul(ones(x.shape[1]), x).astype(np.float64)
     return sums

@@ -25,6 +25,8 @@ AT_ONCE = 1 << 14
 """Words of planes met by lines at a time."""
 BLAS = 1 << 12
 """Words from which on a product with ones adds faster than a sum."""
+WIDE = 1 << 12
+"""Positions from which on planes are not made for every channel: they would be as large as many inputs."""
 FEW = 2
 """Lines that do not make up for the planes of a map."""
 
@@ -107,12 +109,17 @@ class Map:
 
     def weigh(self, lines: Words, elements: int) -> Rows:
         """Sum over the events of each line, of so many elements."""
+        width = self.values.shape[-1]
+        if (
+            self.values.ndim == 1 and width >= WIDE and width % 64 == 0 and elements > width
+        ):  # every channel a line of its own
+            sums: Rows = self.weigh(lines.reshape(-1, width // 64), width).reshape(len(lines), -1).sum(1)
+            return sums
         kept = self._planes.get(elements)
         if kept is None:
             self.met += len(lines)
             if self.met <= FEW and self.values.size == elements:
                 return self._once(lines)
-            width = self.values.shape[-1]
             kept = self._planes[elements] = _planes(np.broadcast_to(self.values, (elements // width, width)))
         planes, powers = kept
         step = max(1, AT_ONCE // max(1, planes.size))

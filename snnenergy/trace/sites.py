@@ -66,7 +66,8 @@ class Site:
         self.forward = 0
         self._fans: Fans = OUTPUT_FANS  # of what is held, as are shape and dtype
         self._shape: tuple[int, ...] = ()
-        self._dtype: torch.dtype | None = None  # of inputs that lie in memory as NumPy has them
+        self._dtype: torch.dtype | None = None
+        self._direct = False  # inputs lie in memory as NumPy has them
         self._room = self._held = self._mark = 0  # calls that may be held, that are, and that finished forwards brought
         self._slots: list[int] = []
         self._buffer: Array = NO_BUFFER
@@ -98,6 +99,7 @@ class Site:
             and fans is self._fans
             and x.dtype is self._dtype
             and x.shape == self._shape
+            and self._direct
             and x.is_cpu
             and not x.is_neg()
         ):  # the usual call: between two kernels of the model all that Python touches has left the cache
@@ -154,7 +156,7 @@ class Site:
         lines, rows = self._in_lines(values[None], None)
         elements = lines.shape[1] * lines.shape[2]
         self._shape, self._fans, self._lines = values.shape, fans, (rows, elements)
-        self._dtype = x.dtype
+        self._dtype, self._direct = x.dtype, values.itemsize == x.element_size() and not x.is_complex()
         self._buffer, self._pad, self._room = NO_BUFFER, None, 0
         if values.size <= SMALL:
             self._room = max(1, min(MANY, FULL // max(1, values.size)))
@@ -163,8 +165,6 @@ class Site:
         elif values.size <= CHUNK and self.segments[0].index is None:
             self._room = MANY
             self._pad = Pad.of(values.shape, rows)
-        if values.itemsize != x.element_size():
-            self._dtype = None
 
     def expect(self, shape: tuple[int, ...], dtype: torch.dtype, fans: Fans) -> None:
         """Inputs like these come next."""

@@ -123,20 +123,20 @@ class Tally:
     def columns(self, x: Array) -> Rows:
         """How many of x [B, m, k] are not zero for each k: [B, k]; the magnitudes see x."""
         found = np.zeros((x.shape[0], x.shape[2]))
-        for lines, flags, some in self._flags(x):
-            found[lines] = column_sums(flags.astype(np.float32)) if some else x.shape[1]
+        for lines, flags, mixed in self._flags(x):
+            found[lines] = column_sums(flags.astype(np.float32)) if mixed else x.shape[1]
         return found
 
     def lines(self, x: Array) -> Rows:
         """How many of x [B, k, n] are not zero for each k: [B, k]; the magnitudes see x."""
         _, k, n = x.shape
         found = np.zeros(x.shape[:2])
-        for lines, flags, some in self._flags(x):
-            found[lines] = counted(words(packed(flags.reshape(-1, n)))).reshape(-1, k) if some else n
+        for lines, flags, mixed in self._flags(x):
+            found[lines] = counted(words(packed(flags.reshape(-1, n)))).reshape(-1, k) if mixed else n
         return found
 
     def _flags(self, x: Array) -> Iterator[tuple[slice, NDArray[np.bool_], bool]]:
-        """Pieces of x along its first axis that have events: where, which elements are not zero, and whether some are."""
+        """Pieces of x along its first axis that have events: where, which elements are not zero, and whether some are zero."""
         step = max(1, CHUNK // max(1, x[:1].size))
         for start in range(0, x.shape[0], step):
             part = x[start : start + step]

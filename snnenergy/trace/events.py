@@ -110,9 +110,7 @@ class Map:
     def weigh(self, lines: Words, elements: int) -> Rows:
         """Sum over the events of each line, of so many elements."""
         width = self.values.shape[-1]
-        if (
-            self.values.ndim == 1 and width >= WIDE and width % 64 == 0 and elements > width
-        ):  # every channel a line of its own
+        if width >= WIDE and not width % 64 and self.values.size == width < elements:  # every channel a line of its own
             sums: Rows = self.weigh(lines.reshape(-1, width // 64), width).reshape(len(lines), -1).sum(1)
             return sums
         kept = self._planes.get(elements)

@@ -64,7 +64,7 @@ function goals() {
   show();
 }
 
-$("head").append(...cells("th", ["", ...D.head], AXES + 1));
+$("head").append(...cells("th", ["front", ...D.head], AXES + 1));
 D.chips.forEach((chip, i) => $("choose-chip").add(new Option(chip.name, String(i))));
 $("choose-chip").addEventListener("change", goals);
 for (const id of ["choose-goal", "only"]) $(id).addEventListener("change", show);

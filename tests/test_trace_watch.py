@@ -597,3 +597,26 @@ def test_large_inputs_are_read_like_small_ones() -> None:
     counts = run(layer, inputs)
     assert counts.total().acs == 3 * int(sum(x.sum() for x in inputs))
     assert figures(counts) == figures(run(layer, inputs, survey="always"))
+
+
+@pytest.mark.parametrize("steps", [3, 5])
+def test_the_fingerprint_is_of_the_input_as_it_was_though_its_time_axis_shows_at_the_end(steps: int) -> None:
+    """Samples lie along axis 1 once the loop over axis 0 is known; by then the forward has overwritten its input."""
+
+    class Loop(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(6, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            out = torch.stack([self.fc(x[t]) for t in range(len(x))])
+            x.zero_()
+            return out
+
+    model, whole = Loop(), analog(steps, 2, 6)
+    with torch.no_grad():
+        together = count(model, whole.clone())
+        apart = [count(model, whole[:, i : i + 1].clone()) for i in range(2)]
+    assert (together.samples, together.time_steps) == (2, steps)
+    assert together.conditions.inputs == apart[0].merge(apart[1]).conditions.inputs
+    assert together.conditions.inputs != count(model, torch.zeros_like(whole)).conditions.inputs

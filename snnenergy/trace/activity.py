@@ -20,7 +20,7 @@ from snnenergy.trace.events import Words
 class Fired:
     """What is kept of one layer in one forward: of each line of a call, which elements fired."""
 
-    __slots__ = ("calls", "elements", "every", "forward", "shape", "some")
+    __slots__ = ("calls", "every", "forward", "shape", "some")
 
     def __init__(self, forward: int = 0) -> None:
         self.forward = forward

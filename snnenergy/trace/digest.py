@@ -87,6 +87,13 @@ class Inputs:
         else:
             self._open = inputs(tensors, axis, dict(others))
 
+    def along(self, tensors: Sequence[Tensor], axis: int, others: Sequence[tuple[str, Any]]) -> None:
+        """The samples turned out to lie along another axis; what was copied is as it was when the forward began."""
+        if isinstance(self._open, int):
+            self.begin(tensors, axis, others)
+        else:
+            self._open = self._open[0], axis
+
     def end(self) -> None:
         if isinstance(self._open, int):
             self._total += self._open

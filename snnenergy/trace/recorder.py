@@ -295,7 +295,7 @@ class Recorder:
         )
         plan = self.plans.get(self._signature)
         self._axis = plan.clock.axis if plan is not None else self._time_axis
-        self._hash_inputs()
+        self.inputs.begin(tensors, self._batch_axis(), self._plain)
         again = self._number & (self._number - 1) == 0
         self.learning.begin()
         if plan is None or self._always or learns or again or plan.mode in ("dispatch", "learn") or plan.stale():
@@ -303,9 +303,9 @@ class Recorder:
         else:
             self._begin_watch(plan)
 
-    def _hash_inputs(self) -> None:
-        batch = 0 if self._axis is None or self._axis % max(1, len(self._shape or ())) != 0 else 1
-        self.inputs.begin(self._inputs, batch, self._plain)
+    def _batch_axis(self) -> int:
+        """Along which the samples of the first input lie."""
+        return 0 if self._axis is None or self._axis % max(1, len(self._shape or ())) != 0 else 1
 
     def _begin_survey(self, module: nn.Module | None, args: tuple[Any, ...], plan: Plan | None) -> None:
         survey = self.survey
@@ -392,7 +392,7 @@ class Recorder:
             raise
         if when.axis != self._axis:
             self._axis = when.axis
-            self._hash_inputs()
+            self.inputs.along(self._inputs, self._batch_axis(), self._plain)
         self._link(forward.links, forward.fired)
         plan = self.builder.plan(forward, when, wakeable=self._wakeable)
         if not self._hookable or (plan.mode == "function" and self._signature in self._unsure):

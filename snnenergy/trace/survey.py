@@ -6,10 +6,12 @@ watch it later.  It is also the exact and slow way to count: every forward may b
 
 from __future__ import annotations
 
+import dataclasses
 import operator
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -138,33 +140,11 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         return out
 
     def _look_up(self, func: Any) -> _Entry:
-        qualified = func._schema.name
-        space, _, name = qualified.partition("::")
-        custom = self.rec.rules.get(qualified)
-        row = formulas.row(name) if space == "aten" else formulas.ASK if space in ("prim", "profiler") else None
-        decompose = custom is None and row is None and space == "aten" and func._can_decompose()
-        if qualified == "aten::linear" or (space == "aten" and name.startswith("conv") and row is None):
-            decompose = True
-        short: Callable[..., bool] | None = None
-        if isinstance(row, Contraction):
-            short = Survey._repeat
-        elif isinstance(row, formulas.Each) or row in formulas.PER_OUTPUT:
-            short = Survey._note_elementwise
-        elif row is formulas.VIEW:
-            short = Survey._note_view
-        elif row is formulas.COPY and name in ("_to_copy", "clone"):
-            short = Survey._note_copy
-        entry = self._entries[id(func)] = _Entry(
-            func,
-            func._op if type(func) is torch._ops.OpOverload else func,
-            name if space == "aten" else qualified,
-            row,
-            decompose,
-            constant=_CONSTANTS.get(name) if space == "aten" else None,
-            custom=custom,
-            short=None if custom or decompose else short,
-            compares=name in COMPARISONS,
-        )
+        custom = self.rec.rules.get(func._schema.name)
+        entry = _entry(func, ruled=custom is not None)
+        if custom is not None:
+            entry = dataclasses.replace(entry, custom=custom)
+        self._entries[id(func)] = entry
         return entry
 
     def row_of(self, func: Any) -> formulas.Row | None:
@@ -482,6 +462,36 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
             site.listen(heard)
         self.rec.open(site)
         site.take(spikes, OUTPUT_FANS)
+
+
+@lru_cache(maxsize=4096)
+def _entry(func: Any, *, ruled: bool) -> _Entry:
+    """ruled: the user gave a rule for it."""
+    qualified = func._schema.name
+    space, _, name = qualified.partition("::")
+    row = formulas.row(name) if space == "aten" else formulas.ASK if space in ("prim", "profiler") else None
+    decompose = not ruled and row is None and space == "aten" and func._can_decompose()
+    if qualified == "aten::linear" or (space == "aten" and name.startswith("conv") and row is None):
+        decompose = True
+    short: Callable[..., bool] | None = None
+    if isinstance(row, Contraction):
+        short = Survey._repeat
+    elif isinstance(row, formulas.Each) or row in formulas.PER_OUTPUT:
+        short = Survey._note_elementwise
+    elif row is formulas.VIEW:
+        short = Survey._note_view
+    elif row is formulas.COPY and name in ("_to_copy", "clone"):
+        short = Survey._note_copy
+    return _Entry(
+        func,
+        func._op if type(func) is torch._ops.OpOverload else func,
+        name if space == "aten" else qualified,
+        row,
+        decompose,
+        constant=_CONSTANTS.get(name) if space == "aten" else None,
+        short=None if ruled or decompose else short,
+        compares=name in COMPARISONS,
+    )
 
 
 RULES = contractions.RULES | gradients.RULES

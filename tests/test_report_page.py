@@ -375,6 +375,13 @@ def test_a_figure_of_each_kind(format: str, magic: bytes) -> None:  # noqa: A002
     assert all(content.startswith(magic) for content in made_figures.values())
 
 
+@pytest.mark.parametrize("build", ALL)
+def test_every_chart_is_valid_vega_lite(build: type) -> None:
+    """Figures and pages are drawn without asking."""
+    for name, chart in figures.drawn(build()).items():
+        assert chart.to_dict()["$schema"], name
+
+
 def test_figure_names_are_harmless_and_unique() -> None:
     counts = [made.digits_snn(name) for name in ("../a", "..\\a", "a")]
     names = figures.drawn(Comparison({c.model: c for c in counts}, ()))

@@ -77,9 +77,11 @@ def energy(comparison: Comparison, theme: Theme = PRINT) -> alt.LayerChart:
         "nominal:Q", title="energy per inference", **_decades([r[end] for r in rows for end in ("low", "high")], "J")
     )
     base = chart(rows, theme, len(rows), 18)
-    rule = base.mark_rule(strokeWidth=2, color=theme.accent).encode(x="low:Q", x2="high:Q", y=y)
+    rule = base.mark_rule(strokeWidth=2, color=theme.accent).encode(x=alt.X("low:Q"), x2=alt.X2("high:Q"), y=y)
     fill = alt.condition("datum.partial", alt.value(theme.paper), alt.value(theme.accent))
-    mark = base.mark_point(size=70, color=theme.accent, opacity=1).encode(x=x, y=y, fill=fill, tooltip="says:N")
+    mark = base.mark_point(size=70, color=theme.accent, opacity=1).encode(
+        x=x, y=y, fill=fill, tooltip=alt.Tooltip("says:N")
+    )
     return styled(alt.layer(mark, rule, mark), theme)
 
 
@@ -148,8 +150,8 @@ def _stacked(
         x=alt.X(field, title=title, axis=axis),
         y=names("who", theme),
         color=alt.Color("part:N", scale=scale, legend=legend),
-        order="order:Q",
-        tooltip="says:N",
+        order=alt.Order("order:Q"),
+        tooltip=alt.Tooltip("says:N"),
     )
     return styled(alt.layer(encoded), theme)
 
@@ -171,7 +173,7 @@ def activity(counts: Counts, theme: Theme = PRINT) -> alt.LayerChart:
         alt.layer(
             stem,
             base.mark_point(filled=True, opacity=1, size=50).encode(
-                x=x, y=y, color=color, shape=shape, tooltip="says:N"
+                x=x, y=y, color=color, shape=shape, tooltip=alt.Tooltip("says:N")
             ),
         ),
         theme,
@@ -214,12 +216,14 @@ def pareto(comparison: Comparison, theme: Theme = PRINT) -> alt.LayerChart:
     color = alt.Color("chip:N", scale=alt.Scale(range=list(theme.parts)), legend=legend)
     base = chart(rows, theme, 0, 0).properties(height=PARETO)
     points = base.mark_point(size=90, filled=True, opacity=1).encode(
-        x=x, y=y, shape=shape, color=color, tooltip="says:N"
+        x=x, y=y, shape=shape, color=color, tooltip=alt.Tooltip("says:N")
     )
     least = {r["who"]: r for r in sorted(rows, key=lambda r: -r["joules"])}
     named = _apart(list(least.values()), _span([r["joules"] for r in rows]), span, theme.width or NARROW)
-    labels = alt.Chart(alt.InlineData(values=named)).mark_text(dy=-13, align="left", dx=-4, color=theme.ink, limit=160)
-    return styled(alt.layer(points, labels.encode(x=x, y=y, text="who:N")), theme)
+    labels = alt.Chart(alt.InlineData(values=tuple(named))).mark_text(
+        dy=-13, align="left", dx=-4, color=theme.ink, limit=160
+    )
+    return styled(alt.layer(points, labels.encode(x=x, y=y, text=alt.Text("who:N"))), theme)
 
 
 def _apart(rows: Sequence[Row], decades: tuple[int, int], span: tuple[float, float], width: int) -> list[Row]:
@@ -250,14 +254,14 @@ def roofline(found: Sequence[Roof], theme: Theme = PRINT, beside: Sequence[Seque
     y = alt.Y("y:Q", title="operations per second", **_decades([r["y"] for r in everything], ""))
     base = chart(points, theme, 0, 0).properties(height=260)
     ceiling = (
-        alt.Chart(alt.InlineData(values=line, name="roof"))
+        alt.Chart(alt.InlineData(values=tuple(line), name="roof"))
         .mark_line(color=theme.ink)
-        .encode(x=x, y=y, tooltip="says:N")
+        .encode(x=x, y=y, tooltip=alt.Tooltip("says:N"))
     )
     legend = alt.Legend(orient="top", title=None, columns=2)
     color = alt.Color("who:N", scale=alt.Scale(range=list(theme.parts)), legend=legend)
     marks = base.mark_point(size=60, filled=False, opacity=1)
-    shown = marks.encode(x=x, y=y, color=color, shape=alt.Shape("who:N", legend=legend), tooltip="says:N")
+    shown = marks.encode(x=x, y=y, color=color, shape=alt.Shape("who:N", legend=legend), tooltip=alt.Tooltip("says:N"))
     return styled(alt.layer(ceiling, shown), theme)
 
 

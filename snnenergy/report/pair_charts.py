@@ -33,10 +33,10 @@ def fall(story: Story, theme: charts.Theme = charts.PRINT) -> alt.LayerChart:
     base = charts.chart(rows, theme, len(rows), 24)
     bars = base.mark_bar().encode(
         x=alt.X("start:Q", title="energy per inference", axis=charts.si("J")),
-        x2="end:Q",
+        x2=alt.X2("end:Q"),
         y=y,
         color=color,
-        tooltip="says:N",
+        tooltip=alt.Tooltip("says:N"),
     )
     return charts.styled(alt.layer(bars), theme)
 
@@ -59,14 +59,16 @@ def break_even(found: breakeven.BreakEven, theme: charts.Theme = charts.PRINT) -
     x = alt.X("T:Q", title="time steps T", scale=alt.Scale(nice=False), axis=alt.Axis(tickMinStep=1, grid=False))
     y = alt.Y("nominal:Q", title="spikes per synapse and step", axis=alt.Axis(format=".2~%", tickCount=6))
     base = charts.chart(curve, theme, 0, 0).properties(height=260)
-    area = base.mark_area(opacity=0.18, color=theme.gain).encode(x=x, y="low:Q", y2="high:Q")
-    line = base.mark_line(color=theme.gain, strokeWidth=2.5).encode(x=x, y=y, tooltip="says:N")
+    area = base.mark_area(opacity=0.18, color=theme.gain).encode(x=x, y=alt.Y("low:Q"), y2=alt.Y2("high:Q"))
+    line = base.mark_line(color=theme.gain, strokeWidth=2.5).encode(x=x, y=y, tooltip=alt.Tooltip("says:N"))
     legend = alt.Legend(orient="top", title=None, columns=1, labelLimit=320)
-    drawn = alt.Chart(alt.InlineData(values=published, name="published")).mark_line(color=theme.ink, strokeWidth=1.2)
-    others = drawn.encode(x=x, y=y, strokeDash=alt.StrokeDash("who:N", legend=legend), detail="line:N")
-    spot = alt.Chart(alt.InlineData(values=point, name="point"))
+    drawn = alt.Chart(alt.InlineData(values=tuple(published), name="published")).mark_line(
+        color=theme.ink, strokeWidth=1.2
+    )
+    others = drawn.encode(x=x, y=y, strokeDash=alt.StrokeDash("who:N", legend=legend), detail=alt.Detail("line:N"))
+    spot = alt.Chart(alt.InlineData(values=tuple(point), name="point"))
     here = spot.mark_point(shape="diamond", size=160, filled=True, opacity=1, color=theme.loss).encode(
-        x=x, y=y, tooltip="says:N"
+        x=x, y=y, tooltip=alt.Tooltip("says:N")
     )
     return charts.styled(alt.layer(area, others, line, here), theme)
 
@@ -122,9 +124,13 @@ def swing(story: Story, theme: charts.Theme = charts.PRINT) -> alt.LayerChart:
     )
     y = charts.names("part", theme)
     even = (
-        alt.Chart(alt.InlineData(values=[{"even": 1}])).mark_rule(color=theme.ink, strokeDash=[4, 3]).encode(x="even:Q")
+        alt.Chart(alt.InlineData(values=[{"even": 1}]))
+        .mark_rule(color=theme.ink, strokeDash=[4, 3])
+        .encode(x=alt.X("even:Q"))
     )
-    bars = base.mark_bar(color=theme.accent, height=10).encode(x=axis, x2="high:Q", y=y, tooltip="says:N")
+    bars = base.mark_bar(color=theme.accent, height=10).encode(
+        x=axis, x2=alt.X2("high:Q"), y=y, tooltip=alt.Tooltip("says:N")
+    )
     ticks = base.mark_tick(color=theme.ink, thickness=2).encode(x=alt.X("nominal:Q"), y=y)
     return charts.styled(alt.layer(bars, ticks, even), theme)
 

@@ -139,8 +139,8 @@ def chart(goal: str, theme: charts.Theme = charts.PAGE) -> alt.LayerChart:
     marks = base.mark_point(size=60, opacity=1, strokeWidth=1.2)
     return charts.styled(
         alt.layer(
-            line.encode(x=x, y=y, order="joules:Q"),
-            marks.encode(x=x, y=y, fill=fill, stroke=stroke, tooltip="says:N"),
+            line.encode(x=x, y=y, order=alt.Order("joules:Q")),
+            marks.encode(x=x, y=y, fill=fill, stroke=stroke, tooltip=alt.Tooltip("says:N")),
         ),
         theme,
     )

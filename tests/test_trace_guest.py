@@ -445,3 +445,13 @@ def test_no_warning_of_a_product_that_is_ours() -> None:
     with pytest.warns(RuntimeWarning, match="invalid value encountered in dot"):
         a.dot(b)
     assert np.isnan(dot(a, b)).all()  # a warning is an error in these tests
+
+
+def test_pruning_through_data_changes_the_fingerprint_of_the_weights() -> None:
+    """It leaves no version behind, and falls between the words that are looked at first."""
+    model, x = nn.Linear(1000, 10), analog(1, 1000)
+    before = count(model, x)
+    model.weight.data[3, 7] = 0.0
+    after = count(model, x)
+    assert before["(root)"].weights_nonzero - after["(root)"].weights_nonzero == 1
+    assert before.identity.weights != after.identity.weights

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -29,12 +30,15 @@ def _content(t: Tensor) -> Any:
     return np.ascontiguousarray(plain.cpu().numpy()).reshape(-1).view(np.uint8).data if plain.numel() else b""
 
 
-def _tensor(t: Tensor) -> bytes:
-    """sha256 of dtype, shape and content; remembered per parameter until it changes."""
+def _tensor(t: Tensor, nonzero: int | None = None) -> bytes:
+    """sha256 of dtype, shape and content; remembered per parameter until it changes.
+
+    nonzero: how many words of it are not zero, where that was counted
+    """
     if valueless(t) or t.layout != torch.strided:
         return repr((t.dtype, tuple(t.shape))).encode()
     sample = _sample(t)
-    key = (t.data_ptr(), version(t), tuple(t.shape), t.dtype, sample)
+    key = (t.data_ptr(), version(t), tuple(t.shape), t.dtype, sample, nonzero)
     seen = _known.get(t)
     if seen is None or seen[0] != key:
         state = hashlib.sha256(repr((t.dtype, tuple(t.shape))).encode())
@@ -52,11 +56,15 @@ def _sample(t: Tensor) -> bytes:
     return bytes(flat[:: max(1, flat.size // 64)].tobytes())
 
 
-def weights(model: nn.Module, plain_name: Any) -> str:
-    """Of all parameters, by name; state buffers do not count."""
+def weights(model: nn.Module, plain_name: Any, nonzero: Mapping[str, int] = MappingProxyType({})) -> str:
+    """Of all parameters, by name; state buffers do not count.
+
+    nonzero: words that are not zero, by name, of those that were counted just now: pruning through `.data` leaves no version
+    """
     state = hashlib.sha256()
-    for name, t in (*model.named_parameters(), *kept_weights(model)):
-        state.update(plain_name(name).encode() + b"=" + _tensor(t))
+    for raw, t in (*model.named_parameters(), *kept_weights(model)):
+        name = plain_name(raw)
+        state.update(name.encode() + b"=" + _tensor(t, nonzero.get(name)))
     return state.hexdigest()[:32]
 
 

@@ -53,6 +53,10 @@ class Weights:
             found = self._seen[key] = Seen(key, _nonzero(w))
         return found
 
+    def nonzero(self) -> dict[str, int]:
+        """Words that are not zero, of the parameters that were looked at, by name."""
+        return {seen.key[0]: seen.nonzero for seen in self._seen.values() if isinstance(seen.key, tuple)}
+
     def stays(self, w: Tensor) -> bool:
         """Whether this is a parameter that only its version changes: a rule may write past that, through `.data`."""
         name = self._lineage.name_of(w)

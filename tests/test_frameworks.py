@@ -70,7 +70,10 @@ def test_signed_spikes_are_ternary(case: Case) -> None:
 def test_the_fifth_forward_counts_as_the_first(case: Case) -> None:
     installed(case.package)
     model, x = case.net()
-    case.call(model, x)  # some neurons make their state in the first forward
+    for _ in range(
+        2
+    ):  # some neurons make their state in the first forward; BindsNET's reset then clears the last step of its input
+        case.call(model, x)
     once = matrix.counted(case, model, x)
     five = matrix.counted(case, model, x, forwards=5)
     assert figures(five) == figures(once.merge(once, once, once, once))

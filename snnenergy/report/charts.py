@@ -331,11 +331,9 @@ def _span(values: Sequence[float]) -> tuple[int, int]:
 def chart(rows: Sequence[Row], theme: Theme, count: int, step: int) -> alt.Chart:
     import altair as alt
 
-    chart = alt.Chart(
-        alt.InlineData(values=tuple(rows), name="rows")
-    )  # a tuple: every step of a chart would copy a list
+    data = alt.InlineData(values=tuple(rows), name="rows")  # a tuple: every step of a chart would copy a list
     width: Any = theme.width or "container"
-    return chart.properties(width=width, height=alt.Step(step) if step else max(count, 1))
+    return alt.Chart(data).properties(width=width, height=alt.Step(step) if step else max(count, 1))
 
 
 def styled(chart: alt.LayerChart | alt.FacetChart, theme: Theme) -> alt.LayerChart:

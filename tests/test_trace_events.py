@@ -91,6 +91,20 @@ def test_a_value_off_the_grid_is_seen_among_many_that_lie_on_it() -> None:
         assert (more.seen, more.many, more.negative) != (found.seen, False, False)
 
 
+def test_a_value_too_small_to_be_divided_is_no_multiple() -> None:
+    """A quarter of the smallest float32 is zero in float32."""
+    x = np.tile(np.array([0, 4, 8, 12], dtype=np.float32), 100).reshape(1, 1, -1)
+    found = Magnitudes((4.0, 8.0, 12.0), positive=True)
+    e.events(x, found)
+    assert list(found.seen) == [4.0, 8.0, 12.0]
+    x[0, 0, 77] = tiny = np.float32(1e-45)
+    e.events(x, found)
+    assert list(found.seen) == [float(tiny), 4.0, 8.0, 12.0]
+    few = Magnitudes((float(tiny),), positive=True, negative=True)
+    e.events(x, few)
+    assert list(few.seen) == [float(tiny), 4.0, 8.0, 12.0]
+
+
 @pytest.mark.parametrize("features", [5000, 4999, 8191])
 def test_what_an_input_says_of_its_stream_is_learnt_when_it_arrives(features: int) -> None:
     """Spikes for many calls, then one call with another value, then spikes again: in whatever words they are held."""

@@ -14,6 +14,8 @@ from snnenergy.counts import MAX_MAGNITUDES
 from snnenergy.trace.arrays import EXACT_FLOAT32, Array, Rows, column_sums, scratch
 
 SAMPLE = 1024
+TINY = 2.0**-100
+"""Units below this have no reciprocal to count on in float32."""
 LATTICE = 1 << 15
 """Values looked up at a time: what is made of them stays in cache."""
 
@@ -71,10 +73,11 @@ class Magnitudes:
         if steps is None or x.dtype.kind != "f" or len(self.seen) != steps.largest:
             return False
         low, high = -steps.largest if self.negative else 0, steps.largest if self.positive else 0
-        flat = x.reshape(-1)
+        flat, unit, scale = x.reshape(-1), x.dtype.type(steps.unit), x.dtype.type(1 / steps.unit)
         for start in range(0, flat.size, LATTICE):
-            multiples = flat[start : start + LATTICE] * x.dtype.type(1 / steps.unit)
-            if not (multiples.min() >= low and multiples.max() <= high and (np.rint(multiples) == multiples).all()):
+            part = flat[start : start + LATTICE]
+            multiples = np.rint(part * scale)  # of a value too small to be scaled 0, which is not that value
+            if not (multiples.min() >= low and multiples.max() <= high and (multiples * unit == part).all()):
                 return False
         return True
 
@@ -156,13 +159,19 @@ def grid(seen: tuple[float, ...]) -> Grid | None:
     if not seen:
         return None
     unit = seen[0]
-    if math.frexp(unit)[0] != 0.5 or not all((s / unit).is_integer() for s in seen) or seen[-1] / unit >= SAMPLE:
+    if (
+        unit < TINY
+        or math.frexp(unit)[0] != 0.5
+        or not all((s / unit).is_integer() for s in seen)
+        or seen[-1] / unit >= SAMPLE
+    ):
         return None
     return Grid(unit, int(seen[-1] / unit))
 
 
 def _on(rungs: Array, unit: float, size: Array) -> bool:
     """Whether every size is the rung that it lies nearest to."""
-    index = np.fmin(size / rungs.dtype.type(unit), rungs.size - 1)
+    with np.errstate(over="ignore"):  # far above the last rung
+        index = np.fmin(size / rungs.dtype.type(unit), rungs.size - 1)
     index += 0.5
     return bool((rungs[index.astype(np.int32)] == size).all())

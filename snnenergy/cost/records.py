@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Duration:
 
 PARTS = ("compute", "synaptic", "neuron", "routing", "memory", "static", "host")
 """The parts of an energy, in the order they are shown; `compute` is a dense processor's arithmetic."""
+_values = attrgetter(*PARTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +84,7 @@ class Breakdown:
         return sum((getattr(self, p) for p in PARTS if p not in ("static", "host")), ZERO)
 
     def __add__(self, other: Breakdown) -> Breakdown:
-        return Breakdown(
-            _sum(self.compute, other.compute),
-            _sum(self.synaptic, other.synaptic),
-            _sum(self.neuron, other.neuron),
-            _sum(self.routing, other.routing),
-            _sum(self.memory, other.memory),
-            _sum(self.static, other.static),
-            _sum(self.host, other.host),
-        )
+        return Breakdown(*map(_sum, _values(self), _values(other)))
 
     def nonzero(self) -> dict[str, Range]:
         return {p: getattr(self, p) for p in PARTS if getattr(self, p)}

@@ -39,11 +39,7 @@ class Fired:
             self.shape = shape
             some = every = (x.reshape(len(x), -1) != 0) if isinstance(x, Tensor) else x
             if calls > 1:
-                apart = some.reshape(calls, lines, -1)
-                if isinstance(apart, Tensor):
-                    some, every = apart.any(0), apart.all(0)
-                else:
-                    some, every = np.bitwise_or.reduce(apart, 0), np.bitwise_and.reduce(apart, 0)
+                some, every = _over(some.reshape(calls, lines, -1), 0)
             if self.calls:
                 some, every = self.some | some, self.every & every
             self.some, self.every = some, every
@@ -56,28 +52,28 @@ class Fired:
         steps, (lines, elements) = clock.steps or 1, self.shape
         if self.calls == steps:
             return lines * elements - _number(self.some), _number(self.every)
-        if self.calls != 1 or clock.looped or not clock.order or lines * elements % (steps * max(1, clock.samples)):
-            return None
         samples = max(1, clock.samples)
-        some, axis = self.some, 0
-        if clock.order == "XT" or lines % (steps * (samples if clock.order == "NT" else 1)):  # steps within a line
-            some = some if isinstance(some, Tensor) else _flags(some, elements)
+        if self.calls != 1 or clock.looped or not clock.order or lines * elements % (steps * samples):
+            return None
+        some = self.some
+        apart = clock.order != "XT" and not lines % (steps * (samples if clock.order == "NT" else 1))
+        if not apart and not isinstance(some, Tensor):  # steps lie within a line
+            some = np.unpackbits(some.view(np.uint8), axis=1, count=elements).astype(np.bool_)
         shape, axis = {"TN": ((steps, -1), 0), "NT": ((samples, steps, -1), 1), "XT": ((-1, steps), 1)}[clock.order]
-        folded = some.reshape(shape)
-        if isinstance(folded, Tensor):
-            fired, always = folded.any(axis), folded.all(axis)
-        else:
-            fired, always = np.bitwise_or.reduce(folded, axis), np.bitwise_and.reduce(folded, axis)
+        fired, always = _over(some.reshape(shape), axis)
         return lines * elements // steps - _number(fired), _number(always)
+
+
+def _over(flags: Any, axis: int) -> tuple[Any, Any]:
+    """Which are set in some, and in every place of an axis, of words or of flags."""
+    if isinstance(flags, Tensor):
+        return flags.any(axis), flags.all(axis)
+    return np.bitwise_or.reduce(flags, axis), np.bitwise_and.reduce(flags, axis)
 
 
 def _number(flags: Any) -> Any:
     """How many are set, in words or in flags."""
     return flags.sum() if isinstance(flags, Tensor) or flags.dtype == np.bool_ else int(np.bitwise_count(flags).sum())
-
-
-def _flags(lines: Words, elements: int) -> Any:
-    return np.unpackbits(lines.view(np.uint8), axis=1, count=elements).astype(np.bool_)
 
 
 @dataclass

@@ -49,6 +49,15 @@ def scratch(shape: tuple[int, ...], name: str = "flags") -> NDArray[np.bool_]:
     return flags[:size].reshape(shape)
 
 
+def packed(flags: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Flags [n, ...] as bits [n, bytes]; every line begins with a byte of its own."""
+    n = flags.shape[0]
+    elements = flags.size // max(1, n)
+    if elements % 8:
+        return np.packbits(flags.reshape(n, elements), axis=1)
+    return np.packbits(flags).reshape(n, elements // 8)
+
+
 def nonzeros(values: Array) -> int:
     """How many values are not zero, counted in pieces whose flags stay in cache."""
     flat = values.reshape(-1) if values.flags.c_contiguous else values.T.reshape(-1)  # a weight, or its transpose

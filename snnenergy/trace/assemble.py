@@ -81,7 +81,7 @@ def assemble(rec: Recorder) -> Counts:
 
 def _inputs_digest(rec: Recorder, layers: tuple[LayerCounts, ...]) -> str:
     """Empty where the inputs were shapes: those are nobody's data."""
-    return f"{rec.inputs.total:032x}" if all(layer.seen for layer in layers) else ""
+    return f"{rec.fingerprint.total:032x}" if all(layer.seen for layer in layers) else ""
 
 
 def _empty(layer: LayerCounts) -> bool:

@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from snnenergy.trace.arrays import CHUNK, EXACT_FLOAT32, Array, Rows, dot, ones, scratch
-from snnenergy.trace.magnitudes import Magnitudes, packed
+from snnenergy.trace.arrays import CHUNK, EXACT_FLOAT32, Array, Rows, dot, ones, packed, scratch
+from snnenergy.trace.magnitudes import Magnitudes
 
 Words = NDArray[np.uint64]
 AT_ONCE = 1 << 14
@@ -33,16 +33,15 @@ FEW = 2
 
 def events(x: Array, magnitudes: Magnitudes | None = None) -> Words:
     """Lines x [n, channels, positions] -> words [n, ceil(elements / 64)]; `magnitudes` sees the values that are not zero."""
+    if x.size <= CHUNK:
+        return words(_piece(x, magnitudes))
     n, channels, places = x.shape
-    elements = channels * places
-    if 0 < x.size <= CHUNK and not elements % 64:
-        return _piece(x, magnitudes).reshape(n, -1).view(np.uint64)
-    bits = np.zeros((n, -(-elements // 64) * 8), dtype=np.uint8)
+    bits = np.empty((n, -(-channels * places // 8)), dtype=np.uint8)
     for lines, chosen in _pieces(n, channels, places):
         part = _piece(x[lines, chosen], magnitudes)
         start = chosen.start * places // 8
         bits[lines, start : start + part.shape[1]] = part
-    return bits.view(np.uint64)
+    return words(bits)
 
 
 def _piece(x: Array, magnitudes: Magnitudes | None) -> NDArray[np.uint8]:

@@ -11,22 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snnenergy.counts import MAX_MAGNITUDES
-from snnenergy.trace.arrays import EXACT_FLOAT32, Array, Rows, column_sums, scratch
+from snnenergy.trace.arrays import EXACT_FLOAT32, Array, Rows, column_sums, packed, scratch
 
 SAMPLE = 1024
 TINY = 2.0**-100
 """Units below this have no reciprocal to count on in float32."""
 LATTICE = 1 << 15
 """Values looked up at a time: what is made of them stays in cache."""
-
-
-def packed(flags: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Flags [n, ...] as bits [n, bytes]; every line begins with a byte of its own."""
-    n = flags.shape[0]
-    elements = flags.size // max(1, n)
-    if elements % 8:
-        return np.packbits(flags.reshape(n, elements), axis=1)
-    return np.packbits(flags).reshape(n, elements // 8)
 
 
 @dataclass

@@ -34,7 +34,7 @@ from snnenergy.trace.scopes import (
     plain_name,
     surveyed_modules,
 )
-from snnenergy.trace.signature import all_tensors, binary, modes, plain
+from snnenergy.trace.signature import binary, given, modes
 from snnenergy.trace.sites import WHOLE, Segment, Site
 from snnenergy.trace.structure import Structure
 from snnenergy.trace.survey import Survey
@@ -108,7 +108,7 @@ class Recorder:
         self.activities: dict[str, Activity] = {}
         self.lost_forwards: dict[str, int] = {}
         self.samples = self.forwards = self.surveyed = self.reads = 0
-        self.inputs = digest.Inputs()
+        self.fingerprint = digest.Inputs()
         self.survey = Survey(self)
         self.surveying: Survey | None = None
         self.watched: Plan | None = None
@@ -279,10 +279,7 @@ class Recorder:
         self._forward += 1
         self._touched = []
         self._entry = module
-        if len(args) == 1 and not kwargs and type(args[0]) is Tensor and args[0].layout is torch.strided:
-            tensors, self._plain = [args[0]], ()
-        else:
-            tensors, self._plain = all_tensors((*args, *kwargs.values())), plain(args, kwargs)
+        tensors, self._plain = given(args, kwargs)
         self._inputs = tensors
         self._shape = tuple(tensors[0].shape) if tensors else None
         learns = self.learning.on
@@ -295,7 +292,7 @@ class Recorder:
         )
         plan = self.plans.get(self._signature)
         self._axis = plan.clock.axis if plan is not None else self._time_axis
-        self.inputs.begin(tensors, self._batch_axis(), self._plain)
+        self.fingerprint.begin(tensors, self._batch_axis(), self._plain)
         again = self._number & (self._number - 1) == 0
         self.learning.begin()
         if plan is None or self._always or learns or again or plan.mode in ("dispatch", "learn") or plan.stale():
@@ -368,7 +365,7 @@ class Recorder:
         plan.forwards += 1
         self.forwards += 1
         self.samples += plan.clock.samples
-        self.inputs.end()
+        self.fingerprint.end()
         self.learning.end()
 
     def _finish_survey(self) -> Plan:
@@ -392,7 +389,7 @@ class Recorder:
             raise
         if when.axis != self._axis:
             self._axis = when.axis
-            self.inputs.along(self._inputs, self._batch_axis(), self._plain)
+            self.fingerprint.along(self._inputs, self._batch_axis(), self._plain)
         self._link(forward.links, forward.fired)
         plan = self.builder.plan(forward, when, wakeable=self._wakeable)
         if not self._hookable or (plan.mode == "function" and self._signature in self._unsure):

@@ -32,6 +32,13 @@ def all_tensors(values: Sequence[Any]) -> list[Tensor]:
     return [t for t in found if t.layout == torch.strided]
 
 
+def given(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Tensor], tuple[tuple[str, Any], ...]]:
+    """The tensors among the arguments, and what is plain; most models are given one tensor."""
+    if len(args) == 1 and not kwargs and type(args[0]) is Tensor and args[0].layout is torch.strided:
+        return [args[0]], ()
+    return all_tensors((*args, *kwargs.values())), plain(args, kwargs)
+
+
 def plain(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     """The numbers and strings among the arguments: they may decide what runs."""
     rows = [*((str(i), a) for i, a in enumerate(args)), *kwargs.items()]

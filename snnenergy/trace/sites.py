@@ -1,7 +1,7 @@
 """A site is one operand of one contraction (or a neuron's output): where its values are read, buffered and tallied.
 
 Small inputs are copied when they arrive and read many at a time, over the steps of a loop and over forwards: reading
-costs a few operator calls whatever the size.  Others are read at once, while they lie in cache.
+costs a few operator calls whatever the size.  Others become bits at once, while they lie in cache; very large ones are read.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Site:
             pad = self._pad
             if pad is not None:
                 values = x.detach().numpy() if x.requires_grad else x.numpy()
-                events = self.tallies[0].look(values, pad, blind=fans is OUTPUT_FANS)
+                events = self.tallies[0].look(values, pad, fans[0])
                 if events is not None:
                     self._events.append(events)
                     self._slots.append(slot)
@@ -142,12 +142,12 @@ class Site:
         if self._buffer is not NO_BUFFER:
             self._buffer[self._held] = values
         else:
-            look = None if self._pad is None else self.tallies[0].look(values, self._pad, blind=fans is OUTPUT_FANS)
-            if look is None:
+            events = None if self._pad is None else self.tallies[0].look(values, self._pad, fans[0])
+            if events is None:
                 self.flush()
                 self._read(values[None], [slot], fans, current=True)
                 return
-            self._events.append(look)
+            self._events.append(events)
         self._slots.append(slot)
         self._held += 1
 

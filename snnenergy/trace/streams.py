@@ -2,8 +2,8 @@
 
 A tally sees batches of calls stacked to lines [calls * rows, channels, positions] and keeps, per call slot and row, the
 non-zero elements, driven taps and effective taps; and over the whole run the set of magnitudes seen, from which the
-domain follows.  On the CPU lines are kept as bits, which wait and are added up many at a time; on an accelerator the same
-sums are made there, with one synchronisation per read.
+domain follows.  On the CPU lines are bits, whose taps are counted many lines at a time; on an accelerator the same sums
+are made there, with one synchronisation per read.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from snnenergy.counts import Evidence
-from snnenergy.trace.arrays import CHUNK, EXACT_FLOAT32, Array, Rows, column_sums, host, scratch
+from snnenergy.trace.arrays import CHUNK, EXACT_FLOAT32, Array, Rows, column_sums, host, packed, scratch
 from snnenergy.trace.events import Fan, Map, Pad, Words, counted, events, words
-from snnenergy.trace.magnitudes import Magnitudes, packed
+from snnenergy.trace.magnitudes import Magnitudes
 
 LATE = 64
 """Reads that wait at most until they are added up."""
@@ -43,14 +43,11 @@ class Tally:
         self._over = 0  # readings of forwards that have ended
         self._before: tuple[Any, ...] = ()
 
-    def look(self, x: Array, pad: Pad, *, blind: bool) -> NDArray[np.uint8] | None:
-        """Events of x as bits, whose values are what this stream always had; None where they say something new of it.
-
-        blind: nobody asks for the values
-        """
+    def look(self, x: Array, pad: Pad, fan: Fan) -> NDArray[np.uint8] | None:
+        """Events of x as bits, whose values are what this stream always had; None where they say something new of it."""
         flags, lines, axis = pad
         usual = None
-        if not blind and not self.magnitudes.many:
+        if fan.reached and not self.magnitudes.many:
             usual = self.magnitudes.usual
             if usual is None:
                 return None

@@ -105,9 +105,9 @@ def input_layout(modules: Iterable[Any], shape: tuple[int, ...] | None) -> TimeL
     return TimeLayout(**stated) if stated is not None else None
 
 
-def kept_weights(model: Any) -> list[tuple[str, Any]]:
-    """(name, tensor) of weights that modules of a model keep where torch does not look."""
-    named = ((path, module) for path, module in model.named_modules() if bindsnet.keeps_weights(module))
+def kept_weights(modules: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """(name, tensor) of weights that modules of a model, (path, module), keep where torch does not look."""
+    named = ((path, module) for path, module in modules if bindsnet.keeps_weights(module))
     return [(f"{path}.{name}", t) for path, module in named for name, t in bindsnet.kept_weights(module)]
 
 

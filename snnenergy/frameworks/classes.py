@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 
@@ -14,9 +15,10 @@ def active(value: Any) -> bool:
 
 def lookup(module: Any, package: str, table: Mapping[str, str]) -> str | None:
     """The table's entry for the first class of `module` that `package` defines, or None."""
-    for cls in type(module).__mro__:
-        if cls.__name__ in table and cls.__module__.partition(".")[0] == package:
-            return table[cls.__name__]
+    if defined_by(module, package):
+        for cls in type(module).__mro__:
+            if cls.__name__ in table and cls.__module__.partition(".")[0] == package:
+                return table[cls.__name__]
     return None
 
 
@@ -49,4 +51,10 @@ def _like(held: Any, value: float) -> Any:
 
 def defined_by(value: Any, package: str) -> bool:
     """Whether some class of `value` comes from `package`."""
-    return any(cls.__module__.partition(".")[0] == package for cls in type(value).__mro__)
+    return package in _packages(type(value))  # type: ignore[arg-type]  # a class is hashable
+
+
+@lru_cache(maxsize=512)
+def _packages(cls: type) -> frozenset[str]:
+    """Where a class and those it is made of are defined."""
+    return frozenset(base.__module__.partition(".")[0] for base in cls.__mro__)

@@ -68,6 +68,17 @@ def nonzeros(values: Array) -> int:
     return total
 
 
+def nonzero_columns(x: Array) -> Rows:
+    """[B, m, k] -> [B, k]: how many over m are not zero."""
+    count, rows, width = x.shape
+    found = np.zeros((count, width))
+    step = max(1, CHUNK // max(1, count * width))
+    for start in range(0, rows, step):
+        part = x[:, start : start + step]
+        found += column_sums(np.not_equal(part, 0, out=scratch(part.shape)).astype(np.float32))
+    return found
+
+
 def dot(a: Array, b: Array) -> Array:
     """a @ b by BLAS, of masks and counts.  Its kernels raise floating point flags on lanes they do not use, which NumPy reports."""
     with np.errstate(all="ignore"):

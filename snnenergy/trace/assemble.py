@@ -34,7 +34,7 @@ from snnenergy.trace.structure import Structure, Work
 if TYPE_CHECKING:
     from snnenergy.trace.arrays import Rows
     from snnenergy.trace.recorder import Recorder
-    from snnenergy.trace.sites import Site
+    from snnenergy.trace.sites import Segment, Site
     from snnenergy.trace.streams import Tally
     from snnenergy.trace.watch import Plan
 
@@ -43,10 +43,7 @@ RULES_VERSION = 1
 
 def assemble(rec: Recorder) -> Counts:
     plans = [p for p in (*rec.retired, *rec.plans.values()) if p.forwards]
-    work: dict[str, Work] = {}
-    for plan in plans:
-        for path, row in plan.work.items():
-            work.setdefault(path, Work()).add(row, plan.forwards)
+    work = _work(plans)
     steps = {p.clock.steps for p in plans}
     time_steps = steps.pop() if len(steps) == 1 else None
     order = plans[-1].clock.order if plans else "TN"
@@ -77,6 +74,17 @@ def assemble(rec: Recorder) -> Counts:
         ),
         identity=_identity(rec, layers, time_steps, plans[-1].clock.source if plans else ""),
     )
+
+
+def _work(plans: list[Plan]) -> dict[str, Work]:
+    """Value-free work of all forwards, by path."""
+    if len(plans) == 1 and plans[0].forwards == 1:
+        return plans[0].work
+    total: dict[str, Work] = {}
+    for plan in plans:
+        for path, row in plan.work.items():
+            total.setdefault(path, Work()).add(row, plan.forwards)
+    return total
 
 
 def _inputs_digest(rec: Recorder, layers: tuple[LayerCounts, ...]) -> str:
@@ -187,38 +195,44 @@ def _with_model(layer: LayerCounts) -> LayerCounts:
 
 
 def _streams(site: Site) -> list[Stream]:
-    rows = []
-    for segment, tally in zip(site.segments, site.tallies, strict=True):
-        nonzero, driven, effective = tally.totals
-        stream = Stream(
-            source=segment.source,
-            operand=site.operand,
-            elements=tally.elements,
-            nonzero=nonzero,
-            driven=driven,
-            effective=effective,
-            evidence=tally.evidence(neuron=site.neuron, nonzero=nonzero),
-            pair=site.partner.tallies[0].evidence(neuron=site.partner.neuron) if site.partner is not None else None,
-            override=segment.override,
-            seen=tally.seen,
-        )
-        rows.append(_with_units(stream, tally, site))
-    return rows
+    return [_stream(segment, tally, site) for segment, tally in zip(site.segments, site.tallies, strict=True)]
 
 
-def _with_units(stream: Stream, tally: Tally, site: Site) -> Stream:
-    """unit taps = sum of |value| x taps / s, an integer by construction; None where no s exists."""
-    if not stream.seen:
-        return replace(stream, unit_taps=None)
-    if stream.operand == "b" or not stream.driven:
-        return replace(stream, unit_taps=0)
-    scale: Evidence | None = weighted_by(stream)
+def _stream(segment: Segment, tally: Tally, site: Site) -> Stream:
+    nonzero, driven, effective = tally.totals
+    evidence, other = tally.evidence(neuron=site.neuron, nonzero=nonzero), site.partner
+    stream = Stream(
+        source=segment.source,
+        operand=site.operand,
+        elements=tally.elements,
+        nonzero=nonzero,
+        driven=driven,
+        effective=effective,
+        unit_taps=_units(evidence, tally, driven) if tally.seen else None,
+        evidence=evidence,
+        pair=None if other is None else other.tallies[0].evidence(neuron=other.neuron),
+        override=segment.override,
+        seen=tally.seen,
+    )
+    return stream if other is None or not tally.seen else replace(stream, unit_taps=_units_of_pair(stream, tally, other))
+
+
+def _units(scale: Evidence, tally: Tally, driven: int) -> int | None:
+    """Sum of |value| x taps / s, an integer by construction; None where no s exists.  scale: the evidence of the tally."""
+    if not driven:
+        return 0
+    unit = scale.unit
+    return None if unit is None else round((tally.magnitudes.alone * driven or tally.value_taps) / unit)
+
+
+def _units_of_pair(stream: Stream, tally: Tally, other: Site) -> int | None:
+    """Of a product of activations, whose taps stand on one operand and are weighed by the graded one."""
+    if stream.operand == "b":
+        return 0
+    scale = weighted_by(stream)
     if scale is None:
-        return replace(stream, unit_taps=stream.driven)
-    own = scale is stream.evidence or site.partner is None
-    source = tally if own or site.partner is None else site.partner.tallies[0]
-    weighed = source.magnitudes.alone * stream.driven or source.value_taps
-    return replace(stream, unit_taps=None if scale.unit is None else round(weighed / scale.unit))
+        return stream.driven
+    return _units(scale, tally if scale is stream.evidence else other.tallies[0], stream.driven)
 
 
 def _per_step(inputs: list[Site], spikes: Site | None, steps: int | None, order: str) -> PerStep | None:

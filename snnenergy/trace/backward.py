@@ -21,14 +21,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snnenergy.trace.fanout import ConvShape, macs_and_reach
+from snnenergy.trace.fanout import ConvShape
 from snnenergy.trace.formulas import Contraction, Free
 from snnenergy.trace.forward import Frame, Read
 from snnenergy.trace.reading import Reading
+from snnenergy.trace.structure import Structure, Work
 from snnenergy.trace.survey import Survey
 
 if TYPE_CHECKING:
     from snnenergy.trace.arrays import Array, Rows
+    from snnenergy.trace.lineage import Tag
     from snnenergy.trace.recorder import Recorder
     from snnenergy.trace.sites import Site
 
@@ -162,14 +164,14 @@ class Backward(Reading):
 
     survey: StepSurvey
 
-    def _product_path(self, weight: Tensor | None, op: str) -> tuple[str, object]:
+    def _product_path(self, weight: Tensor | None, name: str | None, op: str) -> tuple[str, object]:
         layer = self.survey.layer
         to_weight = weight is None and self.survey.weighted
         phase = GRAD_WEIGHT if to_weight else GRAD_INPUT
-        return row_path(layer, phase), (phase, None if weight is None else self.lineage.name_of(weight), op)
+        return row_path(layer, phase), (phase, name, op)
 
-    def _site(self, key: object, path: str, kind: str, x: Tensor, axis: int) -> Site:
-        site = super()._site(key, path, kind, x, axis)
+    def _site(self, structure: Structure, key: tuple[str, object], kind: str, x: Tensor, tag: Tag) -> Site:
+        site = super()._site(structure, key, kind, x, tag)
         _take_as_analog(site)
         return site
 
@@ -181,15 +183,12 @@ class Backward(Reading):
 
     def weight_gradient(self, x: Tensor, g: Tensor, shape: ConvShape) -> None:
         """x [n, cin, *sizes] against g [n, cout, *out]: one product for each tap of the forward."""
-        path, key = self._product_path(None, "conv")
-        structure, work = self._synaptic(
-            path, "conv", None, None, shape.cout * shape.cin // shape.groups * shape.kernel
-        )
+        path, key = self._product_path(None, None, "conv")
+        n, words = x.shape[0], shape.cout * shape.cin // shape.groups * shape.kernel
+        work = Work(n * shape.dense_macs, n * shape.valid_macs, output_elements=words)
+        structure = self._synaptic(path, "conv", None, None, work)
         structure.geometry = structure.geometry or {"kernel": [a.kernel for a in shape.axes], "groups": shape.groups}
-        dense, valid, _ = macs_and_reach(shape)
-        structure.fan_in = max(structure.fan_in, dense // max(1, shape.cout * shape.cin // shape.groups * shape.kernel))
-        work.dense_macs += x.shape[0] * dense
-        work.valid_macs += x.shape[0] * valid
+        structure.fan_in = max(structure.fan_in, shape.dense_macs // max(1, words))
         self._pair(path, key, x, g, lambda a, b: taps_of_pairs(a, b, shape))
 
 

@@ -38,7 +38,7 @@ class Reader(Protocol):
     def elementwise(self, found: Arithmetic) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """One executed op: its arguments as they were passed, and its result."""
 
@@ -142,7 +142,7 @@ def conv_shape(
     zero_pad: Sequence[tuple[int, int]] = (),
 ) -> ConvShape:
     """The geometry of x [n, cin, *sizes] * w -> out; `zero_pad` are explicit zeros already in x, per axis."""
-    given = (tuple(v) if isinstance(v, Sequence) else v for v in (stride, padding, dilation))
+    given = [tuple(v) if isinstance(v, list | tuple) else v for v in (stride, padding, dilation)]
     return _shape(x.shape, w.shape, out.shape, *given, transposed, groups, tuple(zero_pad))
 
 

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
-from functools import lru_cache
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from snnenergy.frameworks import kept_weights
 from snnenergy.trace.lineage import valueless, version
+from snnenergy.trace.tree import modules_of, parameters_of
 
 SMALL = 1 << 16
 """Bytes of inputs that are copied and digested later, of at most so many forwards."""
 MANY = 32
-_known: MutableMapping[Tensor, tuple[tuple[Any, ...], bytes]] = WeakTensorKeyDictionary()
+_known: dict[int, tuple[weakref.ref[Tensor], tuple[Any, ...], bytes]] = {}
+"""By id of a living tensor: it, what its digest rests on, and the digest."""
 
 
 def _content(t: Tensor) -> Any:
@@ -38,14 +40,20 @@ def _tensor(t: Tensor, nonzero: int | None = None) -> bytes:
     if valueless(t) or t.layout != torch.strided:
         return repr((t.dtype, tuple(t.shape))).encode()
     sample = _sample(t)
-    key = (t.data_ptr(), version(t), tuple(t.shape), t.dtype, sample, nonzero)
-    seen = _known.get(t)
-    if seen is None or seen[0] != key:
-        state = hashlib.sha256(repr((t.dtype, tuple(t.shape))).encode())
-        state.update(_content(t))
-        seen = (key, state.digest())
-        _known[t] = seen
-    return seen[1]
+    key = (t.data_ptr(), version(t), t.shape, t.dtype, sample, nonzero)
+    seen = _known.get(id(t))
+    if seen is not None and seen[1] == key and seen[0]() is t:
+        return seen[2]
+    state = hashlib.sha256(repr((t.dtype, tuple(t.shape))).encode())
+    state.update(_content(t))
+    found = state.digest()
+    _known[id(t)] = weakref.ref(t, partial(_forget, id(t))), key, found
+    return found
+
+
+def _forget(key: int, gone: weakref.ref[Tensor]) -> None:
+    if key in _known and _known[key][0] is gone:
+        del _known[key]
 
 
 def _sample(t: Tensor) -> bytes:
@@ -53,7 +61,7 @@ def _sample(t: Tensor) -> bytes:
     if t.dtype == torch.bfloat16 or not t.is_cpu:
         return b""
     flat = (t.detach() if t.requires_grad else t).numpy().reshape(-1)
-    return bytes(flat[:: max(1, flat.size // 64)].tobytes())
+    return flat[:: max(1, flat.size // 64)].tobytes()
 
 
 def weights(model: nn.Module, plain_name: Any, nonzero: Mapping[str, int] = MappingProxyType({})) -> str:
@@ -62,7 +70,8 @@ def weights(model: nn.Module, plain_name: Any, nonzero: Mapping[str, int] = Mapp
     nonzero: words that are not zero, by name, of those that were counted just now: pruning through `.data` leaves no version
     """
     state = hashlib.sha256()
-    for raw, t in (*model.named_parameters(), *kept_weights(model)):
+    modules = modules_of(model)
+    for raw, t in (*parameters_of(modules), *kept_weights(modules)):
         name = plain_name(raw)
         state.update(name.encode() + b"=" + _tensor(t, nonzero.get(name)))
     return state.hexdigest()[:32]

@@ -11,15 +11,15 @@ so an axis is a 0/1 matrix [positions, kernel], and padding taps, strides, dilat
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from snnenergy.trace.arrays import EXACT_FLOAT32, dot, ones
+from snnenergy.trace.arrays import Rows, host, nonzero_columns
 from snnenergy.trace.events import Map
 
 
@@ -51,7 +51,8 @@ def reach(axis: Axis) -> NDArray[np.int64]:
     return (hit & inside).astype(np.int64)
 
 
-class ConvShape(NamedTuple):
+@dataclass(frozen=True)
+class ConvShape:
     """A convolution seen from its input [n, cin, *sizes]; every input channel reaches `reached` output channels."""
 
     cin: int
@@ -59,11 +60,18 @@ class ConvShape(NamedTuple):
     groups: int
     axes: tuple[Axis, ...]
 
-    @property
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.cin, self.cout, self.groups, self.axes))
+
+    @cached_property
     def reached(self) -> int:
         return self.cout // self.groups
 
-    @property
+    @cached_property
     def kernel(self) -> int:
         return math.prod(a.kernel for a in self.axes)
 
@@ -71,32 +79,31 @@ class ConvShape(NamedTuple):
     def transposed(self) -> bool:
         return self.axes[0].transposed
 
-    @property
+    @cached_property
+    def outputs(self) -> int:
+        """Output elements per sample."""
+        return self.cout * math.prod(a.out for a in self.axes)
+
+    @cached_property
     def dense_macs(self) -> int:
         """Per sample, padding taps included: outputs x fan-in; transposed: inputs x fan-out, cropped ones included."""
         if self.transposed:
             return math.prod(a.size for a in self.axes) * self.cin * self.reached * self.kernel
         return math.prod(a.out for a in self.axes) * self.cout * (self.cin // self.groups) * self.kernel
 
-    @property
+    @cached_property
     def valid_macs(self) -> int:
         """Per sample, only taps between a real input and an existing output."""
         return self.cin * self.reached * math.prod(int(reach(a).sum()) for a in self.axes)
 
-    @property
+    @cached_property
     def fan_in(self) -> int:
         return (self.cin // self.groups) * self.kernel
 
-    @property
+    @cached_property
     def fan_out(self) -> int:
         """Largest number of taps one input element drives."""
         return self.reached * math.prod(int(reach(a).sum(1).max(initial=0)) for a in self.axes)
-
-
-@lru_cache(maxsize=1024)
-def macs_and_reach(shape: ConvShape) -> tuple[int, int, int]:
-    """(dense MACs, valid MACs, largest fan-out) of one sample."""
-    return shape.dense_macs, shape.valid_macs, shape.fan_out
 
 
 @lru_cache(maxsize=512)
@@ -110,33 +117,22 @@ def positions(shape: ConvShape) -> Map | int:
     return Map(counts.astype(np.int32))
 
 
-def conv_mask_counts(weight: Tensor, shape: ConvShape) -> NDArray[np.float64]:
-    """Non-zero weights that read input channel c through offset k: [cin, *kernel]."""
-    mask = (weight.detach() != 0).to(torch.float32)
-    if shape.transposed:  # weight [cin, cout / groups, *kernel]
-        fan = mask.sum(1)
-    else:  # weight [cout, cin / groups, *kernel]
-        kernel = weight.shape[2:]
-        grouped = mask.reshape(shape.groups, shape.reached, shape.cin // shape.groups, *kernel)
-        fan = grouped.sum(1).reshape(shape.cin, *kernel)
-    counts: NDArray[np.float64] = fan.to(torch.float64).cpu().numpy()
-    return counts
+def conv_mask_counts(weight: Tensor, shape: ConvShape) -> Rows:
+    """Non-zero weights that read input channel c through offset k: [cin, offsets]."""
+    # [cout, cin / groups, *kernel], transposed [cin, cout / groups, *kernel]: summed over the outputs
+    lines = shape.cin if shape.transposed else shape.groups
+    return nonzero_columns(host(weight).reshape(lines, shape.reached, -1)).reshape(shape.cin, -1)
 
 
 def conv_effective_map(weight: Tensor, shape: ConvShape) -> Map:
     """Non-zero weights that each input element meets: [cin, positions]."""
-    fan = conv_mask_counts(weight, shape)
-    for axis in shape.axes:  # [cin, k1, k2, ...] -> [cin, k2, ..., size1] -> ... -> [cin, size1, size2, ...]
-        fan = np.tensordot(fan, reach(axis).astype(np.float64), axes=([1], [1]))
+    fan, places = conv_mask_counts(weight, shape), 1
+    for axis in reversed(shape.axes):  # [cin, k1, k2] -> [cin, k1, size2] -> [cin, size1, size2]
+        fan = np.matmul(reach(axis).astype(np.float64), fan.reshape(-1, axis.kernel, places))
+        places *= axis.size
     return Map(fan.reshape(shape.cin, -1).astype(np.int32))
 
 
 def linear_effective_map(weight: Tensor) -> Map:
     """Non-zero weights [k, n] of each input feature: [1, k]."""
-    k, n = weight.shape
-    if weight.is_cpu and n < EXACT_FLOAT32:
-        mask = (weight.detach() != 0).numpy()  # a product with ones: a sum of booleans costs ten times as much
-        fan = dot(mask.astype(np.float32), ones(n))
-    else:
-        fan = (weight.detach() != 0).sum(1).cpu().numpy()
-    return Map(fan.reshape(1, k).astype(np.int32))
+    return Map(nonzero_columns(host(weight).T[None]).astype(np.int32))

@@ -40,6 +40,7 @@ class Read:
     weight: Tensor
     made_of: tuple[Tensor, ...]  # the parameters that the weight was computed from
     versions: tuple[int, ...]  # of those, when they were read
+    steady: bool  # the weight is one parameter, which stays what it is while its version does
 
     def is_input(self, x: Tensor) -> bool:
         """Is what was read `x` itself, as it came?"""

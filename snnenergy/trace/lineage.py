@@ -8,14 +8,15 @@ the dispatcher, so a tag can never outlive its tensor: an address that is used a
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 from snnenergy.frameworks import kept_weights
+from snnenergy.trace.tree import Modules, buffers_of, modules_of, parameters_of
 
 PARAMETER, BUFFER, ACTIVATION = 2, 1, 0
 
@@ -28,8 +29,7 @@ class Segments:
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Tag:
+class Tag(NamedTuple):
     """What is known of a storage.
 
     level: PARAMETER, BUFFER or ACTIVATION; pad: (lo, hi) per spatial axis of `shape`
@@ -82,11 +82,11 @@ def unwrapped(t: Tensor) -> Tensor:
 
 
 def storage(t: Tensor) -> int:
-    return int(t.untyped_storage()._cdata)  # the storage object's identity; data_ptr is 0 on meta tensors
+    found: int = t.untyped_storage()._cdata  # the storage object's identity; data_ptr is 0 on meta tensors
+    return found
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
+class Named(NamedTuple):
     """A parameter or buffer inside its storage: elements [start, stop)."""
 
     name: str
@@ -98,30 +98,35 @@ class Named:
 class Lineage:
     """Tags of one forward.  `owners` maps a storage to the parameters that live in it."""
 
-    def __init__(self, model: nn.Module, plain_name: Any) -> None:
+    def __init__(self, model: nn.Module, plain_name: Any, modules: Modules) -> None:
         self._model, self._plain_name = model, plain_name
-        self.look()
+        self._look(modules)
 
     def look(self) -> None:
         """Find the model's parameters and buffers as they are now; they may have been replaced since."""
-        model, plain_name = self._model, self._plain_name
+        self._look(modules_of(self._model))
+
+    def _look(self, modules: Modules) -> None:
+        plain_name = self._plain_name
         self.owners: dict[int, list[Named]] = {}
         self.tags: dict[int, Tag] = {}
         self._tensors: dict[int, list[Tensor]] = {}
         self.named: dict[str, Tensor] = {}
-        for kind, rows in ((True, (*model.named_parameters(), *kept_weights(model))), (False, model.named_buffers())):
+        self._base: dict[int, Tag] = {}
+        weights = [*parameters_of(modules), *kept_weights(modules)]
+        for level, rows in ((PARAMETER, weights), (BUFFER, buffers_of(modules))):
             for raw, t in rows:
-                if t.layout != torch.strided:
+                if t.layout is not torch.strided:
                     continue
-                name, start, key = plain_name(raw), int(t.storage_offset()), storage(t)
-                row = Named(name, start, start + max(1, int(t.numel())), kind)
-                self.owners.setdefault(key, []).append(row)
-                self._tensors.setdefault(key, []).append(t)
+                name, start, key = plain_name(raw), t.storage_offset(), t.untyped_storage()._cdata
+                row = Named(name, start, start + max(1, t.numel()), level == PARAMETER)
+                if key in self._base:
+                    self.owners[key].append(row)
+                    self._tensors[key].append(t)
+                else:
+                    self._base[key] = Tag(level=level, roots=frozenset((key,)))
+                    self.owners[key], self._tensors[key] = [row], [t]
                 self.named[name] = t
-        self._base = {
-            key: Tag(level=PARAMETER if any(r.parameter for r in rows) else BUFFER, roots=frozenset((key,)))
-            for key, rows in self.owners.items()
-        }
 
     labelled = False  # some tensor of this forward has segments
     heavy: set[int]  # storages of parameters, and of what was computed from them alone
@@ -132,15 +137,18 @@ class Lineage:
         self.heavy = set(self._base)
         for t in inputs:
             if t.layout == torch.strided:
+                self.heavy.discard(storage(t))
                 self.tags[storage(t)] = Tag(inputs=True, shape=tuple(t.shape), producer="(input)")
 
     def name_of(self, t: Tensor) -> str | None:
         """The parameter (or buffer) a tensor is a view of, or None."""
         rows = self.owners.get(storage(t))
-        if not rows:
-            return None
-        start = t.storage_offset()
-        return next((r.name for r in rows if r.start <= start < r.stop), None)
+        if rows:
+            start = t.storage_offset()
+            for name, first, stop, _ in rows:
+                if first <= start < stop:
+                    return name
+        return None
 
     def names_of(self, t: Tensor) -> list[str]:
         """Every parameter or buffer that lies where this view begins: parameters may share their storage."""
@@ -152,10 +160,9 @@ class Lineage:
 
     def wrote(self, sources: Sequence[int], outs: Sequence[Tensor], tag: Tag) -> None:
         """Tag the outputs of an op that computes from these storages; a tag of an input written in place is replaced."""
-        known = [self.tags.get(key, UNKNOWN) for key in sources]
-        level = min(t.level for t in known) if known else ACTIVATION
-        if level:
-            tag = replace(tag, level=level, roots=_roots(known))
+        if sources and self.heavy.issuperset(sources):
+            known = [self.tags[key] for key in sources]
+            tag = tag._replace(level=min(t.level for t in known), roots=_roots(known))
         for out in outs:
             self.put(storage(out), tag)
 
@@ -174,7 +181,7 @@ class Lineage:
         if source is None:
             self.put(storage(made), UNKNOWN)
         elif storage(made) != storage(source):
-            self.put(storage(made), replace(self.of(source), pad=(), shape=(), segments=None))
+            self.put(storage(made), self.of(source)._replace(pad=(), shape=(), segments=None))
         return made
 
     def moved(self, tensors: Sequence[Tensor], outs: Sequence[Tensor], func: Any, args: Any, kwargs: Any) -> None:
@@ -183,7 +190,7 @@ class Lineage:
             (source,) = (storage(t) for t in tensors)
             found = self.tags.get(source, UNKNOWN)
             if found.pad:
-                found = replace(found, pad=(), shape=())
+                found = found._replace(pad=(), shape=())
             for out in outs:
                 key = storage(out)
                 if key != source:  # a view keeps the tag of its storage
@@ -239,7 +246,9 @@ class Lineage:
     def sources_of(self, t: Tensor) -> tuple[Tensor, ...]:
         """The parameters and buffers a weight was computed from; empty where it was not from those alone."""
         tag = self.of(t)
-        return tuple(p for key in tag.roots for p in self._tensors.get(key, ())) if tag.level else ()
+        if not tag.level:
+            return ()
+        return tuple([p for key in tag.roots for p in self._tensors.get(key, ())])
 
     def segments_of(self, t: Tensor) -> Segments | None:
         """Labels that belong to exactly this shape; a view that was not followed has none."""
@@ -266,16 +275,16 @@ class Lineage:
     def kept_shape(self, source: Tensor, out: Tensor, tag: Tag) -> Tag:
         """An elementwise op of one tensor keeps the labels of its operand."""
         found = self.segments_of(source)
-        return replace(tag, segments=found) if found is not None and out.shape == source.shape else tag
+        return tag._replace(segments=found) if found is not None and out.shape == source.shape else tag
 
     def pad(self, source: Tensor, out: Tensor, pad: Sequence[int]) -> None:
         """Explicit zero padding, as pairs for the last axis first (torch's order)."""
         pairs = [(int(pad[i]), int(pad[i + 1])) for i in range(0, len(pad), 2)]
-        tag = replace(self.of(source), segments=None)
+        tag = self.of(source)._replace(segments=None)
         key = storage(out)
         if len(pairs) <= max(0, source.dim() - 2) and all(p >= 0 for pair in pairs for p in pair):
             pairs += [(0, 0)] * (source.dim() - 2 - len(pairs))
-            tag = replace(tag, pad=tuple(reversed(pairs)), shape=tuple(out.shape))
+            tag = tag._replace(pad=tuple(reversed(pairs)), shape=tuple(out.shape))
         self.put(key, tag)
 
 

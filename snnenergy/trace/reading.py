@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from snnenergy.trace.events import Fan
-from snnenergy.trace.fanout import ConvShape, conv_effective_map, linear_effective_map, macs_and_reach, positions
+from snnenergy.trace.fanout import ConvShape, conv_effective_map, linear_effective_map, positions
 from snnenergy.trace.formulas import Arithmetic
 from snnenergy.trace.forward import Read
 from snnenergy.trace.lineage import Tag, address, version
@@ -33,6 +32,7 @@ class Reading:
 
     def __init__(self, survey: Survey) -> None:
         self.survey, self.rec, self.lineage = survey, survey.rec, survey.lineage
+        self.work = Work()  # what the last product cost
 
     def weight_level(self, t: Tensor) -> int:
         return self.lineage.of(t).level
@@ -43,37 +43,47 @@ class Reading:
 
     def linear(self, x: Tensor, w: Tensor, *, bias: Tensor | None = None, op: str = "linear") -> None:
         # [rows, k] @ [k, n] -> [rows, n]
-        rows, k = x.shape
-        if self.survey.forward.linear_rows is None:
-            self.survey.forward.linear_rows = rows
-        n = w.shape[1]
-        path, key = self._product_path(w, op)
-        structure, work = self._synaptic(path, op, w, bias, rows * n)
+        (rows, k), n = x.shape, w.shape[1]
+        forward = self.survey.forward
+        if forward.linear_rows is None:
+            forward.linear_rows = rows
+        name = self.lineage.name_of(w)
+        path, key = self._product_path(w, name, op)
+        macs = rows * k * n
+        structure = self._synaptic(path, op, w, bias, Work(macs, macs, output_elements=rows * n))
         structure.fan_in, structure.fan_out = max(structure.fan_in, k), max(structure.fan_out, n)
         structure.geometry = structure.geometry or {"inputs": k, "outputs": n}
-        work.dense_macs += rows * k * n
-        work.valid_macs += rows * k * n
-        seen = self.rec.weights.of(w)
-        structure.weights[key] = (w.numel(), seen.nonzero)
-        site = self._site((path, key), path, "linear", x, 1)
-        self.read(site, x, self._fans(site, w, None, seen), w, self.lineage.sources_of(w))
+        self._weighted(structure, (path, key), "linear", x, w, name, None)
 
     def conv(self, x: Tensor, w: Tensor, shape: ConvShape, bias: Tensor | None) -> None:
         n = x.shape[0]
-        if self.survey.forward.conv_rows is None:
-            self.survey.forward.conv_rows = n
-        path, key = self._product_path(w, "conv")
-        outputs = n * shape.cout * math.prod(a.out for a in shape.axes)
-        structure, work = self._synaptic(path, "conv_transpose" if shape.transposed else "conv", w, bias, outputs)
-        dense, valid, reach = macs_and_reach(shape)
-        structure.fan_in, structure.fan_out = shape.fan_in, reach
+        forward = self.survey.forward
+        if forward.conv_rows is None:
+            forward.conv_rows = n
+        name = self.lineage.name_of(w)
+        path, key = self._product_path(w, name, "conv")
+        work = Work(n * shape.dense_macs, n * shape.valid_macs, output_elements=n * shape.outputs)
+        structure = self._synaptic(path, "conv_transpose" if shape.transposed else "conv", w, bias, work)
+        structure.fan_in, structure.fan_out = shape.fan_in, shape.fan_out
         structure.geometry = structure.geometry or _geometry(shape)
-        work.dense_macs += n * dense
-        work.valid_macs += n * valid
-        seen = self.rec.weights.of(w)
-        structure.weights[key] = (w.numel(), seen.nonzero)
-        site = self._site((path, key), path, "conv", x, 1)
-        self.read(site, x, self._fans(site, w, shape, seen), w, self.lineage.sources_of(w))
+        self._weighted(structure, (path, key), "conv", x, w, name, shape)
+
+    def _weighted(
+        self,
+        structure: Structure,
+        key: tuple[str, object],
+        kind: str,
+        x: Tensor,
+        w: Tensor,
+        name: str | None,
+        shape: ConvShape | None,
+    ) -> None:
+        """Read x where it meets a weight, the parameter `name` or one that was computed."""
+        seen = self.rec.weights.of(w, name)
+        structure.weights[key[1]] = (w.numel(), seen.nonzero)
+        tag = self.lineage.of(x)
+        site = self._site(structure, key, kind, x, tag)
+        self._read(site, x, self._fans(site, w, shape, seen), w, name, tag, steady=seen.key is not None)
 
     def _fans(self, site: Site, w: Tensor, shape: ConvShape | None, seen: Seen) -> Fans:
         """How x reaches the taps of w [k, n], or of a convolution's w; cached while w is a parameter that stays as it is."""
@@ -100,17 +110,15 @@ class Reading:
         # [B, m, k] @ [B, k, n] -> [B, m, n]
         batch, m, k = a.shape
         n = b.shape[2]
-        path, key = self._product_path(None, op)
+        path, key = self._product_path(None, None, op)
         if op == "sdpa":
             order = self.survey.forward.products.get(path, 0)  # its two products share a call site
             self.survey.forward.products[path] = order + 1
             key = (key, order % 2)
-        structure, work = self._synaptic(path, op, None, None, batch * m * n)
+        macs = batch * m * k * n
+        structure = self._synaptic(path, op, None, None, Work(macs, macs, output_elements=batch * m * n))
         structure.fan_in = max(structure.fan_in, k)
         structure.geometry = structure.geometry or {"batch": batch, "m": m, "k": k, "n": n}
-        macs = batch * m * k * n
-        work.dense_macs += macs
-        work.valid_macs += macs
         self._pair(path, key, a, b)
 
     def weight_gradient(self, x: Tensor, g: Tensor, shape: ConvShape) -> None:
@@ -142,41 +150,43 @@ class Reading:
     def _source(self, t: Tensor) -> str | None:
         return self.lineage.of(t).producer
 
-    def _synaptic(
-        self, path: str, op: str, w: Tensor | None, bias: Tensor | None, outputs: int
-    ) -> tuple[Structure, Work]:
-        work = self.survey.work_of(path)
-        structure = self.rec.structure(path, self.survey.frames[-1])
+    def _synaptic(self, path: str, op: str, w: Tensor | None, bias: Tensor | None, work: Work) -> Structure:
+        """One product: `work` is what it costs, but for its bias and its call."""
+        survey = self.survey
+        structure = self.rec.structure(path, survey.frames[-1])
         if structure.role != "synaptic":
             structure.role, structure.op = "synaptic", op
         if w is not None:
             structure.weight_bits = 8 * w.element_size()
         if bias is not None:
             structure.biases[self.lineage.name_of(bias) or "bias"] = bias.numel()
-            work.adds += outputs
-        work.output_elements += outputs
-        work.calls += 1
-        work.kernels += not self.survey.replaying
-        self.survey.path = path
-        return structure, work
+            work.adds = work.output_elements
+        work.calls, work.kernels = 1, int(not survey.replaying)
+        total = survey.forward.work.get(path)
+        if total is None:
+            survey.forward.work[path] = work.copy()
+        else:
+            total.add(work)
+        survey.path, self.work = path, work
+        return structure
 
-    def _site(self, key: object, path: str, kind: str, x: Tensor, axis: int) -> Site:
+    def _site(self, structure: Structure, key: tuple[str, object], kind: str, x: Tensor, tag: Tag) -> Site:
         """The site of a weighted operand; created with its segments the first time."""
         site = self.rec.sites.get(key)
-        tag = self.lineage.of(x)
-        structure = self.rec.structure(path)
-        if not self.survey.watching:
+        watching = self.survey.watching
+        if not watching:
             structure.input_bits = structure.output_bits = _bits(x)
             if tag.producer:
                 structure.sources.setdefault(tag.producer)
         if site is None:
-            segments = self.rec.named_segments(path, x, axis) or self._segments(x, axis, tag)
+            path = key[0]
+            segments = self.rec.named_segments(path, x, 1) or self._segments(x, 1, tag)
             site = self.rec.site(key, path, kind, None, segments=segments)
             site.rank = x.dim()
             for segment in segments:
                 if segment.source:
                     structure.sources.setdefault(segment.source)
-        if not self.survey.watching:
+        if not watching:
             site.neuron &= tag.neuron
         self.rec.open(site)
         return site
@@ -192,27 +202,31 @@ class Reading:
         present = torch.unique(line).tolist()
         return tuple(Segment(found.names[i], (line == i).nonzero().squeeze(1).cpu().numpy()) for i in present)
 
-    def read(self, site: Site, x: Tensor, fans: Fans, w: Tensor, made_of: tuple[Tensor, ...]) -> None:
-        frame = self.survey.frames[-1]
-        self.survey.last = Read(site, x, fans, w, made_of, tuple(map(version, made_of)))
-        frame.reads.append(self.survey.last)
+    def _read(
+        self, site: Site, x: Tensor, fans: Fans, w: Tensor, name: str | None, tag: Tag, *, steady: bool
+    ) -> None:
+        survey = self.survey
+        frame, forward, at = survey.frames[-1], survey.forward, address(x)
+        made_of = self.lineage.sources_of(w)
+        survey.last = Read(site, x, fans, w, made_of, tuple(map(version, made_of)), steady)
+        frame.reads.append(survey.last)
         self._count_read()
-        shape = self.survey.inputs.get(address(x))
+        shape = survey.inputs.get(at)
         if shape is not None and tuple(x.shape) == (1, *shape):
-            self.survey.forward.unbatched = True
+            forward.unbatched = True
         given = frame.argument
         if given is not None and site.kind == "conv" and given.dim() == x.dim() - 1 == self.rec.input_rank:
-            self.survey.forward.unbatched = True
+            forward.unbatched = True
         if not frame.leaf:
-            self.survey.forward.outside = True
-            self.survey.forward.derived |= self.lineage.name_of(w) is None
-        self._link(site, x, address(x), self.lineage.of(x))
+            forward.outside = True
+            forward.derived |= name is None
+        self._link(site, x, at, tag)
         site.take(x, fans)
 
     def again(self, read: Read, x: Tensor, tag: Tag) -> None:
         """The same read of a leaf as one before, of other values; `tag` is theirs."""
         survey, frame, at = self.survey, self.survey.frames[-1], x.data_ptr()
-        survey.last = Read(read.site, x, read.fans, read.weight, read.made_of, read.versions)
+        survey.last = Read(read.site, x, read.fans, read.weight, read.made_of, read.versions, read.steady)
         frame.reads.append(survey.last)
         self._count_read()
         shape = survey.inputs.get(at)
@@ -228,13 +242,12 @@ class Reading:
             self.survey.forward.links.setdefault(fired[0], []).append((fired[1], site))
 
     # ---- where we are
-    def _product_path(self, weight: Tensor | None, op: str) -> tuple[str, object]:
+    def _product_path(self, weight: Tensor | None, name: str | None, op: str) -> tuple[str, object]:
         """(path, key of the stream): the leaf that runs, else the parameter's name, else module::op#site.
 
         A neuron's own products are no part of its row; a layer inside a neuron is a leaf like any other.
         """
         frame = self.survey.frames[-1]
-        name = self.lineage.name_of(weight) if weight is not None else None
         if name is not None and weight is not None:
             key: object = (name, weight.storage_offset())
             if frame.leaf and frame.neuron != frame.path:
@@ -292,14 +305,15 @@ def _bits(t: Tensor) -> int:
 
 
 def _geometry(shape: ConvShape) -> dict[str, Any]:
+    size, out, kernel, stride, padding, dilation, _, _ = map(list, zip(*shape.axes, strict=True))
     return {
         "in_channels": shape.cin,
         "out_channels": shape.cout,
         "groups": shape.groups,
-        "input": [a.size for a in shape.axes],
-        "output": [a.out for a in shape.axes],
-        "kernel": [a.kernel for a in shape.axes],
-        "stride": [a.stride for a in shape.axes],
-        "padding": [a.padding for a in shape.axes],
-        "dilation": [a.dilation for a in shape.axes],
+        "input": size,
+        "output": out,
+        "kernel": kernel,
+        "stride": stride,
+        "padding": padding,
+        "dilation": dilation,
     }

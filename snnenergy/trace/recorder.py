@@ -93,7 +93,7 @@ class Recorder:
     def __enter__(self) -> Recorder:
         model = self.model
         self.names = Names(model, self.roles)
-        self.lineage = Lineage(model, plain_name)
+        self.lineage = Lineage(model, plain_name, self.names.tree)
         root = self.names.get(model)
         assert root is not None
         self.root = root
@@ -117,7 +117,7 @@ class Recorder:
         self.node: object = None
         self._spike_outputs: dict[str, int | None] = {}
         self._reading_outputs: set[str] = set()
-        self.weights = Weights(self.lineage)
+        self.weights = Weights()
         self._touched: list[Site] = []
         self._inputs: list[Tensor] = []
         self._plain: tuple[tuple[str, Any], ...] = ()

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from snnenergy.trace.survey import Survey
 
 
+NO_VALUES = torch.empty(0)
+"""In place of an activation, which is not kept."""
+
+
 @dataclass(slots=True)
 class Memo:
     """One contraction of a leaf, all but its values."""
@@ -52,15 +56,19 @@ class Repeats:
         survey = self.survey
         if not frame.leaf or frame.module is None or survey.replaying or survey.shapes_only or survey.lineage.labelled:
             return
-        argument = next((i for i, a in enumerate(args) if a is read.x), None)
-        weight = next((i for i, a in enumerate(args) if a is read.weight), None)
-        if argument is None or weight is None or len(read.made_of) != 1 or not survey.rec.weights.stays(read.weight):
+        x, w, argument, weight = read.x, read.weight, -1, -1
+        for i, a in enumerate(args):
+            if a is x:
+                argument = i
+            elif a is w:
+                weight = i
+        if argument < 0 or weight < 0 or not read.steady or len(read.made_of) != 1:
             return
-        found = survey.lineage.of(read.x)
+        found = survey.lineage.of(x)
         if found.level:
             return
-        others, place = _others(args, argument, weight), _place(read.weight)
-        memo = Memo(argument, weight, place, read.x.shape, found.pad, others, read, work, tag)
+        kept = Read(read.site, NO_VALUES, read.fans, w, read.made_of, read.versions, steady=True)
+        memo = Memo(argument, weight, _place(w), x.shape, found.pad, _others(args, argument, weight), kept, work, tag)
         self._memos.setdefault((id(op), id(frame.module)), []).append(memo)
 
     def take(self, op: object, args: Sequence[Any], out: Tensor) -> bool:

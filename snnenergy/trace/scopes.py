@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from threading import get_ident
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
@@ -14,6 +13,7 @@ from torch import nn
 from snnenergy.frameworks import neuron_layout, neuron_model, neuron_model_of_class, state_left
 from snnenergy.trace.forward import Frame
 from snnenergy.trace.survey import Survey
+from snnenergy.trace.tree import modules_of
 
 if TYPE_CHECKING:
     from snnenergy.trace.recorder import Recorder
@@ -24,8 +24,7 @@ def plain_name(path: str) -> str:
     return ".".join(part for part in path.split(".") if part != "_orig_mod") if "_orig_mod" in path else path
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
+class Named(NamedTuple):
     """What is known of a module before it runs."""
 
     path: str
@@ -43,13 +42,15 @@ class Names:
         self.modules: list[nn.Module] = []
         self._at: dict[str, nn.Module] = {}
         models: dict[type, str | None] = {}  # by class: that is all a framework is recognised by
-        for raw, module in model.named_modules():
+        self.tree = modules_of(model)
+        for raw, module in self.tree:
             path = plain_name(raw) or "(root)"
             cls = type(module)
             if cls not in models:
                 models[cls] = neuron_model(module)
             kind = _neuron(roles.get(path), models[cls])
-            leaf = not any(child is not None for child in module._modules.values())
+            children = module._modules
+            leaf = not children or all(child is None for child in children.values())
             self.named[id(module)] = Named(path, cls.__name__, leaf, path if kind else None, kind)
             self.modules.append(module)
             self._at.setdefault(path, module)

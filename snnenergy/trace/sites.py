@@ -138,7 +138,7 @@ class Site:
             self.flush()
             self._fit(values, x, fans)
         elif self._held == self._room:
-            self.flush()
+            self._make_room(values, x)
         if self._buffer is not NO_BUFFER:
             self._buffer[self._held] = values
         else:
@@ -156,22 +156,37 @@ class Site:
         lines, rows = self._in_lines(values[None], None)
         elements = lines.shape[1] * lines.shape[2]
         self._shape, self._fans, self._lines = values.shape, fans, (rows, elements)
-        self._dtype, self._direct = x.dtype, values.itemsize == x.element_size() and not x.is_complex()
+        self._dtype, self._direct = x.dtype, _as_they_lie(values, x)
         self._buffer, self._pad, self._room = NO_BUFFER, None, 0
         if values.size <= SMALL:
-            self._room = max(1, min(MANY, FULL // max(1, values.size)))
-            self._buffer = np.empty((self._room, *values.shape), dtype=values.dtype)
-            self._address, self._bytes = self._buffer.ctypes.data, values.nbytes
+            self._room, self._direct = 1, False  # of one call, until another comes
+            self._buffer = np.empty((1, *values.shape), dtype=values.dtype)
         elif values.size <= CHUNK and self.segments[0].index is None:
             self._room = MANY
             self._pad = Pad.of(values.shape, rows)
 
+    def _make_room(self, values: Array, x: Tensor) -> None:
+        """Another input like the one before has come: so will more."""
+        room = max(1, min(MANY, FULL // max(1, values.size)))
+        if self._buffer is NO_BUFFER or self._room == room:
+            self.flush()
+            return
+        first, self._room, self._direct = self._buffer, room, _as_they_lie(values, x)
+        self._buffer = np.empty((room, *values.shape), dtype=values.dtype)
+        self._buffer[: self._held] = first[: self._held]
+        self._address, self._bytes = self._buffer.ctypes.data, values.nbytes
+
     def expect(self, shape: tuple[int, ...], dtype: torch.dtype, fans: Fans) -> None:
         """Inputs like these come next."""
-        if shape != self._shape or dtype is not self._dtype or fans is not self._fans:
-            self.flush()
+        other = shape != self._shape or dtype is not self._dtype or fans is not self._fans
+        if other or self._room == 1:
             x = torch.empty(shape, dtype=dtype)
-            self._fit(host(x), x, fans)
+            values = host(x)
+            if other:
+                self.flush()
+                self._fit(values, x, fans)
+            if self._room == 1:
+                self._make_room(values, x)
 
     def touch(self) -> None:
         """Memory that later calls are copied to, met first between two kernels, costs more than the copy."""
@@ -278,6 +293,11 @@ class Site:
         values = host(x)
         nonzero = tally.see(values, values != 0)
         tally.add_taps(np.full(1, float(taps)), nonzero, x.numel(), slot)
+
+
+def _as_they_lie(values: Array, x: Tensor) -> bool:
+    """Whether NumPy reads the memory of a tensor as it is."""
+    return values.itemsize == x.element_size() and not x.is_complex()
 
 
 def _pick(x: Tensor, index: Array, axis: int) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from operator import attrgetter, sub
+from operator import attrgetter
 from typing import Any
 
 
@@ -30,9 +30,6 @@ class Work:
 
     def copy(self) -> Work:
         return Work(*_values(self))
-
-    def minus(self, other: Work) -> Work:
-        return Work(*map(sub, _values(self), _values(other)))
 
 
 _WORK = tuple(f.name for f in fields(Work))

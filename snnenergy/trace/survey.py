@@ -51,6 +51,7 @@ class _Entry:
     custom: Callable[..., Any] | None = None
     short: Callable[..., bool] | None = None  # the short way to note a call, for most of them: whether it will do
     compares: bool = False
+    rule: Callable[[Any, Call], None] | None = None  # of a contraction
 
 
 class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own initialiser has no types
@@ -201,8 +202,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
 
     def _note_weights(self, weights: list[tuple[Tensor, int]], frame: Frame) -> None:
         """Parameters and buffers that meet activations in elementwise arithmetic: a threshold, a decay, a bias."""
-        keys = [key for _, key in weights]
-        self._use([t for t, _ in weights], keys)
+        _, keys = self._met([t for t, _ in weights], _NONE)
         self._note_bias(frame.neuron if frame.neuron is not None else frame.path, frame, keys)
 
     def _note_bias(self, path: str, frame: Frame, keys: list[int]) -> None:
@@ -244,24 +244,20 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         return True
 
     def _note(self, entry: _Entry, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
-        tensors = _tensors(args)
-        if kwargs:
-            tensors += _tensors(kwargs.values())
+        tensors, keys = self._met(args, kwargs)
         row = entry.row
         outs = [out] if isinstance(out, Tensor) else _tensors((out,))
-        if isinstance(row, Free):
-            self._note_free(entry.name, row, func, args, kwargs, tensors, outs)
+        if type(row) is Free:
+            self._note_free(entry.name, row, func, args, kwargs, tensors, keys, outs)
             return
-        forward, frame = self.forward, self.frames[-1]
-        forward.arithmetic_calls += 1
-        keys = [t.untyped_storage()._cdata for t in tensors]
-        if isinstance(row, Contraction):
-            self._note_contraction(entry, func, args, kwargs, out, tensors, keys)
+        frame = self.frames[-1]
+        self.forward.arithmetic_calls += 1
+        if type(row) is Contraction:
+            self._note_contraction(entry, func, args, kwargs, out, tensors)
             tag = self._tag(self.path, frame, linear=True)
         else:
             path = frame.neuron if frame.neuron is not None else frame.path
-            self._use(tensors, keys)
-            tag = self._tag(path, frame, compared=entry.name in COMPARISONS)
+            tag = self._tag(path, frame, compared=entry.compares)
             if row is not None:
                 self._arithmetic(path, row(args, out))
                 self._note_sources(path, tensors[:1])
@@ -274,6 +270,17 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
             else:
                 self._lose(entry.name, tensors, "no rule for this operator")
         self.lineage.wrote(keys, outs, tag)
+
+    def _met(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Tensor], list[int]]:
+        """The tensors that an operator was given, and where they are stored; parameters among them are used."""
+        tensors = _tensors(args)
+        if kwargs:
+            tensors += _tensors(kwargs.values())
+        keys, owners = [t.untyped_storage()._cdata for t in tensors], self.lineage.owners
+        for t, key in zip(tensors, keys, strict=True):
+            if key in owners:
+                self.forward.used.update(self.lineage.names_of(t))
+        return tensors, keys
 
     def _tag(self, path: str, frame: Frame, *, linear: bool = False, compared: bool = False, made: bool = False) -> Tag:
         """Tags are values: the same ones are made again and again in a loop."""
@@ -302,26 +309,24 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         kwargs: Mapping[str, Any],
         out: Any,
         tensors: list[Tensor],
-        keys: list[int],
     ) -> None:
         """Read a contraction, and how the next one like it could be read at once."""
         frame = self.frames[-1]
         if not self.replaying:
             self.forward.contracting.add((self.outer or func, id(frame.module) if frame.leaf else 0))
-        rule = RULES.get(entry.name) or RULES.get(entry.name.removesuffix("_"))
+        rule = entry.rule
         self.path = self.arithmetic_path()
-        self._use(tensors, keys)
-        if rule is None or any(t.layout != torch.strided for t in tensors):
+        if rule is None or not all(t.layout is torch.strided for t in tensors):
             self._lose(entry.name, tensors, "no rule for this kernel")
             return
         if self.learning:
             rule(self.products, Call(func, args, kwargs, out))
             return
-        reads, before = self.rec.reads, self.forward.work.get(frame.path, _NO_WORK).copy()
+        reads = self.rec.reads
         rule(self.reading, Call(func, args, kwargs, out))
         if self.rec.reads == reads + 1 and isinstance(self.last, Read) and self.path == frame.path and not kwargs:
-            done, tag = self.forward.work[frame.path].minus(before), self._tag(self.path, frame, linear=True)
-            self.repeats.learn(entry, frame, args, self.last, done, tag)
+            tag = self._tag(self.path, frame, linear=True)
+            self.repeats.learn(entry, frame, args, self.last, self.reading.work, tag)
 
     def _repeat(self, entry: _Entry, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> bool:
         """A contraction that this leaf has done before in this forward."""
@@ -338,12 +343,11 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
         tensors: list[Tensor],
+        keys: list[int],
         outs: list[Tensor],
     ) -> None:
         if row.kernel and not self.replaying:
             self.work_of(self.arithmetic_path()).kernels += 1
-        keys = [t.untyped_storage()._cdata for t in tensors]
-        self._use(tensors, keys)
         if name in ("select", "unbind", "slice") and tensors:
             self._note_time(name, args)
         if name in ("cat", "stack"):
@@ -391,12 +395,6 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         work.specials += found.specials
         work.calls += 1
         work.kernels += not self.replaying
-
-    def _use(self, tensors: list[Tensor], keys: list[int]) -> None:
-        owners = self.lineage.owners
-        for t, key in zip(tensors, keys, strict=True):
-            if key in owners:
-                self.forward.used.update(self.lineage.names_of(t))
 
     def _lose(self, name: str, tensors: list[Tensor], reason: str) -> None:
         lost = self.forward.lost.setdefault((self.frames[-1].path, name), Lost(reason=reason))
@@ -491,11 +489,11 @@ def _entry(func: Any, *, ruled: bool) -> _Entry:
         constant=_CONSTANTS.get(name) if space == "aten" else None,
         short=None if ruled or decompose else short,
         compares=name in COMPARISONS,
+        rule=RULES.get(name) or RULES.get(name.removesuffix("_")),
     )
 
 
 RULES = contractions.RULES | gradients.RULES
-_NO_WORK = Work()
 _NONE: Mapping[str, Any] = {}
 _CONSTANTS: dict[str, Callable[..., Any]] = {"equal": operator.eq, "_local_scalar_dense": float}
 COMPARISONS = frozenset(("gt", "ge", "lt", "le", "heaviside"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,12 +11,11 @@ from torch import Tensor
 from snnenergy.trace.arrays import host, nonzeros
 from snnenergy.trace.events import Fan, Map
 from snnenergy.trace.fanout import ConvShape
-from snnenergy.trace.lineage import Lineage, address, valueless, version
+from snnenergy.trace.lineage import address, valueless, version
 from snnenergy.trace.sites import Fans, Site, segment_fans
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """A weight as it was: its key (place, shape and version; None for one that is computed) and its non-zero words."""
 
     key: object
@@ -26,8 +25,7 @@ class Seen:
 class Weights:
     """Caches keyed by a parameter's place and version; a weight that is no parameter, or that learns, is looked at each time."""
 
-    def __init__(self, lineage: Lineage) -> None:
-        self._lineage = lineage
+    def __init__(self) -> None:
         self.learnt: frozenset[str] = frozenset()
         self._seen: dict[object, Seen] = {}
         self._maps: dict[object, Map] = {}
@@ -42,9 +40,11 @@ class Weights:
             found = self._fans[full] = segment_fans(make(), site.segments, site.kind)
         return found
 
-    def of(self, w: Tensor) -> Seen:
-        """How many words of a weight are not zero, and the key under which that holds (None: it is no parameter)."""
-        name = self._lineage.name_of(w)
+    def of(self, w: Tensor, name: str | None) -> Seen:
+        """How many words of a weight are not zero, and the key under which that holds.
+
+        name: of the parameter it is; the key is None where it is none, or learns: a rule may write past its version
+        """
         if name is None or name in self.learnt:
             return Seen(None, _nonzero(w))
         key = (name, w.storage_offset(), w.shape, w.stride(), version(w), address(w))
@@ -56,11 +56,6 @@ class Weights:
     def nonzero(self) -> dict[str, int]:
         """Words that are not zero, of the parameters that were looked at, by name."""
         return {seen.key[0]: seen.nonzero for seen in self._seen.values() if isinstance(seen.key, tuple)}
-
-    def stays(self, w: Tensor) -> bool:
-        """Whether this is a parameter that only its version changes: a rule may write past that, through `.data`."""
-        name = self._lineage.name_of(w)
-        return name is not None and name not in self.learnt
 
     def effective_map(self, seen: Seen, shape: ConvShape | None, make: Callable[[], Map]) -> Map:
         if seen.key is None:

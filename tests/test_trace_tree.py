@@ -1,0 +1,48 @@
+"""One walk over a model's modules against torch's own: names, order, what stands there twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from snnenergy.trace.tree import buffers_of, modules_of, parameters_of
+from tests.trace_nets import conv_net, spiking_net
+
+traced: Any = torch.jit.trace
+
+
+def shared() -> nn.Module:
+    """A layer under three names, a parameter and a buffer of two owners, a child and a bias that are None."""
+    layer = nn.Linear(3, 3)
+    inner = nn.Sequential(layer, nn.BatchNorm1d(3))
+    model = nn.Sequential(nn.ModuleDict({"a": inner, "b": layer}), inner, nn.Linear(3, 3, bias=False))
+    model.register_module("none", None)
+    model.add_module("tied", nn.Linear(3, 3))
+    tied: Any = model.get_submodule("tied")
+    tied.weight = layer.weight
+    tied.register_buffer("mean", inner[1].running_mean)
+    return model
+
+
+def scripted() -> nn.Module:
+    made = traced(nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)).eval(), torch.zeros(2, 3))
+    return nn.Sequential(made, nn.ReLU())
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("make", [conv_net, spiking_net, shared, scripted, nn.Identity, lambda: nn.LSTM(2, 3, 2)])
+def test_the_walk_is_torchs(make: Callable[[], nn.Module]) -> None:
+    model = make()
+    modules = modules_of(model)
+    for ours, theirs in (
+        (modules, model.named_modules()),
+        (parameters_of(modules), model.named_parameters()),
+        (buffers_of(modules), model.named_buffers()),
+    ):
+        wanted: list[tuple[str, Any]] = list(theirs)
+        assert [name for name, _ in ours] == [name for name, _ in wanted]
+        assert all(one is other for (_, one), (_, other) in zip(ours, wanted, strict=True))

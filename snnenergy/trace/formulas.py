@@ -108,22 +108,20 @@ def _root_mean_square(args: Sequence[Any], out: Any) -> Arithmetic:
     return Arithmetic(adds=n, muls=3 * n, specials=n // max(1, width))
 
 
-def _window(kernel_at: int) -> Callable[[Sequence[Any], Any], int]:
-    def taps(args: Sequence[Any], out: Any) -> int:
-        kernel = list(args[kernel_at])
-        spatial = args[0].dim() - (2 if args[0].dim() > len(kernel) + 1 else 1)
-        return math.prod(kernel * spatial if len(kernel) == 1 else kernel)
-
-    return taps
+def _window(args: Sequence[Any], kernel_at: int) -> int:
+    """Taps of a pooling window whose size is argument `kernel_at`."""
+    kernel = list(args[kernel_at])
+    spatial = args[0].dim() - (2 if args[0].dim() > len(kernel) + 1 else 1)
+    return math.prod(kernel * spatial if len(kernel) == 1 else kernel)
 
 
 def _avg_pool(args: Sequence[Any], out: Any) -> Arithmetic:
-    k, n = _window(1)(args, out), _size(out)
+    k, n = _window(args, 1), _size(out)
     return Arithmetic(adds=(k - 1) * n, muls=n)
 
 
 def _max_pool(args: Sequence[Any], out: Any) -> Arithmetic:
-    return Arithmetic(compares=(_window(1)(args, out) - 1) * _size(out))
+    return Arithmetic(compares=(_window(args, 1) - 1) * _size(out))
 
 
 def _adaptive_avg(args: Sequence[Any], out: Any) -> Arithmetic:
@@ -195,7 +193,7 @@ def _batch_norm_backward(args: Sequence[Any], out: Any) -> Arithmetic:
 
 def _avg_pool_backward(args: Sequence[Any], out: Any) -> Arithmetic:
     # every gradient, divided by the window, is added at each place of its window
-    k, n = _window(2)(args, out), _size(args)
+    k, n = _window(args, 2), _size(args)
     return Arithmetic(adds=k * n, muls=n)
 
 

@@ -128,11 +128,11 @@ class Lineage:
                     self.owners[key], self._tensors[key] = [row], [t]
                 self.named[name] = t
 
-    labelled = False  # some tensor of this forward has segments
     heavy: set[int]  # storages of parameters, and of what was computed from them alone
+    labelled: set[int]  # storages that have segments
 
     def begin(self, inputs: Iterable[Tensor]) -> None:
-        self.labelled = False
+        self.labelled = set()
         self.tags = dict(self._base)
         self.heavy = set(self._base)
         for t in inputs:
@@ -175,6 +175,10 @@ class Lineage:
             self.heavy.add(key)
         else:
             self.heavy.discard(key)
+        if tag.segments is not None:
+            self.labelled.add(key)
+        elif self.labelled:
+            self.labelled.discard(key)
 
     def follow(self, made: Tensor, source: Tensor | None) -> Tensor:
         """`made` beside the dispatcher, from `source` alone or from several (None): its storage may carry an old tag."""
@@ -186,8 +190,7 @@ class Lineage:
 
     def moved(self, tensors: Sequence[Tensor], outs: Sequence[Tensor], func: Any, args: Any, kwargs: Any) -> None:
         """Outputs of an op that only moves values: they keep their origin; labels of a `cat` are moved the same way."""
-        if len(tensors) == 1 and not self.labelled:
-            (source,) = (storage(t) for t in tensors)
+        if len(tensors) == 1 and (source := storage(tensors[0])) not in self.labelled:
             found = self.tags.get(source, UNKNOWN)
             if found.pad:
                 found = found._replace(pad=(), shape=())
@@ -219,7 +222,6 @@ class Lineage:
         # along axis 0 lie samples and steps, never the inputs of a sum (but for a single vector)
         reducible = len(tensors) > 1 and bool(axis % out.dim() or out.dim() == 1)
         merged = self._label(tensors, tags, func, axis) if reducible else None
-        self.labelled |= merged is not None
         joined = Tag(
             level=min((t.level for t in tags), default=ACTIVATION),
             neuron=all(t.neuron for t in tags),

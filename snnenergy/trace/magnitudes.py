@@ -14,8 +14,12 @@ from snnenergy.counts import MAX_MAGNITUDES
 from snnenergy.trace.arrays import EXACT_FLOAT32, Array, Rows, column_sums, packed, scratch
 
 SAMPLE = 1024
+FEW = 1 << 14
+"""Values that are looked at as soon as a sample of them."""
 TINY = 2.0**-100
 """Units below this have no reciprocal to count on in float32."""
+DOZEN = 12
+"""Levels that are compared with one by one."""
 LATTICE = 1 << 15
 """Values looked up at a time: what is made of them stays in cache."""
 
@@ -90,28 +94,36 @@ class Magnitudes:
         return steps is not None and x.dtype == np.float32 and x.size * steps.largest < EXACT_FLOAT32
 
     def _learn(self, x: Array, nonzero: int) -> None:
+        flat = x.reshape(-1)
+        large = flat.size > FEW
+        if large and self._varied(flat, SAMPLE // 4):  # before all of it is looked at
+            return
         largest = float(x.max())
         if largest > 0 and np.count_nonzero(x == largest) == nonzero:
             self.positive = True
             self._add([largest])
             return
-        flat = x.reshape(-1)
-        for size in (SAMPLE // 4, SAMPLE):
-            sample = flat[:: flat.size // size | 1]  # odd: a batch of equal images is no short period
-            if len(set(np.abs(sample).tolist())) > MAX_MAGNITUDES + 1:  # zero is no magnitude
-                self._too_many()
-                return
+        if (not large and self._varied(flat, SAMPLE // 4)) or self._varied(flat, SAMPLE):
+            return
         smallest = float(x.min())
         if not math.isfinite(largest) or not math.isfinite(smallest):
             self._too_many()
             return
         size = np.abs(flat if x.dtype.kind == "f" else flat.astype(np.float64))
         if not self._known(size):
-            found = np.unique(size)
+            found = _levels(size)
             self._add(found[found != 0].tolist())
         if not (self.positive and self.negative):
             self.positive |= largest > 0
             self.negative |= smallest < 0
+
+    def _varied(self, flat: Array, size: int) -> bool:
+        """Whether a sample of so many values has too many magnitudes already."""
+        sample = flat[:: flat.size // size | 1]  # odd: a batch of equal images is no short period
+        varied = len(set(np.abs(sample).tolist())) > MAX_MAGNITUDES + 1  # zero is no magnitude
+        if varied:
+            self._too_many()
+        return varied
 
     def _add(self, found: list[float]) -> None:
         self.seen = tuple(sorted({*self.seen, *found}))
@@ -125,16 +137,56 @@ class Magnitudes:
         """Whether every value is zero or a magnitude seen before."""
         if not self.seen:
             return False
-        unit = min(b - a for a, b in zip((0.0, *self.seen), self.seen, strict=False))
-        steps = [s / unit for s in self.seen]
-        if all(s.is_integer() for s in steps) and steps[-1] < SAMPLE:  # a lattice: look up, not search
-            rungs = np.full(int(steps[-1]) + 1, -1, size.dtype)
-            rungs[[0, *map(int, steps)]] = [0.0, *self.seen]
-            if all(_on(rungs, unit, size[i : i + LATTICE]) for i in range(0, size.size, LATTICE)):
-                return True
         levels = np.array([0.0, *self.seen])
+        found = _multiples(size, _unit_of(levels))
+        if found is not None:
+            return bool(np.isin(found, levels).all())
         index = np.minimum(np.searchsorted(levels, size), len(self.seen))
         return bool((levels[index] == size).all())
+
+
+def _unit_of(levels: Array) -> float:
+    """The smallest distance of sorted, distinct magnitudes: of which all are multiples, if of anything."""
+    return float(np.diff(levels).min(initial=math.inf))
+
+
+def _levels(size: Array) -> Array:
+    """The distinct values of `size`, ascending."""
+    sample = np.unique(size[:: size.size // SAMPLE | 1])
+    if len(sample) <= DOZEN:
+        rest = _without(size, sample)
+        return np.union1d(sample, rest) if rest.size else sample
+    found = _multiples(size, _unit_of(np.union1d(sample, [0.0])))
+    return np.unique(size) if found is None else found
+
+
+def _without(size: Array, levels: Array) -> Array:
+    """The values that are none of a few levels."""
+    rest = []
+    for start in range(0, size.size, LATTICE):
+        part = size[start : start + LATTICE]
+        hits = part == levels[0]
+        for level in levels[1:]:
+            hits |= part == level
+        if not hits.all():
+            rest.append(part[~hits])
+    return np.concatenate(rest) if rest else size[:0]
+
+
+def _multiples(size: Array, unit: float) -> Array | None:
+    """The distinct values of `size`, ascending, where all are multiples of `unit` with a small factor: counted, not sorted."""
+    scale = size.dtype.type(unit)
+    if not 0 < scale < math.inf:
+        return None
+    present = np.zeros(SAMPLE, dtype=np.bool_)
+    for start in range(0, size.size, LATTICE):
+        part = size[start : start + LATTICE]
+        with np.errstate(over="ignore", invalid="ignore"):
+            factor = np.rint(part / scale)
+            if not (factor.max(initial=0) < SAMPLE and (factor * scale == part).all()):
+                return None
+        present[factor.astype(np.int32)] = True
+    return (np.flatnonzero(present).astype(size.dtype) * scale).astype(np.float64)
 
 
 class Grid(NamedTuple):
@@ -158,11 +210,3 @@ def grid(seen: tuple[float, ...]) -> Grid | None:
     ):
         return None
     return Grid(unit, int(seen[-1] / unit))
-
-
-def _on(rungs: Array, unit: float, size: Array) -> bool:
-    """Whether every size is the rung that it lies nearest to."""
-    with np.errstate(over="ignore"):  # far above the last rung
-        index = np.fmin(size / rungs.dtype.type(unit), rungs.size - 1)
-    index += 0.5
-    return bool((rungs[index.astype(np.int32)] == size).all())

@@ -312,7 +312,7 @@ class Recorder:
         survey.begin(self._inputs)
         named = self.names.get(module) if module is not None else None
         if named is not None:
-            survey.frames = [frame_of(named, module, None, args[0] if args else None)]
+            survey.frames = [frame_of(named, module, args[0] if args else None)]
         else:
             survey.frames = [Frame("(root)", self.root.type_name, False)]
         self.builder = Builder()
@@ -500,7 +500,7 @@ class Recorder:
     def frame_of(self, module: nn.Module) -> Frame:
         named = self.names.get(module)
         assert named is not None
-        return frame_of(named, module, None)
+        return frame_of(named, module)
 
     def structure(self, path: str, frame: Frame | None = None) -> Structure:
         found = self.structures.get(path)
@@ -537,15 +537,16 @@ class Recorder:
 
     def spike_output(self, path: str, outs: list[Tensor]) -> int | None:
         """Which of a neuron's outputs are its spikes: the first made by a comparison, else of one magnitude; None: none."""
-        if path not in self._spike_outputs:
-            found = next((i for i, t in enumerate(outs) if self.lineage.of(t).compared), None)
-            if found is None:
-                found = next((i for i, t in enumerate(outs) if binary(t)), None)
-            module = self.names.at(path)
-            if found is None and module is not None and emits_spikes(module):
-                found = 0
-            self._spike_outputs[path] = found
-        return self._spike_outputs[path]
+        if path in self._spike_outputs:
+            return self._spike_outputs[path]
+        found = next((i for i, t in enumerate(outs) if self.lineage.of(t).compared), None)
+        if found is None:
+            found = next((i for i, t in enumerate(outs) if binary(t)), None)
+        module = self.names.at(path)
+        if found is None and module is not None and emits_spikes(module):
+            found = 0
+        self._spike_outputs[path] = found
+        return found
 
     def spike_known(self, path: str) -> bool:
         return self._spike_outputs.get(path) is not None

@@ -1,4 +1,4 @@
-"""Contractions that a leaf does again in one surveyed forward, as in every step of a loop: only their values differ.
+"""Contractions that a module does again in one surveyed forward, as in every step of a loop: only their values differ.
 
 What is remembered holds for the same weight (its place, shape, strides and version), an input of the same shape with the
 same zeros padded on, and the same other arguments; anything else is read the long way.
@@ -21,13 +21,15 @@ if TYPE_CHECKING:
     from snnenergy.trace.survey import Survey
 
 
+OF_PARAMETER = "param:"
+"""How the path of a product with a parameter begins that no leaf does."""
 NO_VALUES = torch.empty(0)
 """In place of an activation, which is not kept."""
 
 
 @dataclass(slots=True)
 class Memo:
-    """One contraction of a leaf, all but its values."""
+    """One contraction, all but its values."""
 
     argument: int  # which argument is the activation
     weight: int  # which is the weight
@@ -42,7 +44,7 @@ class Memo:
 
 
 class Repeats:
-    """The memos of one forward, by operator and leaf."""
+    """The memos of one forward, by operator and module."""
 
     def __init__(self, survey: Survey) -> None:
         self.survey = survey
@@ -52,9 +54,13 @@ class Repeats:
         self._memos.clear()
 
     def learn(self, op: object, frame: Frame, args: Sequence[Any], read: Read, work: Work, tag: Tag) -> None:
-        """`op` was read as `read` in `frame`: of a leaf, with a weight that is one parameter, it is remembered."""
+        """`op` was read as `read` in `frame`: with a weight that is one parameter it is remembered.
+
+        Of a leaf, or of a row that has the parameter's name whoever calls.
+        """
         survey = self.survey
-        if not frame.leaf or frame.module is None or survey.replaying or survey.shapes_only or survey.lineage.labelled:
+        known = (frame.leaf and frame.module is not None) or read.site.path.startswith(OF_PARAMETER)
+        if not known or not read.steady or survey.replaying or survey.shapes_only:
             return
         x, w, argument, weight = read.x, read.weight, -1, -1
         for i, a in enumerate(args):
@@ -62,10 +68,10 @@ class Repeats:
                 argument = i
             elif a is w:
                 weight = i
-        if argument < 0 or weight < 0 or not read.steady or len(read.made_of) != 1:
+        if argument < 0 or weight < 0 or len(read.made_of) != 1:
             return
         found = survey.lineage.of(x)
-        if found.level:
+        if found.level or found.segments is not None:
             return
         kept = Read(read.site, NO_VALUES, read.fans, w, read.made_of, read.versions, steady=True)
         memo = Memo(argument, weight, _place(w), x.shape, found.pad, _others(args, argument, weight), kept, work, tag)
@@ -79,7 +85,9 @@ class Repeats:
             if x.shape != memo.shape or _place(w) != memo.place or version(w) != read.versions[0]:
                 continue
             tag = survey.lineage.of(x)
-            if tag.level or tag.pad != memo.pad or _others(args, memo.argument, memo.weight) != memo.others:
+            if tag.level or tag.segments is not None or tag.pad != memo.pad:
+                continue
+            if _others(args, memo.argument, memo.weight) != memo.others:
                 continue
             memo.again += 1
             survey.path = read.site.path

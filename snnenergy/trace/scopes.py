@@ -72,16 +72,10 @@ def _neuron(role: str | None, model: str | None) -> str | None:
     return None if role in ("synaptic", "other") else (model or "spiking") if role == "neuron" else role
 
 
-def frame_of(named: Named, module: nn.Module | None, outer: str | None, argument: Any = None) -> Frame:
-    """A frame for a call; inside a neuron everything elementwise is that neuron's."""
-    return Frame(
-        named.path,
-        named.type_name,
-        named.leaf,
-        module,
-        outer or named.neuron,
-        argument if isinstance(argument, torch.Tensor) else None,
-    )
+def frame_of(named: Named, module: nn.Module | None, argument: Any = None) -> Frame:
+    """The frame of a call; inside a neuron everything elementwise is that neuron's."""
+    path, type_name, leaf, neuron, _ = named
+    return Frame(path, type_name, leaf, module, neuron, argument if isinstance(argument, torch.Tensor) else None)
 
 
 @contextmanager
@@ -93,10 +87,11 @@ def surveyed_modules(rec: Recorder, survey: Survey, done: Callable[[Frame, nn.Mo
         named = known.get(id(module))
         if named is None or rec.surveying is not survey or get_ident() != thread:
             return
-        frames = survey.frames
-        if named.model is not None and named.path not in survey.forward.fired and not survey.shapes_only:
-            _note_state(survey, named.path, module)
-        frames.append(frame_of(named, module, frames[-1].neuron, args[0] if args else None))
+        frames, (path, type_name, leaf, neuron, model) = survey.frames, named
+        if model is not None and path not in survey.forward.fired and not survey.shapes_only:
+            _note_state(survey, path, module)
+        given = args[0] if args and isinstance(args[0], torch.Tensor) else None
+        frames.append(Frame(path, type_name, leaf, module, frames[-1].neuron or neuron, given))
 
     def after(module: nn.Module, args: tuple[Any, ...], out: Any) -> None:
         named = known.get(id(module))

@@ -77,6 +77,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         self.outer: Any = None  # the composite operator that is being decomposed
         self._entries: dict[int, _Entry] = {}
         self.inputs: dict[int, tuple[int, ...]] = {}
+        self._weighed: set[tuple[int, int, int]] = set()  # weights that met activations: module, storage, offset
         self._tags: dict[object, Tag] = {}
         self.repeats = Repeats(self)
         self.shapes_only = False  # the model runs on tensors without values
@@ -95,6 +96,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         self.shapes_only = any(map(valueless, inputs))
         self._input_keys = {t.untyped_storage()._cdata for t in inputs}
         self.repeats.begin()
+        self._weighed.clear()
 
     def let_go(self) -> None:
         """The forward is over: what it computed on is not ours to keep."""
@@ -125,7 +127,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
                 return result
         out = entry.call(*args, **kwargs)
         try:
-            if entry.short and not self.lineage.labelled and entry.short(self, entry, args, kwargs, out):
+            if entry.short and entry.short(self, entry, args, kwargs, out):
                 return out
             if self.shapes_only:  # what we keep beside the model's tensors has values
                 with torch.no_grad(), unset_fake_temporarily():
@@ -155,11 +157,40 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
 
     def _note_view(self, entry: _Entry, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> bool:
         """A view keeps the tag of its storage; one of the input may tell about time."""
-        return args[0].untyped_storage()._cdata not in self._input_keys
+        key = args[0].untyped_storage()._cdata
+        if key in self.lineage.labelled:
+            return False
+        if key in self._input_keys:
+            self._note_time(entry.name, args)
+        return True
+
+    def _note_made(self, entry: _Entry, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> bool:
+        """Values from nothing, or put in the place of others, as by a mask."""
+        lineage, made = self.lineage, entry.row is formulas.MAKE
+        if not isinstance(out, Tensor):
+            return False
+        weights, activations = None, 0
+        for a in args:
+            if isinstance(a, Tensor):
+                if a.untyped_storage()._cdata not in lineage.heavy:
+                    activations += 1
+                elif weights is None:
+                    weights = [a]
+                else:
+                    weights.append(a)
+        if weights is not None:
+            if not activations:
+                return False  # a weight is made of weights
+            self._met(weights, _NONE)
+        path = self.arithmetic_path()
+        if not self.replaying:
+            self.work_of(path).kernels += 1
+        lineage.put(out.untyped_storage()._cdata, self._tag(path, self.frames[-1], made=made))
+        return True
 
     def _note_elementwise(self, entry: _Entry, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> bool:
         """Arithmetic on activations, or on activations and parameters."""
-        row, heavy = entry.row, self.lineage.heavy
+        row, heavy, labelled = entry.row, self.lineage.heavy, self.lineage.labelled
         if not isinstance(out, Tensor):
             return False
         weights, activations = None, 0
@@ -168,6 +199,8 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
                 key = a.untyped_storage()._cdata
                 if key not in heavy:
                     activations += 1
+                    if labelled and key in labelled:
+                        return False
                 elif weights is None:
                     weights = [(a, key)]
                 else:
@@ -202,6 +235,13 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
 
     def _note_weights(self, weights: list[tuple[Tensor, int]], frame: Frame) -> None:
         """Parameters and buffers that meet activations in elementwise arithmetic: a threshold, a decay, a bias."""
+        module = frame.module
+        biased = frame.leaf and module is not None and module._parameters.get("bias") is not None
+        if not biased:
+            before = len(self._weighed)
+            self._weighed.update([(id(module), key, t.storage_offset()) for t, key in weights])
+            if len(self._weighed) == before:
+                return
         _, keys = self._met([t for t, _ in weights], _NONE)
         self._note_bias(frame.neuron if frame.neuron is not None else frame.path, frame, keys)
 
@@ -235,10 +275,9 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         source = args[0].untyped_storage()._cdata
         key = out.untyped_storage()._cdata
         found = self.lineage.tags.get(source)
-        if found is None or found.level or found.pad:
+        if found is None or found.level or found.pad or found.segments is not None:
             return False
-        self.lineage.tags[key] = found
-        self.lineage.heavy.discard(key)
+        self.lineage.put(key, found)
         if not self.replaying:
             self.work_of(self.arithmetic_path()).kernels += 1
         return True
@@ -262,7 +301,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
                 self._arithmetic(path, row(args, out))
                 self._note_sources(path, tensors[:1])
                 self._note_bias(path, frame, keys)
-                if len(tensors) == 1 and outs and self.lineage.labelled:
+                if len(tensors) == 1 and outs and keys[0] in self.lineage.labelled:
                     tag = self.lineage.kept_shape(tensors[0], outs[0], tag)
                 self._note_special(entry.name, path, frame, args, tensors, outs)
             elif entry.custom is not None:
@@ -324,12 +363,12 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
             return
         reads = self.rec.reads
         rule(self.reading, Call(func, args, kwargs, out))
-        if self.rec.reads == reads + 1 and isinstance(self.last, Read) and self.path == frame.path and not kwargs:
+        if self.rec.reads == reads + 1 and isinstance(self.last, Read) and not kwargs:
             tag = self._tag(self.path, frame, linear=True)
             self.repeats.learn(entry, frame, args, self.last, self.reading.work, tag)
 
     def _repeat(self, entry: _Entry, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> bool:
-        """A contraction that this leaf has done before in this forward."""
+        """A contraction that this module has done before in this forward."""
         if kwargs or self.replaying or self.learning or not self.repeats.take(entry, args, out):
             return False
         self.forward.arithmetic_calls += 1
@@ -348,14 +387,14 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
     ) -> None:
         if row.kernel and not self.replaying:
             self.work_of(self.arithmetic_path()).kernels += 1
-        if name in ("select", "unbind", "slice") and tensors:
+        if tensors:
             self._note_time(name, args)
         if name in ("cat", "stack"):
             axis = kwargs.get("dim", args[1] if len(args) > 1 else 0)
             self.lineage.joined(tensors, outs[0], func, axis)
         elif name == "constant_pad_nd" and (args[2] if len(args) > 2 else kwargs.get("value", 0)) == 0:
             self.lineage.pad(args[0], outs[0], args[1])
-        elif row.moves and name not in ("where", "masked_fill", "masked_fill_"):
+        elif row.moves and name not in MASKED:
             self.lineage.moved(tensors, outs, func, args, kwargs)
         elif outs:
             made = row is formulas.MAKE or (row is formulas.RANDOM and not tensors)
@@ -363,6 +402,8 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
 
     def _note_time(self, name: str, args: Sequence[Any]) -> None:
         """Steps that the model itself takes off its first input: the axis they are on is time."""
+        if name not in STEPS:
+            return
         x = args[0]
         at = address(x)
         if at != self._first or self.inputs.get(at) != tuple(x.shape):
@@ -438,13 +479,15 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
 
     def note_output(self, path: str, out: Any) -> None:
         """A neuron module returned: count its updates and read its spikes."""
-        work = self.work_of(path)
-        outs = [unwrapped(t) for t in _tensors(tuple(out) if isinstance(out, tuple | list) else (out,))]
+        forward = self.forward
+        work = forward.work.get(path) or self.work_of(path)
+        outs = [out] if isinstance(out, Tensor) else _tensors(tuple(out) if isinstance(out, tuple | list) else (out,))
         if not outs:
             return
+        outs = [unwrapped(t) for t in outs]
         index = self.rec.spike_output(path, outs)
-        call = self.forward.fired.get(path, 0)
-        self.forward.fired[path] = call + 1
+        call = forward.fired.get(path, 0)
+        forward.fired[path] = call + 1
         if index is None or index >= len(outs):
             work.updates += outs[0].numel()
             work.output_elements += outs[0].numel()
@@ -453,10 +496,10 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         n = spikes.numel()
         work.updates += n
         work.output_elements += n
-        self.forward.spiking[(address(spikes), n)] = (path, call, spikes.is_contiguous())
+        forward.spiking[(address(spikes), n)] = (path, call, spikes.is_contiguous())
         site = self.rec.site((path, "spikes"), path, "output", None)
         if not call:
-            heard = self.forward.heard[path] = Hearing()
+            heard = forward.heard[path] = Hearing()
             site.listen(heard)
         self.rec.open(site)
         site.take(spikes, OUTPUT_FANS)
@@ -480,6 +523,8 @@ def _entry(func: Any, *, ruled: bool) -> _Entry:
         short = Survey._note_view
     elif row is formulas.COPY and name in ("_to_copy", "clone"):
         short = Survey._note_copy
+    elif row is formulas.MAKE or name in MASKED:
+        short = Survey._note_made
     return _Entry(
         func,
         func._op if type(func) is torch._ops.OpOverload else func,
@@ -496,6 +541,10 @@ def _entry(func: Any, *, ruled: bool) -> _Entry:
 RULES = contractions.RULES | gradients.RULES
 _NONE: Mapping[str, Any] = {}
 _CONSTANTS: dict[str, Callable[..., Any]] = {"equal": operator.eq, "_local_scalar_dense": float}
+STEPS = frozenset(("select", "unbind", "slice"))
+"""Views that may be steps of time."""
+MASKED = frozenset(("where", "masked_fill", "masked_fill_"))
+"""Copies of which a mask decides whose values they are."""
 COMPARISONS = frozenset(("gt", "ge", "lt", "le", "heaviside"))
 
 

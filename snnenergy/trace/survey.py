@@ -51,6 +51,7 @@ class _Entry:
     custom: Callable[..., Any] | None = None
     short: Callable[..., bool] | None = None  # the short way to note a call, for most of them: whether it will do
     compares: bool = False
+    norm: bool = False  # a batch norm
     rule: Callable[[Any, Call], None] | None = None  # of a contraction
 
 
@@ -164,51 +165,63 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
             self._note_time(entry.name, args)
         return True
 
-    def _note_made(self, entry: _Entry, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> bool:
-        """Values from nothing, or put in the place of others, as by a mask."""
-        lineage, made = self.lineage, entry.row is formulas.MAKE
-        if not isinstance(out, Tensor):
-            return False
-        weights, activations = None, 0
+    def _weights_among(self, args: Sequence[Any]) -> Sequence[tuple[Tensor, int]] | None:
+        """The weights among an operator's arguments, with their storages; None where the long way is due.
+
+        That is where a weight is made of weights, or where an operand's elements come from several sources.
+        """
+        heavy, labelled = self.lineage.heavy, self.lineage.labelled
+        weights: Sequence[tuple[Tensor, int]] = ()
+        activations = False
         for a in args:
             if isinstance(a, Tensor):
-                if a.untyped_storage()._cdata not in lineage.heavy:
-                    activations += 1
-                elif weights is None:
-                    weights = [a]
+                key = a.untyped_storage()._cdata
+                if key in heavy:
+                    weights = [*weights, (a, key)]
+                elif labelled and key in labelled:
+                    return None
                 else:
-                    weights.append(a)
-        if weights is not None:
-            if not activations:
-                return False  # a weight is made of weights
-            self._met(weights, _NONE)
-        path = self.arithmetic_path()
+                    activations = True
+        return None if weights and not activations else weights
+
+    def _note_made(self, entry: _Entry, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> bool:
+        """Values from nothing, or put in the place of others, as by a mask."""
+        weights, frame = self._weights_among(args), self.frames[-1]
+        if weights is None or not isinstance(out, Tensor):
+            return False
+        if weights:
+            self._note_weights(weights, frame)
+        path = frame.neuron if frame.neuron is not None else frame.path
         if not self.replaying:
             self.work_of(path).kernels += 1
-        lineage.put(out.untyped_storage()._cdata, self._tag(path, self.frames[-1], made=made))
+        tag = self._tag(path, frame, made=entry.row is formulas.MAKE)
+        self.lineage.put(out.untyped_storage()._cdata, tag)
+        return True
+
+    def _note_formula(self, entry: _Entry, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> bool:
+        """Arithmetic that is more than elementwise: a reduction, a pool, a norm."""
+        weights, frame = self._weights_among(args), self.frames[-1]
+        if weights is None:
+            return False
+        if weights:
+            self._note_weights(weights, frame)
+        path = frame.neuron if frame.neuron is not None else frame.path
+        self._arithmetic(path, entry.row(args, out))  # type: ignore[operator,misc,arg-type]  # a formula
+        self._note_sources(path, args[:1])
+        if entry.norm:
+            self._note_norm(path, args)
+        self.forward.arithmetic_calls += 1
+        tag = self._tag(path, frame)
+        for t in (out,) if isinstance(out, Tensor) else _tensors((out,)):
+            self.lineage.put(t.untyped_storage()._cdata, tag)
         return True
 
     def _note_elementwise(self, entry: _Entry, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> bool:
         """Arithmetic on activations, or on activations and parameters."""
-        row, heavy, labelled = entry.row, self.lineage.heavy, self.lineage.labelled
-        if not isinstance(out, Tensor):
+        weights, frame, row = self._weights_among(args), self.frames[-1], entry.row
+        if weights is None or not isinstance(out, Tensor):
             return False
-        weights, activations = None, 0
-        for a in args:
-            if isinstance(a, Tensor):
-                key = a.untyped_storage()._cdata
-                if key not in heavy:
-                    activations += 1
-                    if labelled and key in labelled:
-                        return False
-                elif weights is None:
-                    weights = [(a, key)]
-                else:
-                    weights.append((a, key))
-        frame = self.frames[-1]
-        if weights is not None:
-            if not activations:
-                return False  # a weight is made of weights
+        if weights:
             self._note_weights(weights, frame)
         work = frame.work or self._first_work(frame, args)
         if type(row) is formulas.Each:
@@ -233,7 +246,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         self.lineage.put(out.untyped_storage()._cdata, tag)
         return True
 
-    def _note_weights(self, weights: list[tuple[Tensor, int]], frame: Frame) -> None:
+    def _note_weights(self, weights: Sequence[tuple[Tensor, int]], frame: Frame) -> None:
         """Parameters and buffers that meet activations in elementwise arithmetic: a threshold, a decay, a bias."""
         module = frame.module
         biased = frame.leaf and module is not None and module._parameters.get("bias") is not None
@@ -303,7 +316,10 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
                 self._note_bias(path, frame, keys)
                 if len(tensors) == 1 and outs and keys[0] in self.lineage.labelled:
                     tag = self.lineage.kept_shape(tensors[0], outs[0], tag)
-                self._note_special(entry.name, path, frame, args, tensors, outs)
+                if entry.norm:
+                    self._note_norm(path, args)
+                elif entry.compares and frame.neuron is not None and frame.module is None and outs:
+                    frame.spikes = outs[0]  # as below
             elif entry.custom is not None:
                 self._apply_custom(entry, args, kwargs, out, tensors, path)
             else:
@@ -331,13 +347,9 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
             )
         return found
 
-    def _note_special(
-        self, name: str, path: str, frame: Frame, args: Sequence[Any], tensors: list[Tensor], outs: list[Tensor]
-    ) -> None:
-        if name in COMPARISONS:
-            if frame.neuron is not None and frame.module is None and outs:
-                frame.spikes = outs[0]
-        elif "batch_norm" in name and self.lineage.of(tensors[0]).linear:
+    def _note_norm(self, path: str, args: Sequence[Any]) -> None:
+        """A batch norm directly after a linear map, by running statistics, can be folded into it."""
+        if self.lineage.of(args[0]).linear:
             self.rec.structure(path).foldable = len(args) < 6 or args[5] is not True
 
     def _note_contraction(
@@ -525,6 +537,8 @@ def _entry(func: Any, *, ruled: bool) -> _Entry:
         short = Survey._note_copy
     elif row is formulas.MAKE or name in MASKED:
         short = Survey._note_made
+    elif callable(row) and not any(_holds_tensors(a) for a in func._schema.arguments):
+        short = Survey._note_formula
     return _Entry(
         func,
         func._op if type(func) is torch._ops.OpOverload else func,
@@ -534,8 +548,15 @@ def _entry(func: Any, *, ruled: bool) -> _Entry:
         constant=_CONSTANTS.get(name) if space == "aten" else None,
         short=None if ruled or decompose else short,
         compares=name in COMPARISONS,
+        norm="batch_norm" in name and "backward" not in name,
         rule=RULES.get(name) or RULES.get(name.removesuffix("_")),
     )
+
+
+def _holds_tensors(argument: Any) -> bool:
+    """Whether an argument is a list of tensors, or a tensor that only its name passes."""
+    kind = str(argument.type)
+    return "Tensor" in kind and (argument.kwarg_only or "List" in kind)
 
 
 RULES = contractions.RULES | gradients.RULES

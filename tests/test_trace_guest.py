@@ -410,6 +410,31 @@ class Doubled(nn.Module):
         return torch.matmul(y, self.fc.weight.t()) if self.functional else self.fc(y)
 
 
+class Chain(nn.Module):
+    """Two layers in a row, which notes at its end whether the input of the first is still there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.gone: list[bool] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x * 2
+        first = weakref.ref(y)
+        y = self.one(y) * 2
+        z: Tensor = self.two(y)
+        self.gone.append(first() is None)
+        return z
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_while_a_model_is_counted_no_input_outlives_its_layer() -> None:
+    model = Chain()
+    with torch.no_grad():
+        count(model, analog(3, 4))
+    assert model.gone == [True]
+
+
 @pytest.mark.usefixtures("no_collector")
 @pytest.mark.parametrize("functional", [False, True])
 def test_an_open_context_keeps_no_activation(functional: bool) -> None:

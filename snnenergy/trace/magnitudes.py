@@ -24,7 +24,7 @@ LATTICE = 1 << 15
 """Values looked up at a time: what is made of them stays in cache."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Magnitudes:
     """Evidence in the making: the distinct non-zero magnitudes and signs seen so far."""
 

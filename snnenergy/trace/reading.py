@@ -209,7 +209,8 @@ class Reading:
         frame, forward, at = survey.frames[-1], survey.forward, address(x)
         made_of = self.lineage.sources_of(w)
         survey.last = Read(site, x, fans, w, made_of, tuple(map(version, made_of)), steady)
-        frame.reads.append(survey.last)
+        if not self.rec.once:  # nothing will be watched
+            frame.reads.append(survey.last)
         self._count_read()
         shape = survey.inputs.get(at)
         if shape is not None and tuple(x.shape) == (1, *shape):
@@ -224,22 +225,29 @@ class Reading:
         site.take(x, fans)
 
     def again(self, read: Read, x: Tensor, tag: Tag) -> None:
-        """The same read of a leaf as one before, of other values; `tag` is theirs."""
-        survey, frame, at = self.survey, self.survey.frames[-1], x.data_ptr()
-        survey.last = Read(read.site, x, read.fans, read.weight, read.made_of, read.versions, read.steady)
-        frame.reads.append(survey.last)
-        self._count_read()
+        """The same read as one before, of other values; `tag` is theirs."""
+        survey, forward, at = self.survey, self.survey.forward, x.data_ptr()
+        if self.rec.once:
+            survey.last = read
+        else:
+            survey.last = Read(read.site, x, read.fans, read.weight, read.made_of, read.versions, read.steady)
+            survey.frames[-1].reads.append(survey.last)
+        self.rec.reads += 1
+        forward.reads += 1
         shape = survey.inputs.get(at)
         if shape is not None and tuple(x.shape) == (1, *shape):
-            survey.forward.unbatched = True
+            forward.unbatched = True
         self._link(read.site, x, at, tag)
         read.site.take(x, read.fans)
 
     def _link(self, site: Site, x: Tensor, at: int, tag: Tag) -> None:
         """Is this input just what a neuron put out?  Then its events are that neuron's spikes, and are read once."""
-        fired = self.survey.forward.spiking.get((at, x.numel()))
+        forward = self.survey.forward
+        if tag.producer not in forward.fired:
+            return
+        fired = forward.spiking.get((at, x.numel()))
         if fired is not None and tag.producer == fired[0] and x.is_contiguous() == fired[2]:
-            self.survey.forward.links.setdefault(fired[0], []).append((fired[1], site))
+            forward.links.setdefault(fired[0], []).append((fired[1], site))
 
     # ---- where we are
     def _product_path(self, weight: Tensor | None, name: str | None, op: str) -> tuple[str, object]:

@@ -84,7 +84,7 @@ class Recorder:
         self.synthetic, self.seed = synthetic, seed
         self._time_axis, self._samples, self._always = time_axis, samples, survey == "always"
         self._learners = tuple(learners)
-        self._once = once  # one forward of the model itself: nothing needs to be prepared for a second
+        self.once = once  # one forward of the model itself: nothing needs to be prepared for a second
         self._stack = ExitStack()
         self.thread = 0
         self.depth = 0
@@ -202,7 +202,7 @@ class Recorder:
             self._stack.callback(hooks.register_module_forward_hook(self._leave, always_call=True).remove)
             return
         self._entry_hooks: dict[int, Any] = {}
-        for module in (self.model,) if self._once else self.names.modules:
+        for module in (self.model,) if self.once else self.names.modules:
             if isinstance(module, torch.jit.ScriptModule) and module is not self.model:
                 continue
             whole = module is self.model or next(module.children(), None) is not None
@@ -318,7 +318,7 @@ class Recorder:
         self.builder = Builder()
         self.surveying = survey
         if not self._from_outside:
-            done = None if self._once else self.builder.leaf_done
+            done = None if self.once else self.builder.leaf_done
             self._opened.enter_context(surveyed_modules(self, survey, done))
         if self._wakeable and plan is not None and plan.mode in ("learn", "function"):
             self._opened.enter_context(listening(plan.heard, Learner(self, self.builder)))
@@ -402,9 +402,9 @@ class Recorder:
             self.retired.append(old)
         self.plans[self._signature] = plan
         self.surveyed += 1
-        if not self._once:
+        if not self.once:
             self._watch_outputs(plan)
-        if plan.mode in ("hooks", "function") and not self._once:
+        if plan.mode in ("hooks", "function") and not self.once:
             self._hook_leaves()
             plan.prepare()
         return plan

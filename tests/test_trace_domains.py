@@ -419,6 +419,36 @@ def test_segments_carry_the_path_of_their_producer() -> None:
     assert set(layer.sources) >= {"lif", "lift"}
 
 
+class Learnable(nn.Module):
+    """A neuron that works out its decay before it looks at its input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.decay = nn.Parameter(torch.zeros(()))
+        self.v = torch.zeros(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.v = torch.sigmoid(self.decay) * self.v + x
+        return (self.v >= 1).to(x.dtype)
+
+
+def test_every_operand_of_a_row_names_its_source() -> None:
+    class Residual(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two, self.lif = nn.Linear(4, 3), nn.Linear(4, 3), Learnable()
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = x * 2
+            z = self.one(y) + self.two(y)
+            out: Tensor = z.softmax(1) * self.lif(z)
+            return out
+
+    counts = count(Residual(), analog(5, 4), roles={"lif": "LIF"})
+    assert counts["lif"].sources == ("(root)",)
+    assert counts["(root)"].sources == ("(input)", "lif", "one", "two")
+
+
 def test_zero_weights_are_told_apart_by_segment() -> None:
     model = Joined(4)
     with torch.no_grad():

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snnenergy.trace import events as e
-from snnenergy.trace.arrays import CHUNK, scratch
-from snnenergy.trace.magnitudes import Magnitudes, grid
+from snnenergy.trace.arrays import CHUNK, nonzero_columns, scratch
+from snnenergy.trace.magnitudes import LATTICE, Magnitudes, grid, levels_of
 from snnenergy.trace.sites import Site
 from snnenergy.trace.streams import Tally
 
@@ -193,3 +193,29 @@ def test_a_tally_reads_products_of_activations_by_columns_and_lines(share: float
     assert tally.columns(a.astype(np.float32)).tolist() == a.sum(1).tolist()
     assert tally.lines(b.astype(np.float32)).tolist() == b.sum(2).tolist()
     assert tally.magnitudes.seen == ((1.0,) if share else ())
+
+
+@given(
+    st.sampled_from([1.0, 0.25, 0.3, 1 / 9, 1e-30, 3e38]),
+    st.integers(1, 60),
+    st.sampled_from([1, 7, LATTICE, LATTICE + 5]),
+    st.sampled_from([np.float32, np.float64]),
+    st.integers(0, 99),
+)
+@settings(max_examples=150, deadline=None)
+def test_the_levels_of_values_are_found_without_sorting_them(
+    unit: float, steps: int, size: int, dtype: type[Any], seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    with np.errstate(over="ignore"):
+        x = (rng.integers(0, steps + 1, size) * unit).astype(dtype)
+    x[np.isinf(x)] = 0
+    if seed % 3 == 0:
+        x[-1] = 0.77  # which no sample need have
+    np.testing.assert_array_equal(levels_of(x), np.unique(x))
+
+
+@pytest.mark.parametrize("shape", [(1, 0, 3), (2, 5, 1), (3, CHUNK // 40, 70), (1, 2, CHUNK + 1)])
+def test_nonzero_weights_are_counted_by_column(shape: tuple[int, int, int]) -> None:
+    x = values(shape, 1, (0.5, -2.0, float("nan")))
+    np.testing.assert_array_equal(nonzero_columns(x), (x != 0).sum(1))

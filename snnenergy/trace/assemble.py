@@ -214,7 +214,9 @@ def _stream(segment: Segment, tally: Tally, site: Site) -> Stream:
         override=segment.override,
         seen=tally.seen,
     )
-    return stream if other is None or not tally.seen else replace(stream, unit_taps=_units_of_pair(stream, tally, other))
+    return (
+        stream if other is None or not tally.seen else replace(stream, unit_taps=_units_of_pair(stream, tally, other))
+    )
 
 
 def _units(scale: Evidence, tally: Tally, driven: int) -> int | None:

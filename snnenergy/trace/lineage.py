@@ -118,7 +118,7 @@ class Lineage:
             for raw, t in rows:
                 if t.layout is not torch.strided:
                     continue
-                name, start, key = plain_name(raw), t.storage_offset(), t.untyped_storage()._cdata
+                name, start, key = plain_name(raw), int(t.storage_offset()), storage(t)
                 row = Named(name, start, start + max(1, t.numel()), level == PARAMETER)
                 if key in self._base:
                     self.owners[key].append(row)

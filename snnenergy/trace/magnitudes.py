@@ -111,7 +111,7 @@ class Magnitudes:
             return
         size = np.abs(flat if x.dtype.kind == "f" else flat.astype(np.float64))
         if not self._known(size):
-            found = _levels(size)
+            found = levels_of(size)
             self._add(found[found != 0].tolist())
         if not (self.positive and self.negative):
             self.positive |= largest > 0
@@ -150,7 +150,7 @@ def _unit_of(levels: Array) -> float:
     return float(np.diff(levels).min(initial=math.inf))
 
 
-def _levels(size: Array) -> Array:
+def levels_of(size: Array) -> Array:
     """The distinct values of `size`, ascending."""
     sample = np.unique(size[:: size.size // SAMPLE | 1])
     if len(sample) <= DOZEN:
@@ -186,7 +186,8 @@ def _multiples(size: Array, unit: float) -> Array | None:
             if not (factor.max(initial=0) < SAMPLE and (factor * scale == part).all()):
                 return None
         present[factor.astype(np.int32)] = True
-    return (np.flatnonzero(present).astype(size.dtype) * scale).astype(np.float64)
+    levels: Array = (np.flatnonzero(present).astype(size.dtype) * scale).astype(np.float64)
+    return levels
 
 
 class Grid(NamedTuple):

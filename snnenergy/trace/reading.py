@@ -202,9 +202,7 @@ class Reading:
         present = torch.unique(line).tolist()
         return tuple(Segment(found.names[i], (line == i).nonzero().squeeze(1).cpu().numpy()) for i in present)
 
-    def _read(
-        self, site: Site, x: Tensor, fans: Fans, w: Tensor, name: str | None, tag: Tag, *, steady: bool
-    ) -> None:
+    def _read(self, site: Site, x: Tensor, fans: Fans, w: Tensor, name: str | None, tag: Tag, *, steady: bool) -> None:
         survey = self.survey
         frame, forward, at = survey.frames[-1], survey.forward, address(x)
         made_of = self.lineage.sources_of(w)

@@ -25,7 +25,7 @@ from snnenergy.trace.contractions import Call
 from snnenergy.trace.formulas import Arithmetic, Contraction, Free
 from snnenergy.trace.forward import Forward, Frame, Lost, Read
 from snnenergy.trace.learning import Products
-from snnenergy.trace.lineage import UNKNOWN, Lineage, Tag, address, unwrapped, valueless
+from snnenergy.trace.lineage import Lineage, Tag, address, unwrapped, valueless
 from snnenergy.trace.reading import Reading
 from snnenergy.trace.repeats import Repeats
 from snnenergy.trace.sites import OUTPUT_FANS, Site
@@ -78,7 +78,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         self.outer: Any = None  # the composite operator that is being decomposed
         self._entries: dict[int, _Entry] = {}
         self.inputs: dict[int, tuple[int, ...]] = {}
-        self._weighed: set[tuple[int, int, int]] = set()  # weights that met activations: module, storage, offset
+        self._weighed: set[tuple[int, int, object]] = set()  # weights that met activations: module, storage, offset
         self._tags: dict[object, Tag] = {}
         self.repeats = Repeats(self)
         self.shapes_only = False  # the model runs on tensors without values
@@ -165,12 +165,15 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
             self._note_time(entry.name, args)
         return True
 
-    def _weights_among(self, args: Sequence[Any]) -> Sequence[tuple[Tensor, int]] | None:
+    def _weights_among(self, args: Sequence[Any], frame: Frame | None = None) -> Sequence[tuple[Tensor, int]] | None:
         """The weights among an operator's arguments, with their storages; None where the long way is due.
 
         That is where a weight is made of weights, or where an operand's elements come from several sources.
+        frame: what the operator belongs to, of which the others' producers are sources
         """
-        heavy, labelled = self.lineage.heavy, self.lineage.labelled
+        lineage = self.lineage
+        heavy, labelled, tags = lineage.heavy, lineage.labelled, lineage.tags
+        own = frame.tag.producer if frame is not None and frame.tag is not None else None
         weights: Sequence[tuple[Tensor, int]] = ()
         activations = False
         for a in args:
@@ -182,7 +185,18 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
                     return None
                 else:
                     activations = True
+                    if frame is not None and (tag := tags.get(key)) is not None and tag.producer is not own:
+                        self._note_source(a, tag, frame)
         return None if weights and not activations else weights
+
+    def _note_source(self, value: Tensor, tag: Tag, frame: Frame) -> None:
+        """Who produced what a frame computes on."""
+        # a scalar made outside every operator may lie where a freed tensor lay: it tells nothing
+        if tag.producer is None or tag.made or self.watching or not value.dim():
+            return
+        path = frame.neuron if frame.neuron is not None else frame.path
+        if tag.producer != path:
+            self.rec.structure(path, frame).sources.setdefault(tag.producer)
 
     def _note_made(self, entry: _Entry, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> bool:
         """Values from nothing, or put in the place of others, as by a mask."""
@@ -200,14 +214,14 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
 
     def _note_formula(self, entry: _Entry, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> bool:
         """Arithmetic that is more than elementwise: a reduction, a pool, a norm."""
-        weights, frame = self._weights_among(args), self.frames[-1]
+        frame = self.frames[-1]
+        weights = self._weights_among(args, frame)
         if weights is None:
             return False
         if weights:
             self._note_weights(weights, frame)
         path = frame.neuron if frame.neuron is not None else frame.path
-        self._arithmetic(path, entry.row(args, out))  # type: ignore[operator,misc,arg-type]  # a formula
-        self._note_sources(path, args[:1])
+        self._arithmetic(path, entry.row(args, out))  # type: ignore[operator,misc]  # a formula
         if entry.norm:
             self._note_norm(path, args)
         self.forward.arithmetic_calls += 1
@@ -218,12 +232,15 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
 
     def _note_elementwise(self, entry: _Entry, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> bool:
         """Arithmetic on activations, or on activations and parameters."""
-        weights, frame, row = self._weights_among(args), self.frames[-1], entry.row
-        if weights is None or not isinstance(out, Tensor):
+        frame, row = self.frames[-1], entry.row
+        if not isinstance(out, Tensor):
+            return False
+        work = frame.work or self._first_work(frame)
+        weights = self._weights_among(args, frame)
+        if weights is None:
             return False
         if weights:
             self._note_weights(weights, frame)
-        work = frame.work or self._first_work(frame, args)
         if type(row) is formulas.Each:
             n = out.numel()
             adds, muls, compares, specials = row.adds * n, row.muls * n, row.compares * n, row.specials * n
@@ -265,23 +282,12 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         if own is not None and layer is not None and layer.role == "synaptic" and own.untyped_storage()._cdata in keys:
             layer.biases[self.lineage.name_of(own) or "bias"] = own.numel()
 
-    def _first_work(self, frame: Frame, args: Sequence[Any]) -> Work:
-        """The first elementwise call of a frame: where its arithmetic goes, and who produced what it computes on."""
+    def _first_work(self, frame: Frame) -> Work:
+        """The first elementwise call of a frame: where its arithmetic goes."""
         path = frame.neuron if frame.neuron is not None else frame.path
         frame.work = self.work_of(path)
         frame.tag = self._tag(path, frame)
-        self._note_sources(path, args)
         return frame.work
-
-    def _note_sources(self, path: str, values: Sequence[Any]) -> None:
-        """Who produced what this path computes on."""
-        if self.watching:
-            return
-        for value in values:
-            # a scalar made outside every operator may lie where a freed tensor lay: it tells nothing
-            tag = self.lineage.of(value) if isinstance(value, Tensor) and value.dim() else UNKNOWN
-            if tag.producer is not None and tag.producer != path and not tag.made:
-                self.rec.structure(path).sources.setdefault(tag.producer)
 
     def _note_copy(self, entry: _Entry, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> bool:
         """A clone or a cast: the values keep their origin."""
@@ -299,12 +305,12 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         tensors, keys = self._met(args, kwargs)
         row = entry.row
         outs = [out] if isinstance(out, Tensor) else _tensors((out,))
-        if type(row) is Free:
+        if isinstance(row, Free):
             self._note_free(entry.name, row, func, args, kwargs, tensors, keys, outs)
             return
         frame = self.frames[-1]
         self.forward.arithmetic_calls += 1
-        if type(row) is Contraction:
+        if isinstance(row, Contraction):
             self._note_contraction(entry, func, args, kwargs, out, tensors)
             tag = self._tag(self.path, frame, linear=True)
         else:
@@ -312,14 +318,15 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
             tag = self._tag(path, frame, compared=entry.compares)
             if row is not None:
                 self._arithmetic(path, row(args, out))
-                self._note_sources(path, tensors[:1])
+                for t in tensors:
+                    self._note_source(t, self.lineage.of(t), frame)
                 self._note_bias(path, frame, keys)
                 if len(tensors) == 1 and outs and keys[0] in self.lineage.labelled:
                     tag = self.lineage.kept_shape(tensors[0], outs[0], tag)
                 if entry.norm:
                     self._note_norm(path, args)
                 elif entry.compares and frame.neuron is not None and frame.module is None and outs:
-                    frame.spikes = outs[0]  # as below
+                    frame.spikes = outs[0]  # as in `_note_elementwise`
             elif entry.custom is not None:
                 self._apply_custom(entry, args, kwargs, out, tensors, path)
             else:

@@ -565,6 +565,21 @@ def test_a_gradient_without_a_rule_is_named() -> None:
     assert counts.coverage.calls < 1
 
 
+def test_what_a_kernel_without_a_rule_makes_names_it_as_its_source() -> None:
+    class Met(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc, self.met = nn.Linear(4, 6), nn.Bilinear(6, 6, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.fc(x).relu()
+            z: Tensor = self.met(y, y.flip(0).contiguous())
+            return z
+
+    counts = snnenergy.count_training(Met(), torch.rand(5, 4))
+    assert counts["(root)@grad_input"].sources == ("(root)", "met@grad_input")
+
+
 @pytest.mark.parametrize("options", [{}, {"bias": False}, {"bidirectional": True}, {"num_layers": 2}], ids=str)
 def test_a_fused_lstm(options: dict[str, Any]) -> None:
     counts = snnenergy.count_training(nn.LSTM(4, 5, **options), torch.randn(3, 2, 4))

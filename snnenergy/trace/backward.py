@@ -97,7 +97,10 @@ class StepSurvey(Survey):  # type: ignore[no-untyped-call]  # torch's own initia
         if func._schema.name == "aten::_trilinear":  # the forward's kernel, its axes in another order each time
             self.forward.arithmetic_calls += 1
             self._lose("_trilinear", [a for a in args if isinstance(a, Tensor)], "no rule for this kernel's gradient")
-            return func(*args, **(kwargs or {}))
+            lost = func(*args, **(kwargs or {}))
+            frame = self.frames[-1]
+            self.lineage.put(lost.untyped_storage()._cdata, self._tag(frame.path, frame))  # not that of a freed tensor
+            return lost
         out = super().__torch_dispatch__(func, types, args, kwargs)
         if not isinstance(self.row_of(func), Contraction | Free):
             self._moved(self.frames[-1], out)

@@ -258,7 +258,7 @@ class Reading:
             key: object = (name, weight.storage_offset())
             if frame.leaf and frame.neuron != frame.path:
                 return frame.path, key
-            if self.rec.opaque and not name.startswith("_"):
+            if self.rec.doors.opaque and not name.startswith("_"):
                 return name.rpartition(".")[0] or "(root)", key
             return f"param:{name}", key
         if frame.leaf and frame.neuron != frame.path:

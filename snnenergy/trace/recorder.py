@@ -18,32 +18,23 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from snnenergy.counts import Counts
-from snnenergy.frameworks import called_past_hooks, emits_spikes, input_layout, left_spikes
+from snnenergy.frameworks import emits_spikes, input_layout
 from snnenergy.trace import clock, digest
 from snnenergy.trace.activity import Activity, Listener
 from snnenergy.trace.assemble import assemble
+from snnenergy.trace.doors import Doors
 from snnenergy.trace.forward import Forward, Frame, Lost
 from snnenergy.trace.learning import Learning
 from snnenergy.trace.lineage import Lineage
-from snnenergy.trace.scopes import (
-    Exported,
-    Names,
-    exported_neurons,
-    frame_of,
-    is_exported,
-    plain_name,
-    surveyed_modules,
-)
+from snnenergy.trace.scopes import Names, frame_of, plain_name, surveyed_modules
 from snnenergy.trace.signature import binary, given, modes
 from snnenergy.trace.sites import WHOLE, Segment, Site
 from snnenergy.trace.structure import Structure
 from snnenergy.trace.survey import Survey
 from snnenergy.trace.wake import Learner, Waker, listening
-from snnenergy.trace.watch import Builder, Plan, glance_hook, output_hook
+from snnenergy.trace.watch import Builder, Plan, output_hook
 from snnenergy.trace.weights import Weights
 
-FUSED = (nn.TransformerEncoderLayer, nn.TransformerEncoder, nn.MultiheadAttention)
-"""Modules that leave their fused kernel when hooks or function modes are about: they are surveyed, from outside."""
 SURVEYS = ("auto", "always")
 
 _open = threading.local()
@@ -122,7 +113,6 @@ class Recorder:
         self._inputs: list[Tensor] = []
         self._plain: tuple[tuple[str, Any], ...] = ()
         self._entry: nn.Module | None = None
-        self._leaving: set[int] = set()
         self._forward = 0
         self._number = 0
         self._signature: object = None
@@ -132,9 +122,9 @@ class Recorder:
         self.learning = Learning(self, self._learners)
         self.weights.learnt = self.learning.names()
         self.weights_then = digest.weights(self.model, plain_name) if self.learning.rules else None
-        self._look_at(list(self.names.modules))
+        self.doors = Doors(self, self._stack)
         self.learning.hook(self._stack)
-        self._hook_entries()
+        self.doors.open()
         active().append(self)
         return self
 
@@ -147,78 +137,6 @@ class Recorder:
         finally:
             self._opened.close()
             self._stack.close()
-
-    def _look_at(self, modules: list[nn.Module]) -> None:
-        classes = {type(m): m for m in modules}
-        scripted = any(isinstance(m, torch.jit.ScriptModule) for m in classes.values())
-        self.opaque = isinstance(self.model, torch.jit.ScriptModule)
-        fused = any(isinstance(m, FUSED) for m in classes.values())
-        self._from_outside = fused or self.opaque
-        self._wakeable = self._hookable = not scripted and not fused
-        past_hooks = {cls for cls, m in classes.items() if called_past_hooks(m)}
-        for module in modules:
-            if is_exported(module):
-                assert isinstance(module, torch.fx.GraphModule)
-                self._run_by_node(module)
-            elif type(module) in past_hooks:
-                self._call_with_hooks(module)
-        if any(type(m).__name__ == "OptimizedModule" or getattr(m, "_compiled_call_impl", None) for m in modules):
-            self._stack.enter_context(torch.compiler.set_stance("force_eager"))
-
-    def _run_by_node(self, module: torch.fx.GraphModule) -> None:
-        self.neuron_models |= exported_neurons(module, self.roles)
-        self._hookable = self._wakeable = False
-        interpreter = Exported(module, self)
-        module.__dict__["forward"] = interpreter.run
-        self._stack.callback(module.__dict__.pop, "forward", None)
-
-    def _call_with_hooks(self, module: nn.Module) -> None:
-        """A neuron whose `forward` its framework calls past all hooks: in a counted forward the call goes through them."""
-        inner, inside = module.forward, False
-
-        def forward(*args: Any, **kwargs: Any) -> Any:
-            nonlocal inside
-            if not self.depth or not self.here():
-                return inner(*args, **kwargs)
-            if inside:
-                out = inner(*args, **kwargs)
-                return left_spikes(module) if out is None else out
-            inside = True
-            try:
-                return module(*args, **kwargs)
-            finally:
-                inside = False
-
-        module.__dict__["forward"] = forward
-        self._stack.callback(module.__dict__.pop, "forward", None)
-
-    def _hook_entries(self) -> None:
-        """Any module may be called first; only global hooks leave a fused layer its kernel, or reach a ScriptModule."""
-        if self._from_outside:
-            hooks = torch.nn.modules.module
-            enter = hooks.register_module_forward_pre_hook(lambda m, args: self._entered(m, args, {}))
-            self._stack.callback(enter.remove)
-            self._stack.enter_context(surveyed_modules(self, self.survey, None))
-            self._stack.callback(hooks.register_module_forward_hook(self._leave, always_call=True).remove)
-            return
-        self._entry_hooks: dict[int, Any] = {}
-        for module in (self.model,) if self.once else self.names.modules:
-            if isinstance(module, torch.jit.ScriptModule) and module is not self.model:
-                continue
-            whole = module is self.model or next(module.children(), None) is not None
-            handle = module.register_forward_pre_hook(
-                self._entered if whole else self._entered_leaf, prepend=True, with_kwargs=whole
-            )
-            self._entry_hooks[id(module)] = handle
-            self._stack.callback(handle.remove)
-
-    def _entered(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if self.depth == 0 and self.here() and self.names.get(module) is not None:
-            self.enter(module, args, kwargs)
-
-    def _entered_leaf(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        if not self.depth:
-            self._entered(module, args, {})
 
     def here(self) -> bool:
         return threading.get_ident() == self.thread
@@ -234,46 +152,8 @@ class Recorder:
         return {plan.clock.steps for plan in (*self.plans.values(), *self.retired) if plan.forwards}
 
     # ---- one forward
-    def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    def enter(self, module: nn.Module | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """The outermost module was called: survey or watch until it returns."""
-        if (
-            not self._from_outside and id(module) not in self._leaving
-        ):  # stays: a hook list must not change while it runs
-            self._leaving.add(id(module))
-            self._stack.callback(module.register_forward_hook(self._leave, always_call=True).remove)
-        self._begin(module, args, kwargs)
-
-    def _leave(self, module: nn.Module, args: Any, out: Any) -> None:
-        if not self.depth or module is not self._entry or not self.here():
-            return
-        if sys.exc_info()[0] is not None and out is None:
-            self._abandon(f"forward raised {getattr(sys.exc_info()[0], '__name__', 'an error')}")
-        else:
-            self._end()
-
-    def call(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Count what happens in fn(*args, **kwargs): a custom loop, a BindsNET `network.run`."""
-        if self.depth:
-            return fn(*args, **kwargs)
-        self._begin(None, args, kwargs)
-        try:
-            out = fn(*args, **kwargs)
-        except BaseException:
-            self._abandon("the call raised")
-            raise
-        self._end()
-        return out
-
-    @contextmanager
-    def aside(self) -> Iterator[None]:
-        """What is read inside belongs to the open forward, but says nothing about its time steps: a backward pass."""
-        touched = list(self._touched)
-        try:
-            yield
-        finally:
-            self._touched = touched
-
-    def _begin(self, module: nn.Module | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         self.depth = 1
         self._number += 1
         self._forward += 1
@@ -300,6 +180,37 @@ class Recorder:
         else:
             self._begin_watch(plan)
 
+    def leave(self, module: nn.Module, args: Any, out: Any) -> None:
+        """A module returned, or raised."""
+        if not self.depth or module is not self._entry or not self.here():
+            return
+        if sys.exc_info()[0] is not None and out is None:
+            self._abandon(f"forward raised {getattr(sys.exc_info()[0], '__name__', 'an error')}")
+        else:
+            self._end()
+
+    def call(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Count what happens in fn(*args, **kwargs): a custom loop, a BindsNET `network.run`."""
+        if self.depth:
+            return fn(*args, **kwargs)
+        self.enter(None, args, kwargs)
+        try:
+            out = fn(*args, **kwargs)
+        except BaseException:
+            self._abandon("the call raised")
+            raise
+        self._end()
+        return out
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """What is read inside belongs to the open forward, but says nothing about its time steps: a backward pass."""
+        touched = list(self._touched)
+        try:
+            yield
+        finally:
+            self._touched = touched
+
     def _batch_axis(self) -> int:
         """Along which the samples of the first input lie."""
         return 0 if self._axis is None or self._axis % max(1, len(self._shape or ())) != 0 else 1
@@ -317,10 +228,10 @@ class Recorder:
             survey.frames = [Frame("(root)", self.root.type_name, False)]
         self.builder = Builder()
         self.surveying = survey
-        if not self._from_outside:
+        if not self.doors.from_outside:
             done = None if self.once else self.builder.leaf_done
             self._opened.enter_context(surveyed_modules(self, survey, done))
-        if self._wakeable and plan is not None and plan.mode in ("learn", "function"):
+        if self.doors.wakeable and plan is not None and plan.mode in ("learn", "function"):
             self._opened.enter_context(listening(plan.heard, Learner(self, self.builder)))
         self._opened.enter_context(survey)
 
@@ -391,8 +302,8 @@ class Recorder:
             self._axis = when.axis
             self.fingerprint.along(self._inputs, self._batch_axis(), self._plain)
         self._link(forward.links, forward.fired)
-        plan = self.builder.plan(forward, when, wakeable=self._wakeable)
-        if not self._hookable or (plan.mode == "function" and self._signature in self._unsure):
+        plan = self.builder.plan(forward, when, wakeable=self.doors.wakeable)
+        if not self.doors.hookable or (plan.mode == "function" and self._signature in self._unsure):
             plan.mode = "dispatch"
         plan.owned = [place for w in plan.weights for place in self._places(w)]
         plan.sites = list(dict.fromkeys(self._touched))
@@ -405,7 +316,7 @@ class Recorder:
         if not self.once:
             self._watch_outputs(plan)
         if plan.mode in ("hooks", "function") and not self.once:
-            self._hook_leaves()
+            self.doors.watch(self.builder.modules)
             plan.prepare()
         return plan
 
@@ -442,13 +353,6 @@ class Recorder:
         self.lost_forwards[why] = self.lost_forwards.get(why, 0) + 1
 
     # ---- hooks of the watch
-    def _hook_leaves(self) -> None:
-        for key, module in self.builder.modules.items():
-            handle = self._entry_hooks.pop(key, None)
-            if handle is not None:
-                handle.remove()
-                self._stack.callback(module.register_forward_pre_hook(glance_hook(self, module)).remove)
-
     def _watch_outputs(self, plan: Plan) -> None:
         for path, index in self._spike_outputs.items():
             module = self.names.at(path)

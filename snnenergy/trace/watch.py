@@ -220,7 +220,7 @@ def glance_hook(rec: Recorder, module: nn.Module) -> Callable[[nn.Module, tuple[
         if plan is None:
             if rec.depth:
                 return
-            rec.enter(module, args, {})
+            rec.doors.enter(module, args, {})
             plan = rec.watched
             if plan is None:
                 return

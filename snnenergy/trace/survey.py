@@ -7,10 +7,8 @@ watch it later.  It is also the exact and slow way to count: every forward may b
 from __future__ import annotations
 
 import dataclasses
-import operator
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +17,14 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from snnenergy.trace import contractions, formulas, gradients
+from snnenergy.trace import formulas
 from snnenergy.trace.activity import Hearing
 from snnenergy.trace.contractions import Call
 from snnenergy.trace.formulas import Arithmetic, Contraction, Free
 from snnenergy.trace.forward import Forward, Frame, Lost, Read
 from snnenergy.trace.learning import Products
 from snnenergy.trace.lineage import Lineage, Tag, address, unwrapped, valueless
+from snnenergy.trace.operators import MASKED, STEPS, Operator, operator_of
 from snnenergy.trace.reading import Reading
 from snnenergy.trace.repeats import Repeats
 from snnenergy.trace.sites import OUTPUT_FANS, Site
@@ -36,23 +35,6 @@ if TYPE_CHECKING:
 
 _HERE = os.path.dirname(__file__)
 _TORCH = os.path.dirname(torch.__file__)
-
-
-@dataclass(slots=True)
-class _Entry:
-    """What is known of an operator."""
-
-    func: Any
-    call: Any  # the same without Python around it
-    name: str
-    row: formulas.Row | None
-    decompose: bool
-    constant: Callable[..., Any] | None = None  # what it is where it is handed a number instead of a tensor
-    custom: Callable[..., Any] | None = None
-    short: Callable[..., bool] | None = None  # the short way to note a call, for most of them: whether it will do
-    compares: bool = False
-    norm: bool = False  # a batch norm
-    rule: Callable[[Any, Call], None] | None = None  # of a contraction
 
 
 class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own initialiser has no types
@@ -76,7 +58,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         self.path = ""  # of the last contraction
         self.replaying = False
         self.outer: Any = None  # the composite operator that is being decomposed
-        self._entries: dict[int, _Entry] = {}
+        self._operators: dict[int, Operator] = {}
         self.inputs: dict[int, tuple[int, ...]] = {}
         self._weighed: set[tuple[int, int, object]] = set()  # weights that met activations: module, storage, offset
         self._tags: dict[object, Tag] = {}
@@ -111,12 +93,12 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
     ) -> Any:
         if self.paused:
             return func(*args, **(kwargs or {}))
-        entry = self._entries.get(id(func)) or self._look_up(func)
+        op = self._operators.get(id(func)) or self._look_up(func)
         if kwargs is None:
             kwargs = _NONE
-        if entry.constant is not None and not isinstance(args[0], Tensor):
-            return entry.constant(*args)  # TorchScript's optimiser looks at constants, and is handed numbers here
-        if entry.decompose:
+        if op.constant is not None and not isinstance(args[0], Tensor):
+            return op.constant(*args)  # TorchScript's optimiser looks at constants, and is handed numbers here
+        if op.decompose:
             outer = self.outer
             self.outer = outer or func
             try:
@@ -126,43 +108,43 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
                 self.outer = outer
             if result is not NotImplemented:
                 return result
-        out = entry.call(*args, **kwargs)
+        out = op.call(*args, **kwargs)
         try:
-            if entry.short and entry.short(self, entry, args, kwargs, out):
+            if op.short and op.short(self, op, args, kwargs, out):
                 return out
             if self.shapes_only:  # what we keep beside the model's tensors has values
                 with torch.no_grad(), unset_fake_temporarily():
-                    self._note(entry, func, args, kwargs, out)
+                    self._note(op, func, args, kwargs, out)
             elif torch.is_grad_enabled():
                 with torch.no_grad():
-                    self._note(entry, func, args, kwargs, out)
+                    self._note(op, func, args, kwargs, out)
             else:
-                self._note(entry, func, args, kwargs, out)
+                self._note(op, func, args, kwargs, out)
         except NotImplementedError:  # what torch raises where a tensor has no storage: it is sparse
-            if not isinstance(entry.row, Free):
-                self._lose(entry.name, _tensors(args), "sparse operands are not followed")
+            if not isinstance(op.row, Free):
+                self._lose(op.name, _tensors(args), "sparse operands are not followed")
         return out
 
-    def _look_up(self, func: Any) -> _Entry:
+    def _look_up(self, func: Any) -> Operator:
         custom = self.rec.rules.get(func._schema.name)
-        entry = _entry(func, ruled=custom is not None)
+        op = _operator(func, ruled=custom is not None)
         if custom is not None:
-            entry = dataclasses.replace(entry, custom=custom)
-        self._entries[id(func)] = entry
-        return entry
+            op = dataclasses.replace(op, custom=custom)
+        self._operators[id(func)] = op
+        return op
 
     def row_of(self, func: Any) -> formulas.Row | None:
         """The row of an operator that was met."""
-        found = self._entries.get(id(func))
+        found = self._operators.get(id(func))
         return None if found is None else found.row
 
-    def _note_view(self, entry: _Entry, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> bool:
+    def _note_view(self, op: Operator, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> bool:
         """A view keeps the tag of its storage; one of the input may tell about time."""
         key = args[0].untyped_storage()._cdata
         if key in self.lineage.labelled:
             return False
         if key in self._input_keys:
-            self._note_time(entry.name, args)
+            self._note_time(op.name, args)
         return True
 
     def _weights_among(self, args: Sequence[Any], frame: Frame | None = None) -> Sequence[tuple[Tensor, int]] | None:
@@ -198,7 +180,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         if tag.producer != path:
             self.rec.structure(path, frame).sources.setdefault(tag.producer)
 
-    def _note_made(self, entry: _Entry, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> bool:
+    def _note_made(self, op: Operator, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> bool:
         """Values from nothing, or put in the place of others, as by a mask."""
         weights, frame = self._weights_among(args), self.frames[-1]
         if weights is None or not isinstance(out, Tensor):
@@ -208,11 +190,11 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         path = frame.neuron if frame.neuron is not None else frame.path
         if not self.replaying:
             self.work_of(path).kernels += 1
-        tag = self._tag(path, frame, made=entry.row is formulas.MAKE)
+        tag = self._tag(path, frame, made=op.row is formulas.MAKE)
         self.lineage.put(out.untyped_storage()._cdata, tag)
         return True
 
-    def _note_formula(self, entry: _Entry, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> bool:
+    def _note_formula(self, op: Operator, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> bool:
         """Arithmetic that is more than elementwise: a reduction, a pool, a norm."""
         frame = self.frames[-1]
         weights = self._weights_among(args, frame)
@@ -221,8 +203,8 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         if weights:
             self._note_weights(weights, frame)
         path = frame.neuron if frame.neuron is not None else frame.path
-        self._arithmetic(path, entry.row(args, out))  # type: ignore[operator,misc]  # a formula
-        if entry.norm:
+        self._arithmetic(path, op.row(args, out))  # type: ignore[operator,misc]  # a formula
+        if op.norm:
             self._note_norm(path, args)
         self.forward.arithmetic_calls += 1
         tag = self._tag(path, frame)
@@ -230,9 +212,9 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
             self.lineage.put(t.untyped_storage()._cdata, tag)
         return True
 
-    def _note_elementwise(self, entry: _Entry, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> bool:
+    def _note_elementwise(self, op: Operator, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> bool:
         """Arithmetic on activations, or on activations and parameters."""
-        frame, row = self.frames[-1], entry.row
+        frame, row = self.frames[-1], op.row
         if not isinstance(out, Tensor):
             return False
         work = frame.work or self._first_work(frame)
@@ -254,7 +236,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         work.kernels += not self.replaying
         self.forward.arithmetic_calls += 1
         tag = frame.tag
-        if entry.compares:
+        if op.compares:
             assert tag is not None and tag.producer is not None
             tag = self._tag(tag.producer, frame, compared=True)
             if frame.neuron is not None and frame.module is None:
@@ -289,7 +271,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         frame.tag = self._tag(path, frame)
         return frame.work
 
-    def _note_copy(self, entry: _Entry, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> bool:
+    def _note_copy(self, op: Operator, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> bool:
         """A clone or a cast: the values keep their origin."""
         source = args[0].untyped_storage()._cdata
         key = out.untyped_storage()._cdata
@@ -301,21 +283,21 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
             self.work_of(self.arithmetic_path()).kernels += 1
         return True
 
-    def _note(self, entry: _Entry, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
+    def _note(self, op: Operator, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
         tensors, keys = self._met(args, kwargs)
-        row = entry.row
+        row = op.row
         outs = [out] if isinstance(out, Tensor) else _tensors((out,))
         if isinstance(row, Free):
-            self._note_free(entry.name, row, func, args, kwargs, tensors, keys, outs)
+            self._note_free(op.name, row, func, args, kwargs, tensors, keys, outs)
             return
         frame = self.frames[-1]
         self.forward.arithmetic_calls += 1
         if isinstance(row, Contraction):
-            self._note_contraction(entry, func, args, kwargs, out, tensors)
+            self._note_contraction(op, func, args, kwargs, out, tensors)
             tag = self._tag(self.path, frame, linear=True)
         else:
             path = frame.neuron if frame.neuron is not None else frame.path
-            tag = self._tag(path, frame, compared=entry.compares)
+            tag = self._tag(path, frame, compared=op.compares)
             if row is not None:
                 self._arithmetic(path, row(args, out))
                 for t in tensors:
@@ -323,14 +305,14 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
                 self._note_bias(path, frame, keys)
                 if len(tensors) == 1 and outs and keys[0] in self.lineage.labelled:
                     tag = self.lineage.kept_shape(tensors[0], outs[0], tag)
-                if entry.norm:
+                if op.norm:
                     self._note_norm(path, args)
-                elif entry.compares and frame.neuron is not None and frame.module is None and outs:
+                elif op.compares and frame.neuron is not None and frame.module is None and outs:
                     frame.spikes = outs[0]  # as in `_note_elementwise`
-            elif entry.custom is not None:
-                self._apply_custom(entry, args, kwargs, out, tensors, path)
+            elif op.custom is not None:
+                self._apply_custom(op, args, kwargs, out, tensors, path)
             else:
-                self._lose(entry.name, tensors, "no rule for this operator")
+                self._lose(op.name, tensors, "no rule for this operator")
         self.lineage.wrote(keys, outs, tag)
 
     def _met(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Tensor], list[int]]:
@@ -361,7 +343,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
 
     def _note_contraction(
         self,
-        entry: _Entry,
+        op: Operator,
         func: Any,
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
@@ -372,10 +354,10 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         frame = self.frames[-1]
         if not self.replaying:
             self.forward.contracting.add((self.outer or func, id(frame.module) if frame.leaf else 0))
-        rule = entry.rule
+        rule = op.rule
         self.path = self.arithmetic_path()
         if rule is None or not all(t.layout is torch.strided for t in tensors):
-            self._lose(entry.name, tensors, "no rule for this kernel")
+            self._lose(op.name, tensors, "no rule for this kernel")
             return
         if self.learning:
             rule(self.products, Call(func, args, kwargs, out))
@@ -384,11 +366,11 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         rule(self.reading, Call(func, args, kwargs, out))
         if self.rec.reads == reads + 1 and isinstance(self.last, Read) and not kwargs:
             tag = self._tag(self.path, frame, linear=True)
-            self.repeats.learn(entry, frame, args, self.last, self.reading.work, tag)
+            self.repeats.learn(op, frame, args, self.last, self.reading.work, tag)
 
-    def _repeat(self, entry: _Entry, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> bool:
+    def _repeat(self, op: Operator, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> bool:
         """A contraction that this module has done before in this forward."""
-        if kwargs or self.replaying or self.learning or not self.repeats.take(entry, args, out):
+        if kwargs or self.replaying or self.learning or not self.repeats.take(op, args, out):
             return False
         self.forward.arithmetic_calls += 1
         return True
@@ -466,20 +448,26 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
                 self.forward.used.discard(held)
 
     def _apply_custom(
-        self, entry: _Entry, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any, tensors: list[Tensor], path: str
+        self,
+        op: Operator,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        out: Any,
+        tensors: list[Tensor],
+        path: str,
     ) -> None:
         """A user's rule: fn(*args, **kwargs) -> dense MACs, or a mapping of LayerCounts' additive fields."""
-        assert entry.custom is not None
-        found = entry.custom(*args, **kwargs)
+        assert op.custom is not None
+        found = op.custom(*args, **kwargs)
         fields = {"dense_macs": found} if isinstance(found, int) else dict(found)
         work = self.work_of(path)
         work.add(Work(**({"valid_macs": fields.get("dense_macs", 0), "calls": 1, "kernels": 1} | fields)))
         dense = fields.get("dense_macs", 0)
         if dense and tensors:
             structure = self.rec.structure(path)
-            structure.role, structure.op = "synaptic", entry.name
+            structure.role, structure.op = "synaptic", op.name
             origin = self.lineage.of(tensors[0])
-            site = self.rec.site((path, entry.name), path, "output", origin.producer)
+            site = self.rec.site((path, op.name), path, "output", origin.producer)
             site.neuron &= origin.neuron
             site.take_whole(tensors[0], dense)
 
@@ -524,56 +512,25 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         site.take(spikes, OUTPUT_FANS)
 
 
+SHORT: dict[str, Callable[..., bool]] = {
+    "contraction": Survey._repeat,
+    "elementwise": Survey._note_elementwise,
+    "formula": Survey._note_formula,
+    "view": Survey._note_view,
+    "copy": Survey._note_copy,
+    "made": Survey._note_made,
+}
+"""The short way to note a call, by what the operator does; it answers whether it would do."""
+
+
 @lru_cache(maxsize=4096)
-def _entry(func: Any, *, ruled: bool) -> _Entry:
+def _operator(func: Any, *, ruled: bool) -> Operator:
     """ruled: the user gave a rule for it."""
-    qualified = func._schema.name
-    space, _, name = qualified.partition("::")
-    row = formulas.row(name) if space == "aten" else formulas.ASK if space in ("prim", "profiler") else None
-    decompose = not ruled and row is None and space == "aten" and func._can_decompose()
-    if qualified == "aten::linear" or (space == "aten" and name.startswith("conv") and row is None):
-        decompose = True
-    short: Callable[..., bool] | None = None
-    if isinstance(row, Contraction):
-        short = Survey._repeat
-    elif isinstance(row, formulas.Each) or row in formulas.PER_OUTPUT:
-        short = Survey._note_elementwise
-    elif row is formulas.VIEW:
-        short = Survey._note_view
-    elif row is formulas.COPY and name in ("_to_copy", "clone"):
-        short = Survey._note_copy
-    elif row is formulas.MAKE or name in MASKED:
-        short = Survey._note_made
-    elif callable(row) and not any(_holds_tensors(a) for a in func._schema.arguments):
-        short = Survey._note_formula
-    return _Entry(
-        func,
-        func._op if type(func) is torch._ops.OpOverload else func,
-        name if space == "aten" else qualified,
-        row,
-        decompose,
-        constant=_CONSTANTS.get(name) if space == "aten" else None,
-        short=None if ruled or decompose else short,
-        compares=name in COMPARISONS,
-        norm="batch_norm" in name and "backward" not in name,
-        rule=RULES.get(name) or RULES.get(name.removesuffix("_")),
-    )
+    found = operator_of(func, ruled=ruled)
+    return dataclasses.replace(found, short=SHORT.get(found.kind))
 
 
-def _holds_tensors(argument: Any) -> bool:
-    """Whether an argument is a list of tensors, or a tensor that only its name passes."""
-    kind = str(argument.type)
-    return "Tensor" in kind and (argument.kwarg_only or "List" in kind)
-
-
-RULES = contractions.RULES | gradients.RULES
 _NONE: Mapping[str, Any] = {}
-_CONSTANTS: dict[str, Callable[..., Any]] = {"equal": operator.eq, "_local_scalar_dense": float}
-STEPS = frozenset(("select", "unbind", "slice"))
-"""Views that may be steps of time."""
-MASKED = frozenset(("where", "masked_fill", "masked_fill_"))
-"""Copies of which a mask decides whose values they are."""
-COMPARISONS = frozenset(("gt", "ge", "lt", "le", "heaviside"))
 
 
 def _tensors(values: Iterable[Any]) -> list[Tensor]:

@@ -21,10 +21,10 @@ from snnenergy.trace.activity import Listener
 from snnenergy.trace.clock import Clock
 from snnenergy.trace.forward import Forward, Frame, Lost, Read
 from snnenergy.trace.lineage import unwrapped, version
+from snnenergy.trace.operators import COMPARISONS
 from snnenergy.trace.padding import unpadded
 from snnenergy.trace.sites import OUTPUT_FANS, Fans, Site
 from snnenergy.trace.structure import Work
-from snnenergy.trace.survey import COMPARISONS
 from snnenergy.trace.wake import DIFFERENT, Wake
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from snnenergy.trace.events import Fan
-from snnenergy.trace.fanout import Axis, ConvShape, conv_effective_map, positions
+from snnenergy.trace.fanout import Axis, ConvShape, conv_effective_map, linear_effective_map, positions
 from snnenergy.trace.sites import Site, read_product
 from snnenergy.trace.streams import Tally
 
@@ -46,6 +46,21 @@ def test_reading_on_the_device_equals_reading_on_the_host(kind: str, pruned: boo
     assert device.evidence(neuron=False) == host.evidence(neuron=False)
     assert device.value_taps == pytest.approx(host.value_taps, rel=1e-12)
     np.testing.assert_array_equal(device.rows[1], host.rows[1])
+
+
+@pytest.mark.parametrize("kind", ["conv", "linear"])
+def test_whom_a_pruned_weight_reaches_is_counted_where_it_lies(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    weight = (nn.Conv2d(3, 4, 3) if kind == "conv" else nn.Linear(7, 5)).weight.detach()
+    weight[torch.rand(weight.shape, generator=torch.Generator().manual_seed(1)) < 0.5] = 0
+
+    def reached() -> list[list[int]]:
+        made = conv_effective_map(weight, SHAPE) if kind == "conv" else linear_effective_map(weight.t())
+        values: list[list[int]] = made.values.tolist()
+        return values
+
+    on_the_host = reached()
+    monkeypatch.setattr(torch.Tensor, "is_cpu", False)
+    assert reached() == on_the_host
 
 
 def test_products_that_wait_on_the_device_are_read_as_those_on_the_host() -> None:

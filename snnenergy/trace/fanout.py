@@ -16,6 +16,7 @@ from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -121,7 +122,7 @@ def conv_mask_counts(weight: Tensor, shape: ConvShape) -> Rows:
     """Non-zero weights that read input channel c through offset k: [cin, offsets]."""
     # [cout, cin / groups, *kernel], transposed [cin, cout / groups, *kernel]: summed over the outputs
     lines = shape.cin if shape.transposed else shape.groups
-    return nonzero_columns(host(weight).reshape(lines, shape.reached, -1)).reshape(shape.cin, -1)
+    return _nonzero(weight.reshape(lines, shape.reached, -1)).reshape(shape.cin, -1)
 
 
 def conv_effective_map(weight: Tensor, shape: ConvShape) -> Map:
@@ -135,4 +136,12 @@ def conv_effective_map(weight: Tensor, shape: ConvShape) -> Map:
 
 def linear_effective_map(weight: Tensor) -> Map:
     """Non-zero weights [k, n] of each input feature: [1, k]."""
-    return Map(nonzero_columns(host(weight).T[None]).astype(np.int32))
+    return Map(_nonzero(weight.t().unsqueeze(0)).astype(np.int32))
+
+
+def _nonzero(weight: Tensor) -> Rows:
+    """[B, m, k] -> [B, k]: how many over m are not zero.  An accelerator's weights stay there."""
+    if weight.is_cpu:
+        return nonzero_columns(host(weight))
+    counts: Rows = (weight != 0).sum(1).cpu().to(torch.float64).numpy()
+    return counts

@@ -278,6 +278,22 @@ def test_populations_follow_sources_and_fall_back_to_order() -> None:
         ("head", ["head"], ("x",)),
         ("y", ["b"], ("x",)),
     ]
+    functional = Counts.build(  # the model's own forward adds up what drives both of its neurons
+        "n",
+        [
+            spiking("a", 4, 4, 1, sources=["(input)"]),
+            spiking("r", 4, 4, 1, sources=["x"]),
+            {"path": "(root)", "role": "other", "adds": 8, "sources": ["a", "r"]},
+            lif("x", 4, 1, sources=["(root)"]),
+            spiking("b", 4, 4, 1, sources=["x"]),
+            spiking("s", 4, 4, 1, sources=["y"]),
+            lif("y", 4, 1, sources=["(root)"]),
+        ],
+    )
+    assert [(p.path, [w.path for w in p.synaptic], p.inputs) for p in populations(functional)] == [
+        ("x", ["a", "r"], ("x",)),
+        ("y", ["b", "s"], ("x", "y")),
+    ]
     plain = Counts.build("n", [spiking("a", 4, 4, 1), lif("x", 4, 1), spiking("b", 4, 4, 1), lif("y", 4, 1)])
     assert [(p.path, p.inputs) for p in populations(plain)] == [("x", ()), ("y", ("x",))]
 

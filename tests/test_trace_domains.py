@@ -432,21 +432,18 @@ class Learnable(nn.Module):
         return (self.v >= 1).to(x.dtype)
 
 
-def test_every_operand_of_a_row_names_its_source() -> None:
-    class Residual(nn.Module):
+def test_a_neuron_names_who_drives_it_whatever_it_computes_first() -> None:
+    class Layers(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.one, self.two, self.lif = nn.Linear(4, 3), nn.Linear(4, 3), Learnable()
+            self.one, self.lif, self.two, self.out = nn.Linear(4, 3), Learnable(), nn.Linear(3, 3), Learnable()
 
         def forward(self, x: Tensor) -> Tensor:
-            y = x * 2
-            z = self.one(y) + self.two(y)
-            out: Tensor = z.softmax(1) * self.lif(z)
-            return out
+            z: Tensor = self.out(self.two(self.lif(self.one(x))))
+            return z
 
-    counts = count(Residual(), analog(5, 4), roles={"lif": "LIF"})
-    assert counts["lif"].sources == ("(root)",)
-    assert counts["(root)"].sources == ("(input)", "lif", "one", "two")
+    counts = count(Layers(), analog(5, 4), roles={"lif": "LIF", "out": "LIF"})
+    assert {path: counts[path].sources for path in ("lif", "out")} == {"lif": ("one",), "out": ("two",)}
 
 
 def test_zero_weights_are_told_apart_by_segment() -> None:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from snnenergy.cost.structure import populations
 from snnenergy.trace import count
 from tests.brute_force import Taps, convolution, linear, product, transposed_convolution
 from tests.trace_nets import LIF, make_dyadic, spikes
@@ -321,3 +322,30 @@ def test_dyadic_weights_make_every_neuron_net_fire() -> None:
         net = make_dyadic(case.build(), seed=1)
         last = reads(net, case.x)[-1][1]
         assert 0 < int((last != 0).sum()) < last.numel(), name
+
+
+class SpikingAttention(nn.Module):
+    """Queries, keys and values as spikes; the product of scores and values drives neurons, the scores drive none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.q, self.k, self.v, self.out = (nn.Linear(4, 4, bias=False) for _ in range(4))
+        self.q_lif, self.k_lif, self.v_lif, self.lif = (LIF() for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.q_lif(self.q(x)), self.k_lif(self.k(x)), self.v_lif(self.v(x))
+        y: Tensor = self.out(self.lif((q @ k.transpose(1, 2)) @ v * 0.25))
+        return y
+
+
+def test_the_scores_of_a_spiking_attention_are_neurons_of_their_own() -> None:
+    with torch.no_grad():
+        counts = count(SpikingAttention(), spikes(2, 6, 4))
+    assert [(p.path, [w.path for w in p.synaptic], sorted(p.inputs)) for p in populations(counts)] == [
+        ("q_lif", ["q"], []),
+        ("k_lif", ["k"], []),
+        ("v_lif", ["v"], []),
+        ("(root)::matmul#0", ["(root)::matmul#0"], ["k_lif", "q_lif"]),
+        ("lif", ["(root)::matmul#1"], ["(root)::matmul#0", "v_lif"]),
+        ("out", ["out"], ["lif"]),
+    ]

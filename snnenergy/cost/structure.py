@@ -60,9 +60,16 @@ def _ends(rows: dict[str, LayerCounts], before: dict[str, list[str]]) -> dict[st
 
 
 def _by_source(rows: dict[str, LayerCounts], before: dict[str, list[str]]) -> dict[str, str]:
-    """Synaptic layer -> the neuron layer that names it, through whatever lies between, as its source."""
-    neurons = [layer for layer in rows.values() if layer.role == "neuron" and layer.sources]
-    return {s: n.path for n in neurons for s in before[n.path] if rows[s].role == "synaptic"}
+    """Synaptic layer -> the one neuron layer that names it, through whatever lies between, as its source.
+
+    A model's own forward is one row, whatever it adds up where: a layer that several neurons lead to through it says nothing.
+    """
+    found: dict[str, list[str]] = {}
+    for layer in rows.values():
+        if layer.role == "neuron":
+            for path in before[layer.path]:
+                found.setdefault(path, []).append(layer.path)
+    return {path: ends[0] for path, ends in found.items() if len(ends) == 1 and rows[path].role == "synaptic"}
 
 
 def _by_order(rows: dict[str, LayerCounts], taken: dict[str, str]) -> dict[str, str]:

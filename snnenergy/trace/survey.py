@@ -151,7 +151,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         """The weights among an operator's arguments, with their storages; None where the long way is due.
 
         That is where a weight is made of weights, or where an operand's elements come from several sources.
-        frame: what the operator belongs to, of which the others' producers are sources
+        frame: whose sources are the producers of the other arguments; None: they are noted elsewhere, or not at all
         """
         lineage = self.lineage
         heavy, labelled, tags = lineage.heavy, lineage.labelled, lineage.tags
@@ -167,12 +167,16 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
                     return None
                 else:
                     activations = True
-                    if frame is not None and (tag := tags.get(key)) is not None and tag.producer is not own:
-                        self._note_source(a, tag, frame)
+                if frame is not None and (tag := tags.get(key)) is not None and tag.producer is not own:
+                    self._note_source(a, tag, frame)
         return None if weights and not activations else weights
 
     def _note_source(self, value: Tensor, tag: Tag, frame: Frame) -> None:
-        """Who produced what a frame computes on."""
+        """Who produced what a frame computes on.
+
+        Of a neuron every operand counts.  Other paths may compute at several places, as a model's own forward does between
+        its layers: they follow what their first operator was given.
+        """
         # a scalar made outside every operator may lie where a freed tensor lay: it tells nothing
         if tag.producer is None or tag.made or self.watching or not value.dim():
             return
@@ -197,12 +201,14 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
     def _note_formula(self, op: Operator, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> bool:
         """Arithmetic that is more than elementwise: a reduction, a pool, a norm."""
         frame = self.frames[-1]
-        weights = self._weights_among(args, frame)
+        weights = self._weights_among(args, frame if frame.neuron is not None else None)
         if weights is None:
             return False
         if weights:
             self._note_weights(weights, frame)
         path = frame.neuron if frame.neuron is not None else frame.path
+        if frame.neuron is None and isinstance(args[0], Tensor):
+            self._note_source(args[0], self.lineage.of(args[0]), frame)
         self._arithmetic(path, op.row(args, out))  # type: ignore[operator,misc]  # a formula
         if op.norm:
             self._note_norm(path, args)
@@ -217,12 +223,12 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         frame, row = self.frames[-1], op.row
         if not isinstance(out, Tensor):
             return False
-        work = frame.work or self._first_work(frame)
-        weights = self._weights_among(args, frame)
+        weights = self._weights_among(args, frame if frame.neuron is not None or frame.work is None else None)
         if weights is None:
             return False
         if weights:
             self._note_weights(weights, frame)
+        work = frame.work or self._first_work(frame)
         if type(row) is formulas.Each:
             n = out.numel()
             adds, muls, compares, specials = row.adds * n, row.muls * n, row.compares * n, row.specials * n
@@ -300,7 +306,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
             tag = self._tag(path, frame, compared=op.compares)
             if row is not None:
                 self._arithmetic(path, row(args, out))
-                for t in tensors:
+                for t in tensors if frame.neuron is not None else tensors[:1]:
                     self._note_source(t, self.lineage.of(t), frame)
                 self._note_bias(path, frame, keys)
                 if len(tensors) == 1 and outs and keys[0] in self.lineage.labelled:

@@ -6,7 +6,7 @@ all of it leaves with the stack it is put on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -55,9 +55,7 @@ class Doors:
     def _run_by_node(self, module: torch.fx.GraphModule) -> None:
         self._rec.neuron_models |= exported_neurons(module, self._rec.roles)
         self.hookable = self.wakeable = False
-        interpreter = Exported(module, self._rec)
-        module.__dict__["forward"] = interpreter.run
-        self._stack.callback(module.__dict__.pop, "forward", None)
+        self._stand_in(module, Exported(module, self._rec).run)
 
     def _call_with_hooks(self, module: nn.Module) -> None:
         """A neuron whose `forward` its framework calls past all hooks: in a counted forward the call goes through them."""
@@ -76,6 +74,10 @@ class Doors:
             finally:
                 inside = False
 
+        self._stand_in(module, forward)
+
+    def _stand_in(self, module: nn.Module, forward: Callable[..., Any]) -> None:
+        """`forward` is called for the class's own while the recorder is open."""
         module.__dict__["forward"] = forward
         self._stack.callback(module.__dict__.pop, "forward", None)
 

@@ -29,6 +29,11 @@ class Frame:
     work: Work | None = None  # of its elementwise arithmetic; found when first needed
     tag: Tag | None = None
 
+    @property
+    def owner(self) -> str:
+        """Path of the row that its arithmetic goes to: the neuron around it, or its own."""
+        return self.neuron if self.neuron is not None else self.path
+
 
 @dataclass(slots=True)
 class Read:

@@ -34,7 +34,6 @@ class Operator:
     custom: the user's rule; short: how most calls are noted, where there is a way shorter than the general one
     """
 
-    func: Any
     call: Any
     name: str
     row: formulas.Row | None
@@ -57,7 +56,6 @@ def operator_of(func: Any, *, ruled: bool) -> Operator:
     if qualified == "aten::linear" or (space == "aten" and name.startswith("conv") and row is None):
         decompose = True
     return Operator(
-        func,
         func._op if type(func) is torch._ops.OpOverload else func,
         name if space == "aten" else qualified,
         row,

@@ -209,34 +209,32 @@ class Reading:
         survey.last = Read(site, x, fans, w, made_of, tuple(map(version, made_of)), steady)
         if not self.rec.once:  # nothing will be watched
             frame.reads.append(survey.last)
-        self._count_read()
-        shape = survey.inputs.get(at)
-        if shape is not None and tuple(x.shape) == (1, *shape):
-            forward.unbatched = True
         given = frame.argument
         if given is not None and site.kind == "conv" and given.dim() == x.dim() - 1 == self.rec.input_rank:
             forward.unbatched = True
         if not frame.leaf:
             forward.outside = True
             forward.derived |= name is None
-        self._link(site, x, at, tag)
-        site.take(x, fans)
+        self._arrived(site, x, at, fans, tag)
 
     def again(self, read: Read, x: Tensor, tag: Tag) -> None:
         """The same read as one before, of other values; `tag` is theirs."""
-        survey, forward, at = self.survey, self.survey.forward, x.data_ptr()
+        survey = self.survey
         if self.rec.once:
             survey.last = read
         else:
             survey.last = Read(read.site, x, read.fans, read.weight, read.made_of, read.versions, read.steady)
             survey.frames[-1].reads.append(survey.last)
-        self.rec.reads += 1
-        forward.reads += 1
-        shape = survey.inputs.get(at)
+        self._arrived(read.site, x, x.data_ptr(), read.fans, tag)
+
+    def _arrived(self, site: Site, x: Tensor, at: int, fans: Fans, tag: Tag) -> None:
+        """x, which lies at an address, is what this site reads now."""
+        self._count_read()
+        shape = self.survey.inputs.get(at)
         if shape is not None and tuple(x.shape) == (1, *shape):
-            forward.unbatched = True
-        self._link(read.site, x, at, tag)
-        read.site.take(x, read.fans)
+            self.survey.forward.unbatched = True
+        self._link(site, x, at, tag)
+        site.take(x, fans)
 
     def _link(self, site: Site, x: Tensor, at: int, tag: Tag) -> None:
         """Is this input just what a neuron put out?  Then its events are that neuron's spikes, and are read once."""

@@ -7,7 +7,6 @@ watch it later.  It is also the exact and slow way to count: every forward may b
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -32,9 +31,6 @@ from snnenergy.trace.structure import Work
 
 if TYPE_CHECKING:
     from snnenergy.trace.recorder import Recorder
-
-_HERE = os.path.dirname(__file__)
-_TORCH = os.path.dirname(torch.__file__)
 
 
 class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own initialiser has no types
@@ -147,29 +143,33 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
             self._note_time(op.name, args)
         return True
 
-    def _weights_among(self, args: Sequence[Any], frame: Frame | None = None) -> Sequence[tuple[Tensor, int]] | None:
-        """The weights among an operator's arguments, with their storages; None where the long way is due.
+    def _note_operands(self, args: Sequence[Any], frame: Frame, *, sources: bool) -> bool:
+        """Who meets in an operator on activations; False where the long way is due.
 
         That is where a weight is made of weights, or where an operand's elements come from several sources.
-        frame: whose sources are the producers of the other arguments; None: they are noted elsewhere, or not at all
+        sources: the producers of its arguments drive the frame
         """
         lineage = self.lineage
         heavy, labelled, tags = lineage.heavy, lineage.labelled, lineage.tags
-        own = frame.tag.producer if frame is not None and frame.tag is not None else None
-        weights: Sequence[tuple[Tensor, int]] = ()
+        own = frame.tag.producer if frame.tag is not None else None
+        weights: list[tuple[Tensor, int]] = []
         activations = False
         for a in args:
             if isinstance(a, Tensor):
                 key = a.untyped_storage()._cdata
                 if key in heavy:
-                    weights = [*weights, (a, key)]
+                    weights.append((a, key))
                 elif labelled and key in labelled:
-                    return None
+                    return False
                 else:
                     activations = True
-                if frame is not None and (tag := tags.get(key)) is not None and tag.producer is not own:
+                if sources and (tag := tags.get(key)) is not None and tag.producer is not own:
                     self._note_source(a, tag, frame)
-        return None if weights and not activations else weights
+        if weights:
+            if not activations:
+                return False
+            self._note_weights(weights, frame)
+        return True
 
     def _note_source(self, value: Tensor, tag: Tag, frame: Frame) -> None:
         """Who produced what a frame computes on.
@@ -180,33 +180,27 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         # a scalar made outside every operator may lie where a freed tensor lay: it tells nothing
         if tag.producer is None or tag.made or self.watching or not value.dim():
             return
-        path = frame.neuron if frame.neuron is not None else frame.path
+        path = frame.owner
         if tag.producer != path:
             self.rec.structure(path, frame).sources.setdefault(tag.producer)
 
     def _note_made(self, op: Operator, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> bool:
         """Values from nothing, or put in the place of others, as by a mask."""
-        weights, frame = self._weights_among(args), self.frames[-1]
-        if weights is None or not isinstance(out, Tensor):
+        frame = self.frames[-1]
+        if not isinstance(out, Tensor) or not self._note_operands(args, frame, sources=False):
             return False
-        if weights:
-            self._note_weights(weights, frame)
-        path = frame.neuron if frame.neuron is not None else frame.path
         if not self.replaying:
-            self.work_of(path).kernels += 1
-        tag = self._tag(path, frame, made=op.row is formulas.MAKE)
+            self.work_of(frame.owner).kernels += 1
+        tag = self._tag(frame.owner, frame, made=op.row is formulas.MAKE)
         self.lineage.put(out.untyped_storage()._cdata, tag)
         return True
 
     def _note_formula(self, op: Operator, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> bool:
         """Arithmetic that is more than elementwise: a reduction, a pool, a norm."""
         frame = self.frames[-1]
-        weights = self._weights_among(args, frame if frame.neuron is not None else None)
-        if weights is None:
+        if not self._note_operands(args, frame, sources=frame.neuron is not None):
             return False
-        if weights:
-            self._note_weights(weights, frame)
-        path = frame.neuron if frame.neuron is not None else frame.path
+        path = frame.owner
         if frame.neuron is None and isinstance(args[0], Tensor):
             self._note_source(args[0], self.lineage.of(args[0]), frame)
         self._arithmetic(path, op.row(args, out))  # type: ignore[operator,misc]  # a formula
@@ -223,11 +217,8 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         frame, row = self.frames[-1], op.row
         if not isinstance(out, Tensor):
             return False
-        weights = self._weights_among(args, frame if frame.neuron is not None or frame.work is None else None)
-        if weights is None:
+        if not self._note_operands(args, frame, sources=frame.neuron is not None or frame.work is None):
             return False
-        if weights:
-            self._note_weights(weights, frame)
         work = frame.work or self._first_work(frame)
         if type(row) is formulas.Each:
             n = out.numel()
@@ -251,7 +242,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         self.lineage.put(out.untyped_storage()._cdata, tag)
         return True
 
-    def _note_weights(self, weights: Sequence[tuple[Tensor, int]], frame: Frame) -> None:
+    def _note_weights(self, weights: list[tuple[Tensor, int]], frame: Frame) -> None:
         """Parameters and buffers that meet activations in elementwise arithmetic: a threshold, a decay, a bias."""
         module = frame.module
         biased = frame.leaf and module is not None and module._parameters.get("bias") is not None
@@ -261,7 +252,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
             if len(self._weighed) == before:
                 return
         _, keys = self._met([t for t, _ in weights], _NONE)
-        self._note_bias(frame.neuron if frame.neuron is not None else frame.path, frame, keys)
+        self._note_bias(frame.owner, frame, keys)
 
     def _note_bias(self, path: str, frame: Frame, keys: list[int]) -> None:
         """A leaf's bias that is added on its own, as for inputs that are not contiguous."""
@@ -272,7 +263,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
 
     def _first_work(self, frame: Frame) -> Work:
         """The first elementwise call of a frame: where its arithmetic goes."""
-        path = frame.neuron if frame.neuron is not None else frame.path
+        path = frame.owner
         frame.work = self.work_of(path)
         frame.tag = self._tag(path, frame)
         return frame.work
@@ -302,7 +293,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
             self._note_contraction(op, func, args, kwargs, out, tensors)
             tag = self._tag(self.path, frame, linear=True)
         else:
-            path = frame.neuron if frame.neuron is not None else frame.path
+            path = frame.owner
             tag = self._tag(path, frame, compared=op.compares)
             if row is not None:
                 self._arithmetic(path, row(args, out))
@@ -425,7 +416,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
     # ---- where we are
     def arithmetic_path(self) -> str:
         frame = self.frames[-1]
-        return frame.neuron if frame.neuron is not None else frame.path
+        return frame.owner
 
     # ---- what it costs
     def work_of(self, path: str) -> Work:
@@ -493,11 +484,10 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
     def note_output(self, path: str, out: Any) -> None:
         """A neuron module returned: count its updates and read its spikes."""
         forward = self.forward
-        work = forward.work.get(path) or self.work_of(path)
-        outs = [out] if isinstance(out, Tensor) else _tensors(tuple(out) if isinstance(out, tuple | list) else (out,))
+        work = self.work_of(path)
+        outs = [unwrapped(t) for t in _tensors(out if isinstance(out, tuple | list) else (out,))]
         if not outs:
             return
-        outs = [unwrapped(t) for t in outs]
         index = self.rec.spike_output(path, outs)
         call = forward.fired.get(path, 0)
         forward.fired[path] = call + 1

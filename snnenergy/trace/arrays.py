@@ -15,6 +15,8 @@ Array = NDArray[Any]
 Rows = NDArray[np.float64]
 CHUNK = 1 << 17
 """Elements looked at in one piece: their flags stay in a core's cache."""
+FEW = 1 << 12
+"""Elements that are counted fastest without more ado."""
 EXACT_FLOAT32 = 1 << 24
 """Integers below this are exact in float32, and so are sums of them that stay below it."""
 _HALVES = (torch.bfloat16, torch.float16)
@@ -59,10 +61,14 @@ def packed(flags: NDArray[np.bool_]) -> NDArray[np.uint8]:
 
 
 def nonzeros(values: Array) -> int:
-    """How many values are not zero, counted in pieces whose flags stay in cache."""
+    """How many values are not zero: where none is, as in most weights, by one look at each."""
     flat = values.reshape(-1) if values.flags.c_contiguous else values.T.reshape(-1)  # a weight, or its transpose
+    if flat.size <= FEW:
+        return int(np.count_nonzero(flat))
+    if flat.all():
+        return int(flat.size)
     total = 0
-    for start in range(0, flat.size, CHUNK):
+    for start in range(0, flat.size, CHUNK):  # flags of one piece stay in cache
         part = flat[start : start + CHUNK]
         total += int(np.count_nonzero(np.not_equal(part, 0, out=scratch(part.shape))))
     return total

@@ -319,7 +319,7 @@ def _identity(rec: Recorder, layers: tuple[LayerCounts, ...], steps: int | None,
     ]
     dtype = next((str(p.dtype).removeprefix("torch.") for p in rec.model.parameters()), "")
     return Identity(
-        weights=rec.weights_then or digest.weights(rec.model, rec.plain_name, rec.weights.nonzero()),
+        weights=rec.weights_then or digest.weights(rec.tree, rec.plain_name, rec.weights.nonzero()),
         architecture=digest.architecture(structure),
         time_steps=steps,
         dtype=dtype,

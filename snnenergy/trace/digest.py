@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from snnenergy.frameworks import kept_weights
 from snnenergy.trace.lineage import valueless, version
-from snnenergy.trace.tree import modules_of, parameters_of
+from snnenergy.trace.tree import Modules, parameters_of
 
 SMALL = 1 << 16
 """Bytes of inputs that are copied and digested later, of at most so many forwards."""
@@ -64,13 +64,12 @@ def _sample(t: Tensor) -> bytes:
     return flat[:: max(1, flat.size // 64)].tobytes()
 
 
-def weights(model: nn.Module, plain_name: Any, nonzero: Mapping[str, int] = MappingProxyType({})) -> str:
+def weights(modules: Modules, plain_name: Any, nonzero: Mapping[str, int] = MappingProxyType({})) -> str:
     """Of all parameters, by name; state buffers do not count.
 
     nonzero: words that are not zero, by name, of those that were counted just now: pruning through `.data` leaves no version
     """
     state = hashlib.sha256()
-    modules = modules_of(model)
     for raw, t in (*parameters_of(modules), *kept_weights(modules)):
         name = plain_name(raw)
         state.update(name.encode() + b"=" + _tensor(t, nonzero.get(name)))

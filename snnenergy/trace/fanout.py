@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from snnenergy.trace.arrays import Rows, host, nonzero_columns
-from snnenergy.trace.events import Map
+from snnenergy.trace.events import Fan, Map
 
 
 class Axis(NamedTuple):
@@ -98,6 +98,21 @@ class ConvShape:
         return self.cin * self.reached * math.prod(int(reach(a).sum()) for a in self.axes)
 
     @cached_property
+    def geometry(self) -> dict[str, Any]:
+        size, out, kernel, stride, padding, dilation, _, _ = map(list, zip(*self.axes, strict=True))
+        return {
+            "in_channels": self.cin,
+            "out_channels": self.cout,
+            "groups": self.groups,
+            "input": size,
+            "output": out,
+            "kernel": kernel,
+            "stride": stride,
+            "padding": padding,
+            "dilation": dilation,
+        }
+
+    @cached_property
     def fan_in(self) -> int:
         return (self.cin // self.groups) * self.kernel
 
@@ -116,6 +131,18 @@ def positions(shape: ConvShape) -> Map | int:
     if counts.size and (counts == counts[0]).all():
         return int(counts[0])
     return Map(counts.astype(np.int32))
+
+
+@lru_cache(maxsize=512)
+def conv_fan(shape: ConvShape) -> Fan:
+    """Of a convolution without zero weights."""
+    return Fan(shape.reached, positions(shape))
+
+
+@lru_cache(maxsize=512)
+def linear_fan(outputs: int) -> Fan:
+    """Of a linear layer without zero weights."""
+    return Fan(outputs, 1)
 
 
 def conv_mask_counts(weight: Tensor, shape: ConvShape) -> Rows:

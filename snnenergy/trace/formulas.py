@@ -81,9 +81,13 @@ def over(
     adds: int = 0, muls: int = 0, compares: int = 0, specials: int = 0, per_output: Arithmetic = NOTHING
 ) -> Formula:
     def formula(args: Sequence[Any], out: Any) -> Arithmetic:
-        n, m = _size(args), _size(out)
-        per_input = Arithmetic(adds, muls, compares, specials)
-        return Arithmetic(*(p * n + q * m for p, q in zip(per_input, per_output, strict=True)))
+        n, m, each = _size(args), _size(out), per_output
+        return Arithmetic(
+            adds * n + each.adds * m,
+            muls * n + each.muls * m,
+            compares * n + each.compares * m,
+            specials * n + each.specials * m,
+        )
 
     return formula
 

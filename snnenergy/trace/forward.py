@@ -29,6 +29,13 @@ class Frame:
     work: Work | None = None  # of its elementwise arithmetic; found when first needed
     tag: Tag | None = None
 
+    def again(self, neuron: str | None, argument: Tensor | None) -> Frame:
+        """Itself, for another call of the same module; a neuron's arithmetic goes where it went before."""
+        if neuron is None or neuron != self.neuron:
+            self.neuron, self.work, self.tag = neuron, None, None
+        self.argument, self.spikes = argument, None
+        return self
+
     @property
     def owner(self) -> str:
         """Path of the row that its arithmetic goes to: the neuron around it, or its own."""

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from snnenergy.trace.events import Fan
-from snnenergy.trace.fanout import ConvShape, conv_effective_map, linear_effective_map, positions
+from snnenergy.trace.fanout import ConvShape, conv_effective_map, conv_fan, linear_effective_map, linear_fan
 from snnenergy.trace.formulas import Arithmetic
 from snnenergy.trace.forward import Read
 from snnenergy.trace.lineage import Tag, address, version
@@ -65,7 +64,7 @@ class Reading:
         work = Work(n * shape.dense_macs, n * shape.valid_macs, output_elements=n * shape.outputs)
         structure = self._synaptic(path, "conv_transpose" if shape.transposed else "conv", w, bias, work)
         structure.fan_in, structure.fan_out = shape.fan_in, shape.fan_out
-        structure.geometry = structure.geometry or _geometry(shape)
+        structure.geometry = structure.geometry or shape.geometry
         self._weighted(structure, (path, key), "conv", x, w, name, shape)
 
     def _weighted(
@@ -87,16 +86,12 @@ class Reading:
 
     def _fans(self, site: Site, w: Tensor, shape: ConvShape | None, seen: Seen) -> Fans:
         """How x reaches the taps of w [k, n], or of a convolution's w; cached while w is a parameter that stays as it is."""
-        effective = None
+        weights = self.rec.weights
+        fan = linear_fan(w.shape[1]) if shape is None else conv_fan(shape)
         if seen.nonzero != w.numel():
             build = (lambda: linear_effective_map(w)) if shape is None else lambda: conv_effective_map(w, shape)
-            effective = self.rec.weights.effective_map(seen, shape, build)
-
-        def fan() -> Fan:
-            return Fan(w.shape[1], 1, effective) if shape is None else Fan(shape.reached, positions(shape), effective)
-
-        key = (shape or w.shape[1], None if effective is None else id(effective))
-        return self.rec.weights.fans(site, key, fan, keep=seen.key is not None or effective is None)
+            fan = weights.effective(seen, fan, build)
+        return weights.fans(site, fan, keep=seen.key is not None or fan.effective is None)
 
     def elementwise(self, found: Arithmetic) -> None:
         """What a fused kernel does besides its products."""
@@ -306,18 +301,3 @@ class Reading:
 
 def _bits(t: Tensor) -> int:
     return 1 if t.dtype == torch.bool else 8 * t.element_size()
-
-
-def _geometry(shape: ConvShape) -> dict[str, Any]:
-    size, out, kernel, stride, padding, dilation, _, _ = map(list, zip(*shape.axes, strict=True))
-    return {
-        "in_channels": shape.cin,
-        "out_channels": shape.cout,
-        "groups": shape.groups,
-        "input": size,
-        "output": out,
-        "kernel": kernel,
-        "stride": stride,
-        "padding": padding,
-        "dilation": dilation,
-    }

@@ -31,6 +31,7 @@ from snnenergy.trace.signature import binary, given, modes
 from snnenergy.trace.sites import WHOLE, Segment, Site
 from snnenergy.trace.structure import Structure
 from snnenergy.trace.survey import Survey
+from snnenergy.trace.tree import Modules, modules_of
 from snnenergy.trace.wake import Learner, Waker, listening
 from snnenergy.trace.watch import Builder, Plan, output_hook
 from snnenergy.trace.weights import Weights
@@ -121,7 +122,7 @@ class Recorder:
         self._opened = ExitStack()
         self.learning = Learning(self, self._learners)
         self.weights.learnt = self.learning.names()
-        self.weights_then = digest.weights(self.model, plain_name) if self.learning.rules else None
+        self.weights_then = digest.weights(self.names.tree, plain_name) if self.learning.rules else None
         self.doors = Doors(self, self._stack)
         self.learning.hook(self._stack)
         self.doors.open()
@@ -385,6 +386,11 @@ class Recorder:
     def input_rank(self) -> int | None:
         """Axes of the first input."""
         return None if self._shape is None else len(self._shape)
+
+    @property
+    def tree(self) -> Modules:
+        """The model's modules as they are now; of one forward, as they were when it began."""
+        return self.names.tree if self.once else modules_of(self.model)
 
     @property
     def model_type(self) -> str:

@@ -74,24 +74,29 @@ def _neuron(role: str | None, model: str | None) -> str | None:
 
 def frame_of(named: Named, module: nn.Module | None, argument: Any = None) -> Frame:
     """The frame of a call; inside a neuron everything elementwise is that neuron's."""
-    path, type_name, leaf, neuron, _ = named
-    return Frame(path, type_name, leaf, module, neuron, argument if isinstance(argument, torch.Tensor) else None)
+    return _frame(named, module, named.neuron, argument if isinstance(argument, torch.Tensor) else None)
+
+
+def _frame(named: Named, module: nn.Module | None, neuron: str | None, argument: torch.Tensor | None) -> Frame:
+    return Frame(named.path, named.type_name, named.leaf, module, neuron, argument)
 
 
 @contextmanager
 def surveyed_modules(rec: Recorder, survey: Survey, done: Callable[[Frame, nn.Module], None] | None) -> Iterator[None]:
     """Global module hooks that keep the frames of one surveyed forward."""
     known, thread = rec.names.named, rec.thread
+    idle: dict[int, Frame] = {}  # by module: of a call that returned, for the next one in the same forward
 
     def before(module: nn.Module, args: tuple[Any, ...]) -> None:
         named = known.get(id(module))
         if named is None or rec.surveying is not survey or get_ident() != thread:
             return
-        frames, (path, type_name, leaf, neuron, model) = survey.frames, named
-        if model is not None and path not in survey.forward.fired and not survey.shapes_only:
-            _note_state(survey, path, module)
+        if named.model is not None and named.path not in survey.forward.fired and not survey.shapes_only:
+            _note_state(survey, named.path, module)
         given = args[0] if args and isinstance(args[0], torch.Tensor) else None
-        frames.append(Frame(path, type_name, leaf, module, frames[-1].neuron or neuron, given))
+        frames, frame = survey.frames, idle.pop(id(module), None)
+        neuron = frames[-1].neuron or named.neuron
+        frames.append(_frame(named, module, neuron, given) if frame is None else frame.again(neuron, given))
 
     def after(module: nn.Module, args: tuple[Any, ...], out: Any) -> None:
         named = known.get(id(module))
@@ -107,6 +112,9 @@ def surveyed_modules(rec: Recorder, survey: Survey, done: Callable[[Frame, nn.Mo
                 _left(survey, frame, named, module, out, done, neuron=neuron)
             if len(frames) > 1:
                 frames.pop()
+            if rec.once:
+                frame.argument = None
+                idle[id(module)] = frame
 
     register = torch.nn.modules.module
     handles = (

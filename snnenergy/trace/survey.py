@@ -349,7 +349,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
     ) -> None:
         """Read a contraction, and how the next one like it could be read at once."""
         frame = self.frames[-1]
-        if not self.replaying:
+        if not self.replaying and not self.rec.once:  # nothing will be heard
             self.forward.contracting.add((self.outer or func, id(frame.module) if frame.leaf else 0))
         rule = op.rule
         self.path = self.arithmetic_path()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -10,7 +11,6 @@ from torch import Tensor
 
 from snnenergy.trace.arrays import host, nonzeros
 from snnenergy.trace.events import Fan, Map
-from snnenergy.trace.fanout import ConvShape
 from snnenergy.trace.lineage import address, valueless, version
 from snnenergy.trace.sites import Fans, Site, segment_fans
 
@@ -28,17 +28,18 @@ class Weights:
     def __init__(self) -> None:
         self.learnt: frozenset[str] = frozenset()
         self._seen: dict[object, Seen] = {}
-        self._maps: dict[object, Map] = {}
-        self._fans: dict[object, Fans] = {}
+        # by id of a fan, which is kept beside what was made of it
+        self._pruned: dict[tuple[object, int], tuple[Fan, Fan]] = {}
+        self._fans: dict[tuple[int, int], tuple[Fan, Fans]] = {}
 
-    def fans(self, site: Site, key: object, make: Callable[[], Fan], *, keep: bool = True) -> Fans:
+    def fans(self, site: Site, fan: Fan, *, keep: bool) -> Fans:
+        """A fan cut into the segments of a site, the same object for the same fan where it is kept."""
         if not keep:
-            return segment_fans(make(), site.segments, site.kind)
-        full = (id(site), key)
-        found = self._fans.get(full)
+            return segment_fans(fan, site.segments, site.kind)
+        found = self._fans.get((id(site), id(fan)))
         if found is None:
-            found = self._fans[full] = segment_fans(make(), site.segments, site.kind)
-        return found
+            found = self._fans[id(site), id(fan)] = fan, segment_fans(fan, site.segments, site.kind)
+        return found[1]
 
     def of(self, w: Tensor, name: str | None) -> Seen:
         """How many words of a weight are not zero, and the key under which that holds.
@@ -57,13 +58,14 @@ class Weights:
         """Words that are not zero, of the parameters that were looked at, by name."""
         return {seen.key[0]: seen.nonzero for seen in self._seen.values() if isinstance(seen.key, tuple)}
 
-    def effective_map(self, seen: Seen, shape: ConvShape | None, make: Callable[[], Map]) -> Map:
+    def effective(self, seen: Seen, dense: Fan, make: Callable[[], Map]) -> Fan:
+        """The fan of a weight with zeros, which is `dense` without them; make: its map."""
         if seen.key is None:
-            return make()
-        found = self._maps.get((seen.key, shape))
+            return replace(dense, effective=make())
+        found = self._pruned.get((seen.key, id(dense)))
         if found is None:
-            found = self._maps[(seen.key, shape)] = make()
-        return found
+            found = self._pruned[seen.key, id(dense)] = dense, replace(dense, effective=make())
+        return found[1]
 
 
 def _nonzero(w: Tensor) -> int:

@@ -87,7 +87,7 @@ def measure(name: str, device: str) -> dict[str, Any]:
     return {
         "net": name, "bare_ms": 1e3 * statistics.median(bare), "open_ms": 1e3 * statistics.median(open_),
         "ratio": statistics.median(open_) / statistics.median(bare), "waits": statistics.median(waits),
-        "contractions": sum(site.slot for site in rec.sites.values()), "surveyed": rec.surveyed, "forwards": rec.forwards,
+        "contractions": sum(site.slot for site in rec.layers.sites.values()), "surveyed": rec.surveyed, "forwards": rec.forwards,
     }  # fmt: skip  # one record, read across
 
 

@@ -126,7 +126,7 @@ def _entered(survey: Survey, name: str, role: str) -> Frame:
     path = name if outer.path == "(root)" else f"{outer.path}.{name}"
     neuron = None if role in ("synaptic", "other") else path
     if neuron is not None:
-        survey.rec.neuron_models.setdefault(path, "spiking" if role == "neuron" else role)
+        survey.rec.layers.neurons.setdefault(path, "spiking" if role == "neuron" else role)
     frame = Frame(path, "region", False, None, outer.neuron or neuron)
     survey.frames.append(frame)
     return frame

@@ -29,6 +29,7 @@ from snnenergy.frameworks import neurons
 from snnenergy.trace import clock, digest
 from snnenergy.trace.learning import Learnt, name_of
 from snnenergy.trace.rest import left_note
+from snnenergy.trace.scopes import plain_name
 from snnenergy.trace.structure import Structure, Work
 
 if TYPE_CHECKING:
@@ -48,11 +49,11 @@ def assemble(rec: Recorder) -> Counts:
     time_steps = steps.pop() if len(steps) == 1 else None
     order = plans[-1].clock.order if plans else "TN"
     sites: dict[str, list[Site]] = {}
-    for site in rec.sites.values():
+    for site in rec.layers.sites.values():
         sites.setdefault(site.path, []).append(site)
     layers = tuple(
         _layer(rec, s, work[path], sites.get(path, []), time_steps, order)
-        for path, s in rec.structures.items()
+        for path, s in rec.layers.structures.items()
         if path in work
     )
     moved = sum(layer.kernels for layer in layers if _empty(layer))
@@ -100,18 +101,12 @@ def _empty(layer: LayerCounts) -> bool:
 
 def inputs_of(rec: Recorder, path: str, sites: list[Site]) -> list[Site]:
     """Those of a path's sites that are operands; the other one is a neuron's output."""
-    return [site for site in sites if (path, "spikes") not in rec.sites or site is not rec.sites[(path, "spikes")]]
-
-
-def spikes_of(rec: Recorder, path: str) -> Site | None:
-    """Where the spikes of a neuron are read, if they are known."""
-    spikes = rec.links.get(path) or rec.sites.get((path, "spikes"))
-    seen = spikes is not None and all(tally.seen for tally in spikes.tallies)
-    return spikes if seen and rec.spike_known(path) else None
+    spikes = rec.layers.sites.get((path, "spikes"))
+    return [site for site in sites if site is not spikes]
 
 
 def _layer(rec: Recorder, s: Structure, w: Work, sites: list[Site], steps: int | None, order: str) -> LayerCounts:
-    inputs, spikes = inputs_of(rec, s.path, sites), spikes_of(rec, s.path)
+    inputs, spikes = inputs_of(rec, s.path, sites), rec.layers.known_spikes(s.path)
     streams = tuple(stream for site in inputs for stream in _streams(site))
     samples = max(1, rec.samples)
     heard = rec.activities.get(s.path) if spikes is not None else None
@@ -176,7 +171,7 @@ def _learnt(rec: Recorder, layers: tuple[LayerCounts, ...]) -> Iterator[LayerCou
 def _home(rec: Recorder, weight: Tensor) -> str | None:
     """The layer whose weight this is."""
     name = name_of(rec, weight)
-    return next((s.path for s in rec.structures.values() if any(_named(key) == name for key in s.weights)), None)
+    return next((s.path for s in rec.layers.structures.values() if any(_named(key) == name for key in s.weights)), None)
 
 
 def _named(key: object) -> object:
@@ -319,7 +314,7 @@ def _identity(rec: Recorder, layers: tuple[LayerCounts, ...], steps: int | None,
     ]
     dtype = next((str(p.dtype).removeprefix("torch.") for p in rec.model.parameters()), "")
     return Identity(
-        weights=rec.weights_then or digest.weights(rec.tree, rec.plain_name, rec.weights.nonzero()),
+        weights=rec.weights_then or digest.weights(rec.tree, plain_name, rec.weights.nonzero()),
         architecture=digest.architecture(structure),
         time_steps=steps,
         dtype=dtype,

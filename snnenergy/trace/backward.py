@@ -99,7 +99,7 @@ class StepSurvey(Survey):  # type: ignore[no-untyped-call]  # torch's own initia
             self._lose("_trilinear", [a for a in args if isinstance(a, Tensor)], "no rule for this kernel's gradient")
             lost = func(*args, **(kwargs or {}))
             frame = self.frames[-1]
-            self.lineage.put(lost.untyped_storage()._cdata, self._tag(frame.path, frame))  # not that of a freed tensor
+            self.lineage.put(lost.untyped_storage()._cdata, self.tag(frame.path, frame))  # not that of a freed tensor
             return lost
         out = super().__torch_dispatch__(func, types, args, kwargs)
         if not isinstance(self.row_of(func), Contraction | Free):
@@ -110,11 +110,11 @@ class StepSurvey(Survey):  # type: ignore[no-untyped-call]  # torch's own initia
         """What an elementwise kernel writes; it reads as much at the least."""
         written = [t for t in (out if isinstance(out, tuple | list) else (out,)) if isinstance(t, Tensor)]
         self.work_of(frame.path).output_elements += sum(t.numel() for t in written)
-        structure = self.rec.structure(frame.path)
+        structure = self.rec.layers.structure(frame.path)
         structure.output_bits = structure.output_bits or max((8 * t.element_size() for t in written), default=0)
 
     def _type_name(self) -> str:
-        found = self.rec.structures.get(self.layer)
+        found = self.rec.layers.structures.get(self.layer)
         return found.module_type if found is not None else ""
 
     def made_by(self, number: int) -> str:

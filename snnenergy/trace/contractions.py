@@ -1,4 +1,4 @@
-"""Sums of products: each aten contraction as one of three shapes that `layers.py` can count.
+"""Sums of products: each aten contraction as one of three shapes that `reading.py` can count.
 
     linear(x, w)     [rows, k] @ [k, n], w a weight        -> rows, each input element drives n taps
     conv(x, w)       [n, cin, *sizes] * w                  -> each input element drives the taps its position reaches

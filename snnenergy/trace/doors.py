@@ -53,7 +53,7 @@ class Doors:
             stack.enter_context(torch.compiler.set_stance("force_eager"))
 
     def _run_by_node(self, module: torch.fx.GraphModule) -> None:
-        self._rec.neuron_models |= exported_neurons(module, self._rec.roles)
+        self._rec.layers.neurons |= exported_neurons(module, self._rec.roles)
         self.hookable = self.wakeable = False
         self._stand_in(module, Exported(module, self._rec).run)
 

@@ -115,7 +115,7 @@ class Learning:
 
     @torch.no_grad()
     def _tally(self, path: str, rule: LearningRule) -> None:
-        structure = self.rec.structure(path)
+        structure = self.rec.layers.structure(path)
         structure.op, structure.module_type = rule.name, rule.name
         structure.weights["w"] = (rule.weight.numel(), rule.weight.numel())
         structure.weight_bits = 8 * rule.weight.element_size()
@@ -146,7 +146,7 @@ class Learning:
 
     def notes(self) -> tuple[str, ...]:
         """What is said of rules that never ran, and how they would."""
-        ran = self.rec.structures
+        ran = self.rec.layers.structures
         idle = [f"{rule.name} of {path.partition('@')[0]}" for path, rule in self.rules.items() if path not in ran]
         if not idle:
             return ()

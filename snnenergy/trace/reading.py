@@ -30,7 +30,8 @@ class Reading:
     """What contractions.py tells, written into the survey's forward and the recorder's sites (contractions.Reader)."""
 
     def __init__(self, survey: Survey) -> None:
-        self.survey, self.rec, self.lineage = survey, survey.rec, survey.lineage
+        self.survey, self.rec = survey, survey.rec
+        self.lineage, self.layers = survey.lineage, survey.rec.layers
         self.work = Work()  # what the last product cost
 
     def weight_level(self, t: Tensor) -> int:
@@ -121,7 +122,7 @@ class Reading:
 
     def _pair(self, path: str, key: object, a: Tensor, b: Tensor, pairs: Pairs | None = None) -> None:
         """Both operands of a product of activations, as two sites that know each other."""
-        structure = self.rec.structure(path)
+        structure = self.layers.structure(path)
         left, right = self._operand(key, path, a, "a"), self._operand(key, path, b, "b")
         left.partner, right.partner = right, left
         if not self.survey.watching:
@@ -129,14 +130,14 @@ class Reading:
                 site.neuron &= self.lineage.of(t).neuron
                 structure.input_bits = structure.output_bits = _bits(t)
                 structure.sources.update(dict.fromkeys(filter(None, (self._source(t),))))
-        self.rec.open(left, right)
+        self.layers.open(left, right)
         read_product(left, right, a, b, pairs)
         self.survey.last = (left, right, a, b)
         self._count_read()
         self.survey.forward.outside = True
 
     def _operand(self, key: object, path: str, t: Tensor, operand: str) -> Site:
-        return self.rec.site((path, key, operand), path, "product", self._source(t), operand=operand)
+        return self.layers.site((path, key, operand), path, "product", self._source(t), operand=operand)
 
     def _count_read(self) -> None:
         self.rec.reads += 1
@@ -148,7 +149,7 @@ class Reading:
     def _synaptic(self, path: str, op: str, w: Tensor | None, bias: Tensor | None, work: Work) -> Structure:
         """One product: `work` is what it costs, but for its bias and its call."""
         survey = self.survey
-        structure = self.rec.structure(path, survey.frames[-1])
+        structure = self.layers.structure(path, survey.frames[-1])
         if structure.role != "synaptic":
             structure.role, structure.op = "synaptic", op
         if w is not None:
@@ -167,7 +168,7 @@ class Reading:
 
     def _site(self, structure: Structure, key: tuple[str, object], kind: str, x: Tensor, tag: Tag) -> Site:
         """The site of a weighted operand; created with its segments the first time."""
-        site = self.rec.sites.get(key)
+        site = self.layers.sites.get(key)
         watching = self.survey.watching
         if not watching:
             structure.input_bits = structure.output_bits = _bits(x)
@@ -175,15 +176,15 @@ class Reading:
                 structure.sources.setdefault(tag.producer)
         if site is None:
             path = key[0]
-            segments = self.rec.named_segments(path, x, 1) or self._segments(x, 1, tag)
-            site = self.rec.site(key, path, kind, None, segments=segments)
+            segments = self.layers.named_segments(path, x, 1) or self._segments(x, 1, tag)
+            site = self.layers.site(key, path, kind, None, segments=segments)
             site.rank = x.dim()
             for segment in segments:
                 if segment.source:
                     structure.sources.setdefault(segment.source)
         if not watching:
             site.neuron &= tag.neuron
-        self.rec.open(site)
+        self.layers.open(site)
         return site
 
     def _segments(self, x: Tensor, axis: int, tag: Tag) -> tuple[Segment, ...]:
@@ -256,8 +257,7 @@ class Reading:
             return f"param:{name}", key
         if frame.leaf and frame.neuron != frame.path:
             return frame.path, (op, tuple(weight.shape) if weight is not None else self._call_site())
-        index = self.rec.call_sites.setdefault(frame.path, {})
-        site = index.setdefault(self._call_site(), len(index))
+        site = self.layers.call_site(frame.path, self._call_site())
         label = "matmul" if op == "linear" else op
         return f"{frame.path}::{label}#{site}", site
 

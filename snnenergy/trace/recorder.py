@@ -12,24 +12,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from snnenergy.counts import Counts
-from snnenergy.frameworks import emits_spikes, input_layout
+from snnenergy.frameworks import input_layout
 from snnenergy.trace import clock, digest
 from snnenergy.trace.activity import Activity, Listener
 from snnenergy.trace.assemble import assemble
 from snnenergy.trace.doors import Doors
 from snnenergy.trace.forward import Forward, Frame, Lost
+from snnenergy.trace.layers import Layers
 from snnenergy.trace.learning import Learning
 from snnenergy.trace.lineage import Lineage
 from snnenergy.trace.scopes import Names, frame_of, plain_name, surveyed_modules
-from snnenergy.trace.signature import binary, given, modes
-from snnenergy.trace.sites import WHOLE, Segment, Site
-from snnenergy.trace.structure import Structure
+from snnenergy.trace.signature import given, modes
 from snnenergy.trace.survey import Survey
 from snnenergy.trace.tree import Modules, modules_of
 from snnenergy.trace.wake import Learner, Waker, listening
@@ -72,7 +70,7 @@ class Recorder:
             raise ValueError(f"survey must be one of {', '.join(SURVEYS)}, found {survey!r}")
         self.model, self.name = model, name or type(model).__name__
         self.roles, self.rules = dict(roles or {}), dict(rules or {})
-        self.spike_channels = dict(spike_channels or {})
+        self._spike_channels = dict(spike_channels or {})
         self.synthetic, self.seed = synthetic, seed
         self._time_axis, self._samples, self._always = time_axis, samples, survey == "always"
         self._learners = tuple(learners)
@@ -89,14 +87,10 @@ class Recorder:
         root = self.names.get(model)
         assert root is not None
         self.root = root
-        self.structures: dict[str, Structure] = {}
-        self.sites: dict[object, Site] = {}
+        self.layers = Layers(self.names, self.lineage, self._spike_channels)
         self.plans: dict[object, Plan] = {}
         self.retired: list[Plan] = []
-        self.call_sites: dict[str, dict[object, int]] = {}
-        self.neuron_models = self.names.neurons()
         self.state_left: dict[str, None] = {}  # neurons that began a forward with state of an earlier one
-        self.links: dict[str, Site | None] = {}
         self.activities: dict[str, Activity] = {}
         self.lost_forwards: dict[str, int] = {}
         self.samples = self.forwards = self.surveyed = self.reads = 0
@@ -107,10 +101,8 @@ class Recorder:
         self.regions_left = 0  # regions that the open, watched forward has left so far
         self.trail: list[int] = []
         self.node: object = None
-        self._spike_outputs: dict[str, int | None] = {}
         self._reading_outputs: set[str] = set()
         self.weights = Weights()
-        self._touched: list[Site] = []
         self._inputs: list[Tensor] = []
         self._plain: tuple[tuple[str, Any], ...] = ()
         self._entry: nn.Module | None = None
@@ -158,7 +150,7 @@ class Recorder:
         self.depth = 1
         self._number += 1
         self._forward += 1
-        self._touched = []
+        self.layers.begin(self._forward)
         self._entry = module
         tensors, self._plain = given(args, kwargs)
         self._inputs = tensors
@@ -206,11 +198,11 @@ class Recorder:
     @contextmanager
     def aside(self) -> Iterator[None]:
         """What is read inside belongs to the open forward, but says nothing about its time steps: a backward pass."""
-        touched = list(self._touched)
+        touched = list(self.layers.touched)
         try:
             yield
         finally:
-            self._touched = touched
+            self.layers.touched = touched
 
     def _batch_axis(self) -> int:
         """Along which the samples of the first input lie."""
@@ -219,7 +211,7 @@ class Recorder:
     def _begin_survey(self, module: nn.Module | None, args: tuple[Any, ...], plan: Plan | None) -> None:
         survey = self.survey
         survey.watching = False
-        for site in self.sites.values():
+        for site in self.layers.sites.values():
             site.listen(None)
         survey.begin(self._inputs)
         named = self.names.get(module) if module is not None else None
@@ -240,9 +232,7 @@ class Recorder:
         self.trail = []
         for site, listener in plan.listeners:
             site.listen(listener)
-        for site in plan.sites:
-            site.begin(self._forward)
-        self._touched = list(plan.sites)
+        self.layers.begin(self._forward, plan.sites)
         self.watched = plan
         self.regions_left = 0
         if plan.mode == "function":
@@ -292,7 +282,7 @@ class Recorder:
                 time_axis=self._time_axis,
                 samples=self._samples,
                 neuron_calls=forward.fired.values(),
-                layer_calls=[site.slot for site in self._touched if site.kind in ("linear", "conv")],
+                layer_calls=[site.slot for site in self.layers.touched if site.kind in ("linear", "conv")],
                 selects=forward.input_selects,
                 unbatched=forward.unbatched,
             )
@@ -302,12 +292,12 @@ class Recorder:
         if when.axis != self._axis:
             self._axis = when.axis
             self.fingerprint.along(self._inputs, self._batch_axis(), self._plain)
-        self._link(forward.links, forward.fired)
+        self.layers.link(forward.links, forward.fired)
         plan = self.builder.plan(forward, when, wakeable=self.doors.wakeable)
         if not self.doors.hookable or (plan.mode == "function" and self._signature in self._unsure):
             plan.mode = "dispatch"
         plan.owned = [place for w in plan.weights for place in self._places(w)]
-        plan.sites = list(dict.fromkeys(self._touched))
+        plan.sites = list(dict.fromkeys(self.layers.touched))
         self._hear(plan, forward)
         old = self.plans.get(self._signature)
         if old is not None:
@@ -327,9 +317,9 @@ class Recorder:
             activity = self.activities.setdefault(path, Activity())
             heard = forward.heard.get(path)
             if heard is not None:
-                self.sites[path, "spikes"].listen(None)
+                self.layers.output(path).listen(None)
             activity.add(heard.fired.sums(plan.clock) if heard is not None else None)
-            site = self.links.get(path) or self.sites.get((path, "spikes"))
+            site = self.layers.spikes(path)
             if site is not None:
                 plan.listeners.append((site, Listener(activity, plan.clock)))
 
@@ -349,37 +339,19 @@ class Recorder:
     def _abandon(self, why: str) -> None:
         """The open forward does not count; it stands in the ledger."""
         self._close()
-        for site in self._touched:
-            site.drop()
+        self.layers.drop()
         self.lost_forwards[why] = self.lost_forwards.get(why, 0) + 1
 
     # ---- hooks of the watch
     def _watch_outputs(self, plan: Plan) -> None:
-        for path, index in self._spike_outputs.items():
+        for path, index in self.layers.unlinked():
             module = self.names.at(path)
-            if index is None or module is None or self.links.get(path) is not None:
+            if module is None:
                 continue
-            plan.outputs[id(module)] = (self.sites[(path, "spikes")], index)
+            plan.outputs[id(module)] = self.layers.output(path), index
             if path not in self._reading_outputs:
                 self._reading_outputs.add(path)
                 self._stack.callback(module.register_forward_hook(output_hook(self, module)).remove)
-
-    def _link(self, links: Mapping[str, list[tuple[int, Site]]], fired: Mapping[str, int]) -> None:
-        """A neuron whose every output is, whole, one site's input need not be read twice."""
-        for path, calls in fired.items():
-            rows = links.get(path, [])
-            sites: dict[int, list[int]] = {}
-            for call, site in rows:
-                sites.setdefault(id(site), []).append(call)
-            match = next(
-                (s for _, s in rows if sites[id(s)] == list(range(calls)) and s.segments[0].index is None), None
-            )
-            match = match if match is not None and match.slot == calls else None
-            if path not in self.links:
-                self.links[path] = match
-            elif self.links[path] is not match:
-                self.links[path] = None
-                self._spike_outputs[path] = None  # read by one layer in one forward and not in another: not known
 
     # ---- what the survey asks for
     @property
@@ -392,18 +364,6 @@ class Recorder:
         """The model's modules as they are now; of one forward, as they were when it began."""
         return self.names.tree if self.once else modules_of(self.model)
 
-    @property
-    def model_type(self) -> str:
-        return self.root.type_name
-
-    @property
-    def root_is_leaf(self) -> bool:
-        return self.root.leaf
-
-    @property
-    def root_neuron(self) -> str | None:
-        return self.root.neuron
-
     def module_at(self, path: str) -> nn.Module | None:
         return self.names.at(path)
 
@@ -412,75 +372,10 @@ class Recorder:
         assert named is not None
         return frame_of(named, module)
 
-    def structure(self, path: str, frame: Frame | None = None) -> Structure:
-        found = self.structures.get(path)
-        if found is None:
-            found = self.structures[path] = Structure(path)
-            if path in self.neuron_models:
-                found.role, found.op, found.neuron_model = "neuron", "neuron", self.neuron_models[path]
-            if frame is not None and frame.path == path:
-                found.module_type = frame.type_name
-        return found
-
-    def site(
-        self,
-        key: object,
-        path: str,
-        kind: str,
-        source: str | None,
-        *,
-        segments: tuple[Segment, ...] = WHOLE,
-        operand: str = "a",
-    ) -> Site:
-        found = self.sites.get(key)
-        if found is None:
-            if segments is WHOLE and source is not None:
-                segments = (Segment(source),)
-            found = self.sites[key] = Site(path, kind, segments, operand)
-        return found
-
-    def open(self, *sites: Site) -> None:
-        for site in sites:
-            if site.forward != self._forward:
-                site.begin(self._forward)
-                self._touched.append(site)
-
-    def spike_output(self, path: str, outs: list[Tensor]) -> int | None:
-        """Which of a neuron's outputs are its spikes: the first made by a comparison, else of one magnitude; None: none."""
-        if path in self._spike_outputs:
-            return self._spike_outputs[path]
-        found = next((i for i, t in enumerate(outs) if self.lineage.of(t).compared), None)
-        if found is None:
-            found = next((i for i, t in enumerate(outs) if binary(t)), None)
-        module = self.names.at(path)
-        if found is None and module is not None and emits_spikes(module):
-            found = 0
-        self._spike_outputs[path] = found
-        return found
-
-    def spike_known(self, path: str) -> bool:
-        return self._spike_outputs.get(path) is not None
-
-    def plain_name(self, path: str) -> str:
-        return plain_name(path)
-
-    def named_segments(self, path: str, x: Tensor, axis: int) -> tuple[Segment, ...] | None:
-        """Segments the user named: spike_channels={path: slice}."""
-        chosen = self.spike_channels.get(path)
-        if chosen is None:
-            return None
-        from snnenergy.counts import Domain
-
-        width = x.shape[axis]
-        inside = np.arange(width)[chosen] if isinstance(chosen, slice) else np.array(list(chosen))
-        rest = np.setdiff1d(np.arange(width), inside)
-        spikes = Segment("spike_channels", inside, Domain.SPIKE)
-        return (spikes, Segment("other channels", rest)) if len(rest) else (spikes,)
-
     # ---- result
     def counts(self) -> Counts:
         """The Counts so far; may be read while the recorder is open."""
-        for site in self.sites.values():
+        for site in self.layers.sites.values():
             site.flush()
             if not self.depth:
                 site.settle()

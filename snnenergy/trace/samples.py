@@ -8,7 +8,7 @@ import numpy as np
 
 from snnenergy.samples import LEARNT, SPIKES, Rows
 from snnenergy.trace import clock
-from snnenergy.trace.assemble import inputs_of, spikes_of
+from snnenergy.trace.assemble import inputs_of
 
 if TYPE_CHECKING:
     from snnenergy.samples import Key, Row
@@ -37,17 +37,17 @@ class Reader:
         """All numbers so far, in the order in which the layers' streams stand in Counts."""
         rec = self.rec
         by_path: dict[str, list[Site]] = {}
-        for site in rec.sites.values():
+        for site in rec.layers.sites.values():
             site.flush()
             by_path.setdefault(site.path, []).append(site)
         found: dict[Key, Row] = {}
-        for path in rec.structures:
+        for path in rec.layers.structures:
             i = 0
             for site in inputs_of(rec, path, by_path.get(path, [])):
                 for tally in site.tallies:
                     found[path, i] = self._stream(path, site, tally, steps, order)
                     i += 1
-            spikes = spikes_of(rec, path)
+            spikes = rec.layers.known_spikes(path)
             if spikes is not None:
                 found[path, SPIKES] = self._steps(path, spikes.tallies[0], steps, order)[0]
         for path, did in rec.learning.done.items():

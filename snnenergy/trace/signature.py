@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -30,6 +30,17 @@ def all_tensors(values: Sequence[Any]) -> list[Tensor]:
         elif isinstance(value, list | tuple):
             found.extend(all_tensors(tuple(value)))
     return [t for t in found if t.layout == torch.strided]
+
+
+def tensors_among(values: Iterable[Any]) -> list[Tensor]:
+    """The tensors among an operator's arguments or results, and in the lists of them."""
+    found: list[Tensor] = []
+    for value in values:
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, list | tuple):
+            found.extend(v for v in value if isinstance(v, Tensor))
+    return found
 
 
 def given(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Tensor], tuple[tuple[str, Any], ...]]:

@@ -7,7 +7,7 @@ watch it later.  It is also the exact and slow way to count: every forward may b
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +26,13 @@ from snnenergy.trace.lineage import Lineage, Tag, address, unwrapped, valueless
 from snnenergy.trace.operators import MASKED, STEPS, Operator, operator_of
 from snnenergy.trace.reading import Reading
 from snnenergy.trace.repeats import Repeats
+from snnenergy.trace.short import SHORT
+from snnenergy.trace.signature import tensors_among
 from snnenergy.trace.sites import OUTPUT_FANS, Site
 from snnenergy.trace.structure import Work
 
 if TYPE_CHECKING:
+    from snnenergy.trace.layers import Layers
     from snnenergy.trace.recorder import Recorder
 
 
@@ -44,6 +47,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         super().__init__()  # type: ignore[no-untyped-call]  # the same
         self.rec = recorder
         self.lineage: Lineage = recorder.lineage
+        self.layers: Layers = recorder.layers
         self.reading = Reading(self)
         self.products = Products(self)
         self.forward = Forward()
@@ -56,7 +60,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         self.outer: Any = None  # the composite operator that is being decomposed
         self._operators: dict[int, Operator] = {}
         self.inputs: dict[int, tuple[int, ...]] = {}
-        self._weighed: set[tuple[int, int, object]] = set()  # weights that met activations: module, storage, offset
+        self.weighed: set[tuple[int, int, object]] = set()  # weights that met activations: module, storage, offset
         self._tags: dict[object, Tag] = {}
         self.repeats = Repeats(self)
         self.shapes_only = False  # the model runs on tensors without values
@@ -66,16 +70,17 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         if torch._C._is_any_autocast_enabled():
             torch.clear_autocast_cache()  # a weight that was cast before we looked has no name; it is cast again
         self.forward = Forward()
-        self.frames = [Frame("(root)", self.rec.model_type, self.rec.root_is_leaf, None, self.rec.root_neuron)]
+        root = self.rec.root
+        self.frames = [Frame("(root)", root.type_name, root.leaf, None, root.neuron)]
         if self.rec.surveyed and not self.watching:
             self.lineage.look()
         self.lineage.begin(inputs)
         self.inputs = {address(t): tuple(t.shape) for t in inputs if t.numel()}
         self._first = address(inputs[0]) if inputs else 0
         self.shapes_only = any(map(valueless, inputs))
-        self._input_keys = {t.untyped_storage()._cdata for t in inputs}
+        self.input_keys = {t.untyped_storage()._cdata for t in inputs}
         self.repeats.begin()
-        self._weighed.clear()
+        self.weighed.clear()
 
     def let_go(self) -> None:
         """The forward is over: what it computed on is not ours to keep."""
@@ -118,7 +123,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
                 self._note(op, func, args, kwargs, out)
         except NotImplementedError:  # what torch raises where a tensor has no storage: it is sparse
             if not isinstance(op.row, Free):
-                self._lose(op.name, _tensors(args), "sparse operands are not followed")
+                self._lose(op.name, tensors_among(args), "sparse operands are not followed")
         return out
 
     def _look_up(self, func: Any) -> Operator:
@@ -134,44 +139,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         found = self._operators.get(id(func))
         return None if found is None else found.row
 
-    def _note_view(self, op: Operator, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> bool:
-        """A view keeps the tag of its storage; one of the input may tell about time."""
-        key = args[0].untyped_storage()._cdata
-        if key in self.lineage.labelled:
-            return False
-        if key in self._input_keys:
-            self._note_time(op.name, args)
-        return True
-
-    def _note_operands(self, args: Sequence[Any], frame: Frame, *, sources: bool) -> bool:
-        """Who meets in an operator on activations; False where the long way is due.
-
-        That is where a weight is made of weights, or where an operand's elements come from several sources.
-        sources: the producers of its arguments drive the frame
-        """
-        lineage = self.lineage
-        heavy, labelled, tags = lineage.heavy, lineage.labelled, lineage.tags
-        own = frame.tag.producer if frame.tag is not None else None
-        weights: list[tuple[Tensor, int]] = []
-        activations = False
-        for a in args:
-            if isinstance(a, Tensor):
-                key = a.untyped_storage()._cdata
-                if key in heavy:
-                    weights.append((a, key))
-                elif labelled and key in labelled:
-                    return False
-                else:
-                    activations = True
-                if sources and (tag := tags.get(key)) is not None and tag.producer is not own:
-                    self._note_source(a, tag, frame)
-        if weights:
-            if not activations:
-                return False
-            self._note_weights(weights, frame)
-        return True
-
-    def _note_source(self, value: Tensor, tag: Tag, frame: Frame) -> None:
+    def note_source(self, value: Tensor, tag: Tag, frame: Frame) -> None:
         """Who produced what a frame computes on.
 
         Of a neuron every operand counts.  Other paths may compute at several places, as a model's own forward does between
@@ -182,108 +150,19 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
             return
         path = frame.owner
         if tag.producer != path:
-            self.rec.structure(path, frame).sources.setdefault(tag.producer)
+            self.layers.structure(path, frame).sources.setdefault(tag.producer)
 
-    def _note_made(self, op: Operator, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> bool:
-        """Values from nothing, or put in the place of others, as by a mask."""
-        frame = self.frames[-1]
-        if not isinstance(out, Tensor) or not self._note_operands(args, frame, sources=False):
-            return False
-        if not self.replaying:
-            self.work_of(frame.owner).kernels += 1
-        tag = self._tag(frame.owner, frame, made=op.row is formulas.MAKE)
-        self.lineage.put(out.untyped_storage()._cdata, tag)
-        return True
-
-    def _note_formula(self, op: Operator, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> bool:
-        """Arithmetic that is more than elementwise: a reduction, a pool, a norm."""
-        frame = self.frames[-1]
-        if not self._note_operands(args, frame, sources=frame.neuron is not None):
-            return False
-        path = frame.owner
-        if frame.neuron is None and isinstance(args[0], Tensor):
-            self._note_source(args[0], self.lineage.of(args[0]), frame)
-        self._arithmetic(path, op.row(args, out))  # type: ignore[operator,misc]  # a formula
-        if op.norm:
-            self._note_norm(path, args)
-        self.forward.arithmetic_calls += 1
-        tag = self._tag(path, frame)
-        for t in (out,) if isinstance(out, Tensor) else _tensors((out,)):
-            self.lineage.put(t.untyped_storage()._cdata, tag)
-        return True
-
-    def _note_elementwise(self, op: Operator, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> bool:
-        """Arithmetic on activations, or on activations and parameters."""
-        frame, row = self.frames[-1], op.row
-        if not isinstance(out, Tensor):
-            return False
-        if not self._note_operands(args, frame, sources=frame.neuron is not None or frame.work is None):
-            return False
-        work = frame.work or self._first_work(frame)
-        if type(row) is formulas.Each:
-            n = out.numel()
-            adds, muls, compares, specials = row.adds * n, row.muls * n, row.compares * n, row.specials * n
-        else:
-            adds, muls, compares, specials = row(args, out)  # type: ignore[operator,misc]  # of PER_OUTPUT
-        work.adds += adds
-        work.muls += muls
-        work.compares += compares
-        work.specials += specials
-        work.calls += 1
-        work.kernels += not self.replaying
-        self.forward.arithmetic_calls += 1
-        tag = frame.tag
-        if op.compares:
-            assert tag is not None and tag.producer is not None
-            tag = self._tag(tag.producer, frame, compared=True)
-            if frame.neuron is not None and frame.module is None:
-                frame.spikes = out  # in a named region the last comparison makes the spikes
-        assert tag is not None  # set together with frame.work
-        self.lineage.put(out.untyped_storage()._cdata, tag)
-        return True
-
-    def _note_weights(self, weights: list[tuple[Tensor, int]], frame: Frame) -> None:
-        """Parameters and buffers that meet activations in elementwise arithmetic: a threshold, a decay, a bias."""
-        module = frame.module
-        biased = frame.leaf and module is not None and module._parameters.get("bias") is not None
-        if not biased:
-            before = len(self._weighed)
-            self._weighed.update([(id(module), key, t.storage_offset()) for t, key in weights])
-            if len(self._weighed) == before:
-                return
-        _, keys = self._met([t for t, _ in weights], _NONE)
-        self._note_bias(frame.owner, frame, keys)
-
-    def _note_bias(self, path: str, frame: Frame, keys: list[int]) -> None:
+    def note_bias(self, path: str, frame: Frame, keys: list[int]) -> None:
         """A leaf's bias that is added on its own, as for inputs that are not contiguous."""
         own = frame.module._parameters.get("bias") if frame.leaf and frame.module is not None else None
-        layer = self.rec.structures.get(path)
+        layer = self.layers.structures.get(path)
         if own is not None and layer is not None and layer.role == "synaptic" and own.untyped_storage()._cdata in keys:
             layer.biases[self.lineage.name_of(own) or "bias"] = own.numel()
 
-    def _first_work(self, frame: Frame) -> Work:
-        """The first elementwise call of a frame: where its arithmetic goes."""
-        path = frame.owner
-        frame.work = self.work_of(path)
-        frame.tag = self._tag(path, frame)
-        return frame.work
-
-    def _note_copy(self, op: Operator, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> bool:
-        """A clone or a cast: the values keep their origin."""
-        source = args[0].untyped_storage()._cdata
-        key = out.untyped_storage()._cdata
-        found = self.lineage.tags.get(source)
-        if found is None or found.level or found.pad or found.segments is not None:
-            return False
-        self.lineage.put(key, found)
-        if not self.replaying:
-            self.work_of(self.arithmetic_path()).kernels += 1
-        return True
-
     def _note(self, op: Operator, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
-        tensors, keys = self._met(args, kwargs)
+        tensors, keys = self.met(args, kwargs)
         row = op.row
-        outs = [out] if isinstance(out, Tensor) else _tensors((out,))
+        outs = [out] if isinstance(out, Tensor) else tensors_among((out,))
         if isinstance(row, Free):
             self._note_free(op.name, row, func, args, kwargs, tensors, keys, outs)
             return
@@ -291,39 +170,39 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         self.forward.arithmetic_calls += 1
         if isinstance(row, Contraction):
             self._note_contraction(op, func, args, kwargs, out, tensors)
-            tag = self._tag(self.path, frame, linear=True)
+            tag = self.tag(self.path, frame, linear=True)
         else:
             path = frame.owner
-            tag = self._tag(path, frame, compared=op.compares)
+            tag = self.tag(path, frame, compared=op.compares)
             if row is not None:
-                self._arithmetic(path, row(args, out))
+                self.arithmetic(path, row(args, out))
                 for t in tensors if frame.neuron is not None else tensors[:1]:
-                    self._note_source(t, self.lineage.of(t), frame)
-                self._note_bias(path, frame, keys)
+                    self.note_source(t, self.lineage.of(t), frame)
+                self.note_bias(path, frame, keys)
                 if len(tensors) == 1 and outs and keys[0] in self.lineage.labelled:
                     tag = self.lineage.kept_shape(tensors[0], outs[0], tag)
                 if op.norm:
-                    self._note_norm(path, args)
+                    self.note_norm(path, args)
                 elif op.compares and frame.neuron is not None and frame.module is None and outs:
-                    frame.spikes = outs[0]  # as in `_note_elementwise`
+                    frame.spikes = outs[0]  # as in `short.py`
             elif op.custom is not None:
                 self._apply_custom(op, args, kwargs, out, tensors, path)
             else:
                 self._lose(op.name, tensors, "no rule for this operator")
         self.lineage.wrote(keys, outs, tag)
 
-    def _met(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Tensor], list[int]]:
+    def met(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Tensor], list[int]]:
         """The tensors that an operator was given, and where they are stored; parameters among them are used."""
-        tensors = _tensors(args)
+        tensors = tensors_among(args)
         if kwargs:
-            tensors += _tensors(kwargs.values())
+            tensors += tensors_among(kwargs.values())
         keys, owners = [t.untyped_storage()._cdata for t in tensors], self.lineage.owners
         for t, key in zip(tensors, keys, strict=True):
             if key in owners:
                 self.forward.used.update(self.lineage.names_of(t))
         return tensors, keys
 
-    def _tag(self, path: str, frame: Frame, *, linear: bool = False, compared: bool = False, made: bool = False) -> Tag:
+    def tag(self, path: str, frame: Frame, *, linear: bool = False, compared: bool = False, made: bool = False) -> Tag:
         """Tags are values: the same ones are made again and again in a loop."""
         key = (path, frame.neuron is not None, linear, compared, made)
         found = self._tags.get(key)
@@ -333,10 +212,10 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
             )
         return found
 
-    def _note_norm(self, path: str, args: Sequence[Any]) -> None:
+    def note_norm(self, path: str, args: Sequence[Any]) -> None:
         """A batch norm directly after a linear map, by running statistics, can be folded into it."""
         if self.lineage.of(args[0]).linear:
-            self.rec.structure(path).foldable = len(args) < 6 or args[5] is not True
+            self.layers.structure(path).foldable = len(args) < 6 or args[5] is not True
 
     def _note_contraction(
         self,
@@ -362,15 +241,8 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         reads = self.rec.reads
         rule(self.reading, Call(func, args, kwargs, out))
         if self.rec.reads == reads + 1 and isinstance(self.last, Read) and not kwargs:
-            tag = self._tag(self.path, frame, linear=True)
+            tag = self.tag(self.path, frame, linear=True)
             self.repeats.learn(op, frame, args, self.last, self.reading.work, tag)
-
-    def _repeat(self, op: Operator, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> bool:
-        """A contraction that this module has done before in this forward."""
-        if kwargs or self.replaying or self.learning or not self.repeats.take(op, args, out):
-            return False
-        self.forward.arithmetic_calls += 1
-        return True
 
     def _note_free(
         self,
@@ -386,7 +258,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         if row.kernel and not self.replaying:
             self.work_of(self.arithmetic_path()).kernels += 1
         if tensors:
-            self._note_time(name, args)
+            self.note_time(name, args)
         if name in ("cat", "stack"):
             axis = kwargs.get("dim", args[1] if len(args) > 1 else 0)
             self.lineage.joined(tensors, outs[0], func, axis)
@@ -396,9 +268,9 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
             self.lineage.moved(tensors, outs, func, args, kwargs)
         elif outs:
             made = row is formulas.MAKE or (row is formulas.RANDOM and not tensors)
-            self.lineage.wrote(keys, outs, self._tag(self.arithmetic_path(), self.frames[-1], made=made))
+            self.lineage.wrote(keys, outs, self.tag(self.arithmetic_path(), self.frames[-1], made=made))
 
-    def _note_time(self, name: str, args: Sequence[Any]) -> None:
+    def note_time(self, name: str, args: Sequence[Any]) -> None:
         """Steps that the model itself takes off its first input: the axis they are on is time."""
         if name not in STEPS:
             return
@@ -423,10 +295,10 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         found = self.forward.work.get(path)
         if found is None:
             found = self.forward.work[path] = Work()
-            self.rec.structure(path, self.frames[-1])
+            self.layers.structure(path, self.frames[-1])
         return found
 
-    def _arithmetic(self, path: str, found: Arithmetic) -> None:
+    def arithmetic(self, path: str, found: Arithmetic) -> None:
         work = self.work_of(path)
         work.adds += found.adds
         work.muls += found.muls
@@ -461,10 +333,10 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         work.add(Work(**({"valid_macs": fields.get("dense_macs", 0), "calls": 1, "kernels": 1} | fields)))
         dense = fields.get("dense_macs", 0)
         if dense and tensors:
-            structure = self.rec.structure(path)
+            structure = self.layers.structure(path)
             structure.role, structure.op = "synaptic", op.name
             origin = self.lineage.of(tensors[0])
-            site = self.rec.site((path, op.name), path, "output", origin.producer)
+            site = self.layers.site((path, op.name), path, "output", origin.producer)
             site.neuron &= origin.neuron
             site.take_whole(tensors[0], dense)
 
@@ -485,10 +357,10 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         """A neuron module returned: count its updates and read its spikes."""
         forward = self.forward
         work = self.work_of(path)
-        outs = [unwrapped(t) for t in _tensors(out if isinstance(out, tuple | list) else (out,))]
+        outs = [unwrapped(t) for t in tensors_among(out if isinstance(out, tuple | list) else (out,))]
         if not outs:
             return
-        index = self.rec.spike_output(path, outs)
+        index = self.layers.spike_output(path, outs)
         call = forward.fired.get(path, 0)
         forward.fired[path] = call + 1
         if index is None or index >= len(outs):
@@ -500,23 +372,12 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         work.updates += n
         work.output_elements += n
         forward.spiking[(address(spikes), n)] = (path, call, spikes.is_contiguous())
-        site = self.rec.site((path, "spikes"), path, "output", None)
+        site = self.layers.output(path)
         if not call:
             heard = forward.heard[path] = Hearing()
             site.listen(heard)
-        self.rec.open(site)
+        self.layers.open(site)
         site.take(spikes, OUTPUT_FANS)
-
-
-SHORT: dict[str, Callable[..., bool]] = {
-    "contraction": Survey._repeat,
-    "elementwise": Survey._note_elementwise,
-    "formula": Survey._note_formula,
-    "view": Survey._note_view,
-    "copy": Survey._note_copy,
-    "made": Survey._note_made,
-}
-"""The short way to note a call, by what the operator does; it answers whether it would do."""
 
 
 @lru_cache(maxsize=4096)
@@ -527,13 +388,3 @@ def _operator(func: Any, *, ruled: bool) -> Operator:
 
 
 _NONE: Mapping[str, Any] = {}
-
-
-def _tensors(values: Iterable[Any]) -> list[Tensor]:
-    found: list[Tensor] = []
-    for value in values:
-        if isinstance(value, Tensor):
-            found.append(value)
-        elif isinstance(value, list | tuple):
-            found.extend(v for v in value if isinstance(v, Tensor))
-    return found

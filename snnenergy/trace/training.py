@@ -24,6 +24,7 @@ from snnenergy.trace.losses import SUM, Loss, chosen
 from snnenergy.trace.optimizers import OPTIMIZERS
 from snnenergy.trace.recorder import Recorder
 from snnenergy.trace.rest import rested
+from snnenergy.trace.scopes import plain_name
 from snnenergy.trace.signature import all_tensors
 from snnenergy.trace.workload import MAX_WORDS, check_roles
 
@@ -179,7 +180,7 @@ class _Step:
         found: dict[str, list[Tensor]] = {}
         for name, p in self.weights.items():
             if name not in self.unreached:
-                path = self.recorder.plain_name(name).rpartition(".")[0] or "(root)"
+                path = plain_name(name).rpartition(".")[0] or "(root)"
                 found.setdefault(path, []).append(p)
         return found
 

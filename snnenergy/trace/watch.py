@@ -206,7 +206,7 @@ def leave_region(rec: Recorder, spikes: Tensor | None) -> None:
     if spikes is None:
         rec.trail.append(DIFFERENT)
     else:
-        rec.sites[path, "spikes"].take(spikes.detach(), OUTPUT_FANS)
+        rec.layers.output(path).take(spikes.detach(), OUTPUT_FANS)
 
 
 def glance_hook(rec: Recorder, module: nn.Module) -> Callable[[nn.Module, tuple[Any, ...]], None]:

@@ -19,19 +19,18 @@ FEW = 1 << 12
 """Elements that are counted fastest without more ado."""
 EXACT_FLOAT32 = 1 << 24
 """Integers below this are exact in float32, and so are sums of them that stay below it."""
-_HALVES = (torch.bfloat16, torch.float16)
+_UNLIKE = frozenset((torch.bfloat16, torch.float16, torch.complex32, torch.complex64, torch.complex128))
+"""Types that NumPy does not have, or does not add up as it should."""
 
 
 def host(x: Tensor) -> Array:
     """A tensor as a NumPy array, exactly: half precision becomes float32."""
     if x.requires_grad:
         x = x.detach()
-    if x.dtype in _HALVES:
-        x = x.to(torch.float32)
+    if x.dtype in _UNLIKE:
+        x = x.resolve_conj() if x.is_complex() else x.to(torch.float32)
     if not x.is_cpu:
         x = x.cpu()
-    if x.is_complex():
-        x = x.resolve_conj()
     array: Array = (x.resolve_neg() if x.is_neg() else x).numpy()
     return array
 

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from snnenergy.trace.arrays import host
 from snnenergy.trace.lineage import valueless
 
+_LISTS = (list, tuple)
+
 
 def binary(t: Tensor) -> bool:
     if valueless(t):
@@ -38,8 +40,8 @@ def tensors_among(values: Iterable[Any]) -> list[Tensor]:
     for value in values:
         if isinstance(value, Tensor):
             found.append(value)
-        elif isinstance(value, list | tuple):
-            found.extend(v for v in value if isinstance(v, Tensor))
+        elif isinstance(value, _LISTS):
+            found += [v for v in value if isinstance(v, Tensor)]
     return found
 
 

@@ -78,6 +78,22 @@ class Lost:
 
 
 @dataclass(slots=True)
+class Firing:
+    """The calls of one neuron in one forward.
+
+    index: which of its outputs are the spikes, if that is known; heard: which elements fired
+    asked: shapes of its input that were asked about time
+    """
+
+    work: Work
+    index: int | None
+    site: Site | None = None
+    heard: Hearing | None = None
+    calls: int = 0
+    asked: list[torch.Size] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Forward:
     """What one surveyed forward did."""
 
@@ -97,9 +113,7 @@ class Forward:
     outside: bool = False  # a contraction that no leaf hook can see
     # (address, size) -> neuron, call, whether its elements lie in order
     spiking: dict[tuple[int, int], tuple[str, int, bool]] = field(default_factory=dict)
-    fired: dict[str, int] = field(default_factory=dict)  # calls of each neuron
-    heard: dict[str, Hearing] = field(default_factory=dict)  # which of its elements fired
+    fired: dict[str, Firing] = field(default_factory=dict)  # by neuron
     regions: list[str | None] = field(default_factory=list)  # named regions left, in order; None: it made no spikes
-    asked: set[tuple[str, torch.Size]] = field(default_factory=set)  # neurons asked about time, and on which shapes
     links: dict[str, list[tuple[int, Site]]] = field(default_factory=dict)
     derived: bool = False  # a weight that no name belongs to was used outside hooked leaves

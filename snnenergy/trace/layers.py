@@ -9,7 +9,7 @@ from torch import Tensor
 
 from snnenergy.counts import Domain
 from snnenergy.frameworks import emits_spikes
-from snnenergy.trace.forward import Frame
+from snnenergy.trace.forward import Forward, Frame
 from snnenergy.trace.lineage import Lineage
 from snnenergy.trace.scopes import Names
 from snnenergy.trace.signature import binary
@@ -130,10 +130,10 @@ class Layers:
         found = self._spike_outputs.items()
         return [(path, index) for path, index in found if index is not None and self.links.get(path) is None]
 
-    def link(self, reads: Mapping[str, list[tuple[int, Site]]], fired: Mapping[str, int]) -> None:
-        """After a survey.  reads: of each neuron the calls whose output a site read; fired: all its calls."""
-        for path, calls in fired.items():
-            rows = reads.get(path, [])
+    def link(self, forward: Forward) -> None:
+        """After a survey: whose output did one site read in every call?"""
+        for path, firing in forward.fired.items():
+            rows, calls = forward.links.get(path, []), firing.calls
             sites: dict[int, list[int]] = {}
             for call, site in rows:
                 sites.setdefault(id(site), []).append(call)

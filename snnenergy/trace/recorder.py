@@ -281,7 +281,7 @@ class Recorder:
                 step_rows=forward.neuron_rows or forward.conv_rows or forward.linear_rows,
                 time_axis=self._time_axis,
                 samples=self._samples,
-                neuron_calls=forward.fired.values(),
+                neuron_calls=[firing.calls for firing in forward.fired.values()],
                 layer_calls=[site.slot for site in self.layers.touched if site.kind in ("linear", "conv")],
                 selects=forward.input_selects,
                 unbatched=forward.unbatched,
@@ -292,7 +292,7 @@ class Recorder:
         if when.axis != self._axis:
             self._axis = when.axis
             self.fingerprint.along(self._inputs, self._batch_axis(), self._plain)
-        self.layers.link(forward.links, forward.fired)
+        self.layers.link(forward)
         plan = self.builder.plan(forward, when, wakeable=self.doors.wakeable)
         if not self.doors.hookable or (plan.mode == "function" and self._signature in self._unsure):
             plan.mode = "dispatch"
@@ -313,9 +313,8 @@ class Recorder:
 
     def _hear(self, plan: Plan, forward: Forward) -> None:
         """Which neurons were silent or saturated in this forward, and where the next ones will show it."""
-        for path in forward.fired:
-            activity = self.activities.setdefault(path, Activity())
-            heard = forward.heard.get(path)
+        for path, firing in forward.fired.items():
+            activity, heard = self.activities.setdefault(path, Activity()), firing.heard
             if heard is not None:
                 self.layers.output(path).listen(None)
             activity.add(heard.fired.sums(plan.clock) if heard is not None else None)

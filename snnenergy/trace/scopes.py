@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from snnenergy.frameworks import neuron_layout, neuron_model, neuron_model_of_class, state_left
-from snnenergy.trace.forward import Frame
+from snnenergy.trace.forward import Forward, Frame
 from snnenergy.trace.survey import Survey
 from snnenergy.trace.tree import modules_of
 
@@ -155,9 +155,7 @@ def _left(
             if neuron:
                 survey.note_output(named.path, out)
                 if survey.forward.stated is None and frame.argument is not None:
-                    if survey.forward.neuron_rows is None and frame.argument.dim():
-                        survey.forward.neuron_rows = frame.argument.shape[0]
-                    _ask_for_time(survey, named.path, module, frame.argument.shape)
+                    _ask_for_time(survey.forward, named.path, module, frame.argument.shape)
             if done is not None:
                 done(frame, module)
     finally:
@@ -167,10 +165,14 @@ def _left(
 _NOTHING = nullcontext()
 
 
-def _ask_for_time(survey: Survey, path: str, module: nn.Module, shape: torch.Size) -> None:
-    if (path, shape) not in survey.forward.asked:
-        survey.forward.asked.add((path, shape))
-        survey.forward.stated = neuron_layout(module, tuple(shape))
+def _ask_for_time(forward: Forward, path: str, module: nn.Module, shape: torch.Size) -> None:
+    if forward.neuron_rows is None and shape:
+        forward.neuron_rows = shape[0]
+    firing = forward.fired.get(path)
+    if firing is None or shape not in firing.asked:
+        forward.stated = neuron_layout(module, tuple(shape))
+        if firing is not None:
+            firing.asked.append(shape)
 
 
 # ---- exported programs: a layer is the value's path in nn_module_stack

@@ -20,7 +20,7 @@ from snnenergy.trace import formulas
 from snnenergy.trace.activity import Hearing
 from snnenergy.trace.contractions import Call
 from snnenergy.trace.formulas import Arithmetic, Contraction, Free
-from snnenergy.trace.forward import Forward, Frame, Lost, Read
+from snnenergy.trace.forward import Firing, Forward, Frame, Lost, Read
 from snnenergy.trace.learning import Products
 from snnenergy.trace.lineage import Lineage, Tag, address, unwrapped, valueless
 from snnenergy.trace.operators import MASKED, STEPS, Operator, operator_of
@@ -356,28 +356,32 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
     def note_output(self, path: str, out: Any) -> None:
         """A neuron module returned: count its updates and read its spikes."""
         forward = self.forward
-        work = self.work_of(path)
-        outs = [unwrapped(t) for t in tensors_among(out if isinstance(out, tuple | list) else (out,))]
-        if not outs:
+        outs = [out] if isinstance(out, Tensor) else tensors_among(out if isinstance(out, tuple | list) else (out,))
+        firing = forward.fired.get(path)
+        if firing is None:
+            work = self.work_of(path)
+            if not outs:
+                return
+            firing = Firing(work, self.layers.spike_output(path, list(map(unwrapped, outs))))
+            forward.fired[path] = firing
+        elif not outs:
             return
-        index = self.layers.spike_output(path, outs)
-        call = forward.fired.get(path, 0)
-        forward.fired[path] = call + 1
-        if index is None or index >= len(outs):
-            work.updates += outs[0].numel()
-            work.output_elements += outs[0].numel()
-            return
-        spikes = outs[index]
-        n = spikes.numel()
+        call, index, work = firing.calls, firing.index, firing.work
+        firing.calls = call + 1
+        spikes = unwrapped(outs[index]) if index is not None and index < len(outs) else None
+        n = (unwrapped(outs[0]) if spikes is None else spikes).numel()
         work.updates += n
         work.output_elements += n
+        if spikes is None:
+            return
         forward.spiking[(address(spikes), n)] = (path, call, spikes.is_contiguous())
-        site = self.layers.output(path)
-        if not call:
-            heard = forward.heard[path] = Hearing()
-            site.listen(heard)
-        self.layers.open(site)
-        site.take(spikes, OUTPUT_FANS)
+        if firing.site is None:
+            firing.site = self.layers.output(path)
+            if not call:
+                firing.heard = Hearing()
+                firing.site.listen(firing.heard)
+            self.layers.open(firing.site)
+        firing.site.take(spikes, OUTPUT_FANS)
 
 
 @lru_cache(maxsize=4096)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 from torch.nn.utils.prune import l1_unstructured
 
+from snnenergy.counts import Counts
 from snnenergy.trace import count, counting
 from tests.trace_nets import Functional, acs_and_macs, analog, dense, spikes, synaptic
 
@@ -621,3 +622,86 @@ def test_two_biases_of_one_weight_are_both_used() -> None:
     (layer,) = synaptic(counts)
     assert (layer.dense_macs, layer.bias) == (48, 8)
     assert not counts.uncounted
+
+
+@pytest.mark.parametrize("layer", [nn.Conv2d(2, 3, 3, padding=1), nn.Conv2d(2, 3, 3, stride=2), nn.Conv2d(2, 3, 1)])
+def test_a_batch_of_none(layer: nn.Conv2d) -> None:
+    with torch.no_grad():
+        counts = count(layer, torch.zeros(0, 2, 6, 6))
+    assert (counts.samples, counts.total().dense_macs, counts.total().driven) == (0, 0, 0)
+
+
+def test_an_expert_that_no_row_goes_to() -> None:
+    """Rows of 1 and 2 arrive in one call of the layer, none in the next."""
+    layer = nn.Linear(4, 3, bias=False)
+    model = Functional(lambda m, x: torch.cat([layer(x), layer(x[:0])]))
+    x = torch.tensor([[1.0, 0, 2, 0], [0, 2, 1, 1]])
+    model.add_module("layer", layer)
+    with torch.no_grad(), counting(model) as rec:
+        for _ in range(3):
+            model(x)
+    assert rec.counts()["layer"].driven == 3 * 5 * 3
+    assert rec.counts()["layer"].graded_units == 3 * 7 * 3
+
+
+class Binarised(nn.Linear):
+    """Its weight becomes the sign of one that is no parameter, as in the first binary nets."""
+
+    def __init__(self) -> None:
+        super().__init__(6, 4)
+        self.latent = self.weight.detach().clone()
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.weight.data = self.latent.sign()
+        return super().forward(x)
+
+
+class Query(nn.Module):
+    """A learnt vector goes through a layer whose weight is a parameter, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.q, self.fc = nn.Parameter(analog(1, 6)), nn.Linear(6, 4)
+        self.fc.weight.data.sign_()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.fc(self.q)
+        return x + y
+
+
+def one_analog_layer(counts: Counts, path: str, times: int) -> None:
+    """24 products of an analog input and 4 biases each time."""
+    layer = counts[path]
+    assert [(s.operand, str(s.domain)) for s in layer.streams] == [("a", "analog")]
+    assert (layer.dense_macs, layer.driven, layer.adds) == (24 * times, 24 * times, 4 * times)
+    assert (layer.weights, layer.bias) == (24, 4)
+
+
+def test_the_weight_of_the_layer_that_runs_is_the_weight() -> None:
+    with torch.no_grad():
+        model = nn.Sequential(Binarised())
+        for _ in range(2):
+            one_analog_layer(count(model, analog(1, 6)), "0", 1)
+        one_analog_layer(count(Query(), analog(1, 4)), "fc", 1)
+
+
+def test_parameters_that_are_given_for_one_call() -> None:
+    model = nn.Sequential(nn.Linear(6, 4))
+    given = {name: p.detach().sign() for name, p in model.named_parameters()}
+    with torch.no_grad(), counting(model) as rec:
+        for i in range(3):
+            torch.func.functional_call(model, given, (analog(1, 6, seed=i),))
+    one_analog_layer(rec.counts(), "0", 3)
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_parameters_that_change_before_the_first_forward(replaced: bool) -> None:
+    model: Any = nn.Sequential(nn.Linear(6, 4))
+    with torch.no_grad(), counting(model) as rec:
+        if replaced:
+            model[0].weight = nn.Parameter(analog(4, 6).sign())
+        else:
+            model.double()
+        for i in range(3):
+            model(analog(1, 6, seed=i).to(model[0].weight.dtype))
+    one_analog_layer(rec.counts(), "0", 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -620,3 +621,268 @@ def test_the_fingerprint_is_of_the_input_as_it_was_though_its_time_axis_shows_at
     assert (together.samples, together.time_steps) == (2, steps)
     assert together.conditions.inputs == apart[0].merge(apart[1]).conditions.inputs
     assert together.conditions.inputs != count(model, torch.zeros_like(whole)).conditions.inputs
+
+
+def same_as_always(model: nn.Module, inputs: Iterable[Any]) -> Counts:
+    inputs = list(inputs)
+    counts = run(model, inputs)
+    assert figures(counts) == figures(run(model, inputs, survey="always"))
+    return counts
+
+
+SQUARE = torch.tensor([[1.0, 1.0], [0.0, 0.0]])
+"""Whose second row is silent, and none of its columns."""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        lambda m, x: m.w @ x,
+        lambda m, x: F.linear(x.t(), m.w),
+        lambda m, x: torch.einsum("ij,oi->oj", x, m.w),
+    ],
+    ids=["product", "linear", "einsum"],
+)
+def test_a_transposed_square_is_not_the_square(body: Callable[..., Tensor]) -> None:
+    """[features, samples] with the weight [[0, 1]]: only the second feature reaches a weight that is not zero."""
+    counts = same_as_always(Functional(body, w=torch.tensor([[0.0, 1.0]])), [SQUARE] * 5)
+    assert counts.total().effective == 0
+    assert counts.total().driven == 5 * 2
+
+
+def test_a_transposed_square_image_is_not_the_image() -> None:
+    w = torch.zeros(1, 1, 1, 2)
+    w[..., 1] = 1  # every column but the first meets it
+    counts = same_as_always(Functional(lambda m, x: F.conv2d(x.transpose(-1, -2)[None], m.w), w=w), [SQUARE[None]] * 5)
+    assert counts.total().effective == 0  # the transposed is 1 0 | 1 0: what lies in its second column is silent
+    assert counts.total().driven == 5 * 2
+
+
+def test_a_batched_product_that_adds_reads_its_factors() -> None:
+    """In baddbmm(c, a, b) with squares all three have one shape."""
+    a, b, c = spikes(2, 3, 3, seed=1), spikes(2, 3, 3, seed=2), torch.ones(2, 3, 3)
+    model = Functional(lambda m, c, a, b: torch.baddbmm(c, a, b))
+    with torch.no_grad(), counting(model, samples=2) as rec:
+        for _ in range(5):
+            model(c, a, b)
+    assert rec.counts().total().driven == 5 * int((a.sum(1) * b.sum(2)).sum())
+
+
+class Chooses(nn.Module):
+    """Of two weights of one shape the first where the input is positive."""
+
+    def __init__(self, *, behind: bool) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 4, bias=False) if behind else None
+        self.a = nn.Parameter(torch.ones(4, 4))
+        self.b = nn.Parameter(torch.zeros(4, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = x if self.fc is None else self.fc(x)
+        return torch.mm(y, self.a if float(x.sum()) > 0 else self.b)
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_a_forward_that_takes_another_weight_is_found_out(behind: bool) -> None:
+    model = Chooses(behind=behind)
+    inputs = [torch.ones(3, 4)] * 4 + [-torch.ones(3, 4)] * 2
+    counts = run(model, inputs)
+    lost = sum(row.calls for row in counts.uncounted if row.op == "forward")
+    assert counts.forwards + lost == 6
+    effective = sum(layer.effective for layer in counts.layers if layer.path != "fc")
+    met = 4 * 48  # the weight of zeros reaches nothing
+    assert effective == met
+    assert not any(row.op == "uncalled" for row in counts.uncounted)
+
+
+class Normed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.bn, self.drop = nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Dropout(0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.drop(self.bn(self.fc(x)))
+        return y
+
+
+@pytest.mark.parametrize("part", ["bn", "drop"])
+def test_the_mode_of_every_module_tells_forwards_apart(part: str) -> None:
+    def figures_of(survey: str) -> Any:
+        model = Normed().eval()
+        with torch.no_grad(), counting(model, survey=survey) as rec:
+            for i in range(7):
+                model.get_submodule(part).train(i >= 4)
+                model(analog(5, 4, seed=i))
+        return figures(rec.counts())
+
+    assert figures_of("auto") == figures_of("always")
+
+
+def test_plain_values_inside_arguments_tell_forwards_apart() -> None:
+    def body(m: Any, x: Tensor, how: dict[str, Any]) -> Tensor:
+        for _ in range(how["loops"][0]):
+            x = torch.tanh(x)
+        y: Tensor = x @ m.w
+        return y
+
+    def total(survey: str) -> int:
+        model = Functional(body, w=analog(4, 3))
+        with torch.no_grad(), counting(model, survey=survey) as rec:
+            for loops in (1, 1, 1, 1, 3, 3):
+                model(analog(2, 4), {"loops": [loops]})
+        return rec.counts().total().specials
+
+    assert total("auto") == total("always") == 10 * 8
+
+
+class ComputedInLeaf(nn.Module):
+    """Its weight is made before the one product that is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.where(analog(5, 6) > 0, 1.0, -1.0))
+        self.register_buffer("mask", (torch.arange(30).reshape(5, 6) % 2).float())
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert isinstance(self.mask, Tensor)
+        return F.linear(x.t(), self.w * self.mask)
+
+
+def test_a_weight_that_a_leaf_computes_stays_a_weight() -> None:
+    counts = same_as_always(ComputedInLeaf(), [analog(6, 4, seed=i) for i in range(6)])
+    (layer,) = synaptic(counts)
+    assert [s.operand for s in layer.streams] == ["a"]
+    assert (layer.driven, layer.effective) == (6 * 4 * 30, 6 * 4 * 15)
+
+
+def test_always_reads_weights_anew_whatever_edits_them() -> None:
+    """24 weights, half of them zeroed past autograd's eyes before the third of four forwards."""
+
+    def effective(edit: Callable[[nn.Linear], None], survey: str) -> int:
+        model = nn.Linear(6, 4)
+        with torch.no_grad(), counting(model, survey=survey) as rec:
+            for i in range(4):
+                if i == 2:
+                    edit(model)
+                model(torch.ones(1, 6))
+        return rec.counts().total().effective
+
+    def written(model: nn.Linear) -> None:
+        model.weight.data[:2] = 0
+
+    def given(model: nn.Linear) -> None:
+        model.weight.data = torch.cat([torch.zeros(2, 6), torch.ones(2, 6)])
+
+    assert effective(written, "always") == effective(given, "always") == 24 + 24 + 12 + 12
+    assert effective(given, "auto") == 24 + 24 + 12 + 12
+
+
+def test_a_parameter_that_lies_where_another_lay() -> None:
+    """A fused layer is surveyed each time; its weight is replaced before every forward."""
+    model = nn.TransformerEncoderLayer(4, 2, 6, batch_first=True).eval()
+    met = 0
+    with torch.no_grad(), counting(model) as rec:
+        for i in range(12):
+            w = torch.zeros(6, 4)
+            w.view(-1)[: i + 1] = 1
+            model.linear1.weight = nn.Parameter(w)
+            del w
+            model(analog(1, 3, 4, seed=i))
+            met += (i + 1) * 3
+    assert rec.counts()["linear1"].effective == met
+
+
+def test_of_forwards_and_weights_that_are_over_nothing_is_kept() -> None:
+    model, gone = nn.Sequential(nn.Linear(6, 4)), []
+    with torch.no_grad(), counting(model) as rec:
+        for i in range(20):
+            model[0].weight = nn.Parameter(analog(4, 6, seed=i) * (torch.arange(24).reshape(4, 6) % 3 > 0))
+            gone.append(weakref.ref(model[0].weight))
+            model(analog(2, 6))
+        alive = sum(ref() is not None for ref in gone)
+        assert alive <= 2
+        assert len(rec.weights.nonzero()) == 1
+        assert rec.counts()["0"].effective == 20 * 2 * 16
+
+
+@pytest.mark.parametrize("layer", [nn.LSTM, nn.GRU])
+def test_a_watched_recurrent_layer_keeps_no_activation(layer: Any) -> None:
+    """Its operators are read by waking the survey, whose frame lives as long as its plan."""
+    model = layer(6, 4)
+    with torch.no_grad(), counting(model, time_axis=0) as rec:
+        for i in range(9):
+            x = analog(3, 2, 6, seed=i)
+            ref = weakref.ref(x)
+            model(x)
+            del x
+            assert ref() is None or i in (0, 1, 3, 7)
+        assert all(not wake.frame.reads for plan in rec.plans.values() for wake in plan.wakes)
+
+
+def test_a_neuron_that_returns_its_state_before_its_spikes() -> None:
+    class Nested(nn.Module):
+        def forward(self, x: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
+            return (x, -x), (x > 0).float()
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lif = Nested()
+
+        def forward(self, x: Tensor) -> Tensor:
+            spk: Tensor = self.lif(x)[1]
+            return spk * 2
+
+    model, inputs = Net(), [analog(3, 5, seed=i) for i in range(6)]
+    with torch.no_grad(), counting(model, roles={"lif": "LIF"}) as rec:
+        for x in inputs:
+            model(x)
+    assert rec.counts()["lif"].spikes_out == sum(int((x > 0).sum()) for x in inputs)
+
+
+def test_spikes_that_a_module_makes_in_a_region() -> None:
+    class Spike(nn.Module):
+        def forward(self, v: Tensor) -> Tensor:
+            return (v > 0).float()
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc, self.spike = nn.Linear(4, 4), Spike()
+
+        def forward(self, x: Tensor) -> Tensor:
+            with region("cell"):
+                spk: Tensor = self.spike(self.fc(x))
+            return spk * 2
+
+    model, inputs = Net(), [analog(3, 4, seed=i) for i in range(6)]
+    with torch.no_grad():
+        fired = sum(int((model.fc(x) > 0).sum()) for x in inputs)
+    assert same_as_always(model, inputs)["cell"].spikes_out == fired
+
+
+def test_an_operator_that_runs_on_a_thread_of_torchs_own() -> None:
+    """It inherits the dispatch key that is listened on, and nothing listens there."""
+
+    class Parallel(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = nn.Parameter(analog(4, 4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            found: list[Tensor] = []
+            key = torch._C._dispatch_key_parse("TESTING_ONLY_GenericMode")
+
+            def work() -> None:
+                with torch._C._IncludeDispatchKeyGuard(key):
+                    found.append(torch.mm(x, self.w.detach()))
+
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
+            return torch.mm(x, self.w) + found[0]
+
+    model = Parallel()
+    with torch.no_grad(), counting(model):
+        for i in range(5):
+            model(analog(2, 4, seed=i))

@@ -106,13 +106,16 @@ def region(name: str, role: str = "neuron") -> Iterator[None]:
     recorders = [rec for rec in active() if rec.here()]
     surveys = [rec.surveying for rec in recorders if rec.surveying is not None]
     watching = [rec for rec in recorders if rec.watched is not None]
-    frames = [(survey, _entered(survey, name, role)) for survey in surveys]
+    frames = [(survey, *_entered(survey, name, role)) for survey in surveys]
     seen = LastComparison()
     try:
         with seen if watching else nullcontext():
             yield
     finally:
-        for survey, frame in frames:
+        for survey, frame, outer in frames:
+            survey.region = outer
+            if outer is not None and frame.spikes is not None:
+                outer.spikes = frame.spikes
             survey.note_region(frame.path if frame.neuron == frame.path else None, frame.spikes)
             if survey.frames and survey.frames[-1] is frame:
                 survey.frames.pop()
@@ -120,8 +123,8 @@ def region(name: str, role: str = "neuron") -> Iterator[None]:
             leave_region(rec, seen.spikes)
 
 
-def _entered(survey: Survey, name: str, role: str) -> Frame:
-    """The frame of a region inside the module that runs."""
+def _entered(survey: Survey, name: str, role: str) -> tuple[Frame, Frame | None]:
+    """The frame of a region inside the module that runs, and of the region around it."""
     outer = survey.frames[-1]
     path = name if outer.path == "(root)" else f"{outer.path}.{name}"
     neuron = None if role in ("synaptic", "other") else path
@@ -129,4 +132,5 @@ def _entered(survey: Survey, name: str, role: str) -> Frame:
         survey.rec.layers.neurons.setdefault(path, "spiking" if role == "neuron" else role)
     frame = Frame(path, "region", False, None, outer.neuron or neuron)
     survey.frames.append(frame)
-    return frame
+    around, survey.region = survey.region, frame
+    return frame, around

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from functools import lru_cache
 from typing import Any
@@ -19,7 +20,8 @@ FEW = 1 << 12
 """Elements that are counted fastest without more ado."""
 EXACT_FLOAT32 = 1 << 24
 """Integers below this are exact in float32, and so are sums of them that stay below it."""
-_UNLIKE = frozenset((torch.bfloat16, torch.float16, torch.complex32, torch.complex64, torch.complex128))
+FLOAT8 = [kind for name, kind in vars(torch).items() if name.startswith("float8_")]
+_UNLIKE = frozenset((torch.bfloat16, torch.float16, *FLOAT8, torch.complex32, torch.complex64, torch.complex128))
 """Types that NumPy does not have, or does not add up as it should."""
 
 
@@ -53,7 +55,7 @@ def scratch(shape: tuple[int, ...], name: str = "flags") -> NDArray[np.bool_]:
 def packed(flags: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Flags [n, ...] as bits [n, bytes]; every line begins with a byte of its own."""
     n = flags.shape[0]
-    elements = flags.size // max(1, n)
+    elements = math.prod(flags.shape[1:])
     if elements % 8:
         return np.packbits(flags.reshape(n, elements), axis=1)
     return np.packbits(flags).reshape(n, elements // 8)

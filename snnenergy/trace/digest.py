@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from snnenergy.frameworks import kept_weights
+from snnenergy.trace.arrays import FLOAT8
 from snnenergy.trace.lineage import valueless, version
 from snnenergy.trace.tree import Modules, parameters_of
 
@@ -27,7 +28,7 @@ _known: dict[int, tuple[weakref.ref[Tensor], tuple[Any, ...], bytes]] = {}
 def _content(t: Tensor) -> Any:
     """The bytes of a tensor, as a buffer."""
     plain = t.detach()
-    if plain.dtype == torch.bfloat16 or plain.is_complex():
+    if plain.dtype == torch.bfloat16 or plain.dtype in FLOAT8 or plain.is_complex():
         plain = plain.contiguous().reshape(-1).view(torch.uint8)
     return np.ascontiguousarray(plain.cpu().numpy()).reshape(-1).view(np.uint8).data if plain.numel() else b""
 
@@ -58,7 +59,7 @@ def _forget(key: int, gone: weakref.ref[Tensor]) -> None:
 
 def _sample(t: Tensor) -> bytes:
     """A few words of the content: an edit through `.data` leaves no version behind."""
-    if t.dtype == torch.bfloat16 or not t.is_cpu:
+    if t.dtype == torch.bfloat16 or t.dtype in FLOAT8 or not t.is_cpu:
         return b""
     flat = (t.detach() if t.requires_grad else t).numpy().reshape(-1)
     return flat[:: max(1, flat.size // 64)].tobytes()
@@ -169,8 +170,8 @@ def _rows(t: Tensor, axis: int | None) -> Any:
         t = t.detach()
     if not t.is_cpu:
         t = t.cpu()
-    if t.dtype == torch.bfloat16:
-        t = t.view(torch.int16)
+    if t.dtype == torch.bfloat16 or t.dtype in FLOAT8:
+        t = t.view(torch.int16 if t.dtype == torch.bfloat16 else torch.uint8)
     if axis:
         t = t.movedim(axis, 0)
     if not t.is_contiguous() or t.is_conj() or t.is_neg():

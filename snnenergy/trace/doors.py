@@ -15,7 +15,7 @@ from torch import nn
 
 from snnenergy.frameworks import called_past_hooks, left_spikes
 from snnenergy.trace.scopes import Exported, exported_neurons, is_exported, surveyed_modules
-from snnenergy.trace.watch import glance_hook
+from snnenergy.trace.watch import NO_KEYWORDS, glance_hook
 
 if TYPE_CHECKING:
     from snnenergy.trace.recorder import Recorder
@@ -77,36 +77,54 @@ class Doors:
         self._stand_in(module, forward)
 
     def _stand_in(self, module: nn.Module, forward: Callable[..., Any]) -> None:
-        """`forward` is called for the class's own while the recorder is open."""
-        module.__dict__["forward"] = forward
-        self._stack.callback(module.__dict__.pop, "forward", None)
+        """`forward` is called for the module's own while the recorder is open."""
+        own = module.__dict__
+        if "forward" in own:  # the user's, or another recorder's
+            self._stack.callback(own.__setitem__, "forward", own["forward"])
+        else:
+            self._stack.callback(own.pop, "forward", None)
+        own["forward"] = forward
 
     def open(self) -> None:
         """From here on the recorder is told of every module of the model that is called from outside."""
         rec, stack = self._rec, self._stack
-
-        def entered(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-            if not rec.depth and rec.here() and rec.names.get(module) is not None:
-                self.enter(module, args, kwargs)
-
-        def entered_leaf(module: nn.Module, args: tuple[Any, ...]) -> None:
-            if not rec.depth:
-                entered(module, args, {})
-
         if self.from_outside:
             hooks = torch.nn.modules.module
-            stack.callback(hooks.register_module_forward_pre_hook(entered_leaf).remove)
-            stack.enter_context(surveyed_modules(rec, rec.survey, None))
+            if not self.opaque:
+                self._tell_of_root()
+            stack.callback(hooks.register_module_forward_pre_hook(self._called_within).remove)
+            stack.enter_context(surveyed_modules(rec, None))
             stack.callback(hooks.register_module_forward_hook(rec.leave, always_call=True).remove)
             return
         for module in (rec.model,) if rec.once else rec.names.modules:
             if isinstance(module, torch.jit.ScriptModule) and module is not rec.model:
                 continue
-            whole = module is rec.model or next(module.children(), None) is not None
-            hook = entered if whole else entered_leaf
-            handle = module.register_forward_pre_hook(hook, prepend=True, with_kwargs=whole)
+            handle = module.register_forward_pre_hook(self._called, prepend=True, with_kwargs=True)
             self._entries[id(module)] = handle
             stack.callback(handle.remove)
+
+    def _called(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any] = NO_KEYWORDS) -> None:
+        rec = self._rec
+        if rec.depth:
+            if module is rec.entry and rec.here():
+                rec.enter_again(module, args, kwargs)
+        elif rec.here() and rec.names.get(module) is not None:
+            self.enter(module, args, kwargs)
+
+    def _called_within(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        """As told by a global hook, which is not given keywords: the root has a door of its own."""
+        if module is not self._rec.model or self.opaque:
+            self._called(module, args)
+
+    def _tell_of_root(self) -> None:
+        model = self._rec.model
+        inner = model.forward
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            self._called(model, args, kwargs)
+            return inner(*args, **kwargs)
+
+        self._stand_in(model, forward)
 
     def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """A module was called from outside; the recorder is told when it returns, too."""
@@ -121,4 +139,5 @@ class Doors:
             handle = self._entries.pop(key, None)
             if handle is not None:
                 handle.remove()
-                self._stack.callback(module.register_forward_pre_hook(glance_hook(self._rec, module)).remove)
+                hook = glance_hook(self._rec, module)
+                self._stack.callback(module.register_forward_pre_hook(hook, with_kwargs=True).remove)

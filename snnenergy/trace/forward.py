@@ -51,7 +51,7 @@ class Read:
     fans: Fans
     weight: Tensor
     made_of: tuple[Tensor, ...]  # the parameters that the weight was computed from
-    versions: tuple[int, ...]  # of those, when they were read
+    versions: tuple[tuple[int, int], ...]  # and places of those, when they were read
     steady: bool  # the weight is one parameter, which stays what it is while its version does
 
     def is_input(self, x: Tensor) -> bool:
@@ -64,8 +64,10 @@ class Read:
             if self.x.shape == x.shape:
                 return self.x.stride() == x.stride()
             # steps and samples folded into one axis, or a batch axis of one added
-            return self.x.shape[1:] == x.shape[1 - self.x.dim() :] and x.is_contiguous()
-        return self.x.shape[-1:] == x.shape[-1:] and x.is_contiguous()
+            same = self.x.shape[1:] == x.shape[1 - self.x.dim() :]
+        else:
+            same = self.x.shape[-1:] == x.shape[-1:]
+        return same and x.is_contiguous() and self.x.is_contiguous()  # a transposed square has the shape and place, too
 
 
 @dataclass

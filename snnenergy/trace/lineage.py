@@ -18,7 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from snnenergy.frameworks import kept_weights
 from snnenergy.trace.tree import Modules, buffers_of, modules_of, parameters_of
 
-PARAMETER, BUFFER, ACTIVATION = 2, 1, 0
+OWN, PARAMETER, BUFFER, ACTIVATION = 3, 2, 1, 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,11 @@ def unwrapped(t: Tensor) -> Tensor:
     return t
 
 
+def standing(t: Tensor) -> tuple[int, int]:
+    """A parameter's version and place: it holds what it held while both stay, but for edits through `.data`."""
+    return version(t), address(t)
+
+
 def storage(t: Tensor) -> int:
     found: int = t.untyped_storage()._cdata  # the storage object's identity; data_ptr is 0 on meta tensors
     return found
@@ -100,18 +105,24 @@ class Lineage:
 
     def __init__(self, model: nn.Module, plain_name: Any, modules: Modules) -> None:
         self._model, self._plain_name = model, plain_name
+        self.named: dict[str, Tensor] = {}
+        self.renewed: dict[str, int] = {}  # how often another tensor took a name
         self._look(modules)
 
     def look(self) -> None:
         """Find the model's parameters and buffers as they are now; they may have been replaced since."""
+        before = self.named
         self._look(modules_of(self._model))
+        for name, t in self.named.items():
+            if before.get(name) is not t:
+                self.renewed[name] = self.renewed.get(name, 0) + 1
 
     def _look(self, modules: Modules) -> None:
         plain_name = self._plain_name
         self.owners: dict[int, list[Named]] = {}
         self.tags: dict[int, Tag] = {}
         self._tensors: dict[int, list[Tensor]] = {}
-        self.named: dict[str, Tensor] = {}
+        self.named = {}
         self._base: dict[int, Tag] = {}
         weights = [*parameters_of(modules), *kept_weights(modules)]
         for level, rows in ((PARAMETER, weights), (BUFFER, buffers_of(modules))):

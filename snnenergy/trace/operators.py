@@ -23,21 +23,24 @@ STEPS = frozenset(("select", "unbind", "slice"))
 MASKED = frozenset(("where", "masked_fill", "masked_fill_"))
 """Copies of which a mask decides whose values they are."""
 RULES = contractions.RULES | gradients.RULES
-_METHODS = (
-    "add.Tensor sub.Tensor mul.Tensor div.Tensor neg.default exp.default relu.default sigmoid.default tanh.default "
-    "clamp.default sum.default ge.Scalar ge.Tensor gt.Scalar gt.Tensor le.Scalar le.Tensor lt.Scalar lt.Tensor "
-    "add_.Tensor sub_.Tensor mul_.Tensor div_.Tensor masked_fill_.Scalar masked_fill_.Tensor mm.default addmm.default "
-    "bmm.default t.default view.default select.int unsqueeze.default transpose.int expand.default"
+_FUNCTIONS = (
+    "add.Tensor sub.Tensor mul.Tensor div.Tensor rsub.Scalar neg.default exp.default relu.default sigmoid.default "
+    "tanh.default clamp.default sum.default ge.Scalar ge.Tensor gt.Scalar gt.Tensor le.Scalar le.Tensor lt.Scalar "
+    "lt.Tensor mm.default addmm.default bmm.default t.default select.int unsqueeze.default transpose.int "
+    "convolution.default native_batch_norm.default"
 ).split()
-"""Operators that are methods of a tensor with the same arguments in the same order."""
+_METHODS = (
+    "add_.Tensor sub_.Tensor mul_.Tensor div_.Tensor masked_fill_.Scalar masked_fill_.Tensor view.default expand.default"
+).split()
 _BOUND: dict[str, Callable[..., Any]] = {
-    f"aten.{name}": getattr(torch.Tensor, name.partition(".")[0]) for name in _METHODS
-} | {
-    "aten.rsub.Scalar": torch.rsub,
-    "aten.convolution.default": torch.convolution,
-    "aten.native_batch_norm.default": torch.native_batch_norm,
+    f"aten.{name}": getattr(home, name.partition(".")[0])
+    for home, names in ((torch, _FUNCTIONS), (torch.Tensor, _METHODS))
+    for name in names
 }
-"""The way of torch's own Python to an operator, which costs a third less than the one by its schema."""
+"""The way of torch's own Python to an operator, which costs a third less than the one by its schema.
+
+A method's first argument is a tensor; a function takes a number there as the user's call did.
+"""
 _CONSTANTS: dict[str, Callable[..., Any]] = {"equal": operator.eq, "_local_scalar_dense": float}
 
 

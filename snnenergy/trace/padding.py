@@ -48,7 +48,7 @@ def _padding(module: nn.Module, x: Tensor, padded: Tensor) -> list[int] | None:
 
 def _origins(sizes: tuple[int, ...], pad: list[int], mode: str) -> NDArray[np.int64]:
     """Original position of each padded one, -1 for zeros."""
-    places = torch.arange(1, int(np.prod(sizes)) + 1, dtype=torch.float64).reshape(1, 1, *sizes)
+    places = torch.arange(1, int(np.prod(sizes)) + 1, dtype=torch.float64, device="cpu").reshape(1, 1, *sizes)
     origins: NDArray[np.int64] = F.pad(places, pad, mode=mode).reshape(-1).numpy().astype(np.int64) - 1
     return origins
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from snnenergy.trace.fanout import ConvShape, conv_effective_map, conv_fan, linear_effective_map, linear_fan
 from snnenergy.trace.formulas import Arithmetic
 from snnenergy.trace.forward import Read
-from snnenergy.trace.lineage import Tag, address, version
+from snnenergy.trace.lineage import OWN, Tag, address, standing, storage
 from snnenergy.trace.sites import Fans, Pairs, Segment, Site, read_product
 from snnenergy.trace.structure import Structure, Work
 from snnenergy.trace.weights import Seen
@@ -35,6 +35,12 @@ class Reading:
         self.work = Work()  # what the last product cost
 
     def weight_level(self, t: Tensor) -> int:
+        """How near to a parameter; nearest is one of the leaf that runs, whatever its storage was when the forward began."""
+        frame = self.survey.frames[-1]
+        if frame.leaf and frame.module is not None:
+            key = storage(t)
+            if any(p is not None and storage(p) == key for p in frame.module._parameters.values()):
+                return OWN
         return self.lineage.of(t).level
 
     def zero_pad(self, t: Tensor) -> tuple[tuple[int, int], ...]:
@@ -79,11 +85,11 @@ class Reading:
         shape: ConvShape | None,
     ) -> None:
         """Read x where it meets a weight, the parameter `name` or one that was computed."""
-        seen = self.rec.weights.of(w, name)
+        seen = self.rec.weights.of(w, name, self.lineage.renewed.get(name, 0) if name else 0)
         structure.weights[key[1]] = (w.numel(), seen.nonzero)
         tag = self.lineage.of(x)
         site = self._site(structure, key, kind, x, tag)
-        self._read(site, x, self._fans(site, w, shape, seen), w, name, tag, steady=seen.key is not None)
+        self._read(site, x, self._fans(site, w, shape, seen), w, name, tag, steady=seen.state is not None)
 
     def _fans(self, site: Site, w: Tensor, shape: ConvShape | None, seen: Seen) -> Fans:
         """How x reaches the taps of w [k, n], or of a convolution's w; cached while w is a parameter that stays as it is."""
@@ -92,7 +98,7 @@ class Reading:
         if seen.nonzero != w.numel():
             build = (lambda: linear_effective_map(w)) if shape is None else lambda: conv_effective_map(w, shape)
             fan = weights.effective(seen, fan, build)
-        return weights.fans(site, fan, keep=seen.key is not None or fan.effective is None)
+        return weights.fans(site, fan, keep=seen.state is not None or fan.effective is None)
 
     def elementwise(self, found: Arithmetic) -> None:
         """What a fused kernel does besides its products."""
@@ -125,12 +131,12 @@ class Reading:
         structure = self.layers.structure(path)
         left, right = self._operand(key, path, a, "a"), self._operand(key, path, b, "b")
         left.partner, right.partner = right, left
+        self.layers.open(left, right)
         if not self.survey.watching:
             for site, t in ((left, a), (right, b)):
                 site.neuron &= self.lineage.of(t).neuron
                 structure.input_bits = structure.output_bits = _bits(t)
                 structure.sources.update(dict.fromkeys(filter(None, (self._source(t),))))
-        self.layers.open(left, right)
         read_product(left, right, a, b, pairs)
         self.survey.last = (left, right, a, b)
         self._count_read()
@@ -182,9 +188,9 @@ class Reading:
             for segment in segments:
                 if segment.source:
                     structure.sources.setdefault(segment.source)
+        self.layers.open(site)
         if not watching:
             site.neuron &= tag.neuron
-        self.layers.open(site)
         return site
 
     def _segments(self, x: Tensor, axis: int, tag: Tag) -> tuple[Segment, ...]:
@@ -202,8 +208,8 @@ class Reading:
         survey = self.survey
         frame, forward, at = survey.frames[-1], survey.forward, address(x)
         made_of = self.lineage.sources_of(w)
-        survey.last = Read(site, x, fans, w, made_of, tuple(map(version, made_of)), steady)
-        if not self.rec.once:  # nothing will be watched
+        survey.last = Read(site, x, fans, w, made_of, tuple(map(standing, made_of)), steady)
+        if self._learns:
             frame.reads.append(survey.last)
         given = frame.argument
         if given is not None and site.kind == "conv" and given.dim() == x.dim() - 1 == self.rec.input_rank:
@@ -213,10 +219,15 @@ class Reading:
             forward.derived |= name is None
         self._arrived(site, x, at, fans, tag)
 
+    @property
+    def _learns(self) -> bool:
+        """Whether what is read now shows how a later forward can be watched."""
+        return not self.rec.once and not self.survey.watching
+
     def again(self, read: Read, x: Tensor, tag: Tag) -> None:
         """The same read as one before, of other values; `tag` is theirs."""
         survey = self.survey
-        if self.rec.once:
+        if not self._learns:
             survey.last = read
         else:
             survey.last = Read(read.site, x, read.fans, read.weight, read.made_of, read.versions, read.steady)

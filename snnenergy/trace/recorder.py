@@ -27,7 +27,7 @@ from snnenergy.trace.layers import Layers
 from snnenergy.trace.learning import Learning
 from snnenergy.trace.lineage import Lineage
 from snnenergy.trace.scopes import Names, frame_of, plain_name, surveyed_modules
-from snnenergy.trace.signature import given, modes
+from snnenergy.trace.signature import calls_running, given, modes
 from snnenergy.trace.survey import Survey
 from snnenergy.trace.tree import Modules, modules_of
 from snnenergy.trace.wake import Learner, Waker, listening
@@ -49,6 +49,11 @@ def active() -> list[Recorder]:
 
 class Recorder:
     """Use as a context manager; `counts()` may be read while it is open."""
+
+    # what a hook that another thread still holds asks of a recorder that is finished
+    depth = thread = 0
+    surveying: Survey | None = None
+    watched: Plan | None = None
 
     def __init__(
         self,
@@ -76,11 +81,18 @@ class Recorder:
         self._learners = tuple(learners)
         self.once = once  # one forward of the model itself: nothing needs to be prepared for a second
         self._stack = ExitStack()
-        self.thread = 0
-        self.depth = 0
 
     # ---- context
     def __enter__(self) -> Recorder:
+        try:
+            self._open()
+        except BaseException:
+            self._stack.close()
+            raise
+        active().append(self)
+        return self
+
+    def _open(self) -> None:
         model = self.model
         self.names = Names(model, self.roles)
         self.lineage = Lineage(model, plain_name, self.names.tree)
@@ -96,16 +108,16 @@ class Recorder:
         self.samples = self.forwards = self.surveyed = self.reads = 0
         self.fingerprint = digest.Inputs()
         self.survey = Survey(self)
-        self.surveying: Survey | None = None
-        self.watched: Plan | None = None
+        self.surveying = self.watched = None
         self.regions_left = 0  # regions that the open, watched forward has left so far
         self.trail: list[int] = []
         self.node: object = None
         self._reading_outputs: set[str] = set()
-        self.weights = Weights()
+        self.weights = Weights(trusts=not self._always)
         self._inputs: list[Tensor] = []
         self._plain: tuple[tuple[str, Any], ...] = ()
-        self._entry: nn.Module | None = None
+        self.entry: nn.Module | None = None
+        self._handled: BaseException | None = None
         self._forward = 0
         self._number = 0
         self._signature: object = None
@@ -118,8 +130,6 @@ class Recorder:
         self.doors = Doors(self, self._stack)
         self.learning.hook(self._stack)
         self.doors.open()
-        active().append(self)
-        return self
 
     def __exit__(self, *exc: object) -> None:
         if self in active():
@@ -148,10 +158,18 @@ class Recorder:
     def enter(self, module: nn.Module | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """The outermost module was called: survey or watch until it returns."""
         self.depth = 1
+        self._handled = sys.exception()  # that the caller is handling, if any: the forward did not raise it
+        try:
+            self._enter(module, args, kwargs)
+        except BaseException:
+            self._abandon("could not be counted")
+            raise
+
+    def _enter(self, module: nn.Module | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         self._number += 1
         self._forward += 1
         self.layers.begin(self._forward)
-        self._entry = module
+        self.entry = module
         tensors, self._plain = given(args, kwargs)
         self._inputs = tensors
         self._shape = tuple(tensors[0].shape) if tensors else None
@@ -160,7 +178,8 @@ class Recorder:
             id(module),
             tuple((t.shape, t.dtype, t.device) for t in tensors),
             self._plain,
-            modes(self.model),
+            tuple(kwargs),
+            modes(self.names.modules),
             learns,
         )
         plan = self.plans.get(self._signature)
@@ -175,12 +194,24 @@ class Recorder:
 
     def leave(self, module: nn.Module, args: Any, out: Any) -> None:
         """A module returned, or raised."""
-        if not self.depth or module is not self._entry or not self.here():
+        if not self.depth or module is not self.entry or not self.here():
             return
-        if sys.exc_info()[0] is not None and out is None:
-            self._abandon(f"forward raised {getattr(sys.exc_info()[0], '__name__', 'an error')}")
+        if self.depth > 1:
+            self.depth -= 1
+            return
+        raised = sys.exception()
+        if raised is not None and raised is not self._handled and out is None:
+            self._abandon(f"forward raised {type(raised).__name__}")
         else:
             self._end()
+
+    def enter_again(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """The entry is called in its own forward, or its last call was interrupted, of which torch tells no hook."""
+        if calls_running(module) > 1:
+            self.depth += 1
+        else:
+            self._abandon("interrupted")
+            self.enter(module, args, kwargs)
 
     def call(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Count what happens in fn(*args, **kwargs): a custom loop, a BindsNET `network.run`."""
@@ -223,7 +254,7 @@ class Recorder:
         self.surveying = survey
         if not self.doors.from_outside:
             done = None if self.once else self.builder.leaf_done
-            self._opened.enter_context(surveyed_modules(self, survey, done))
+            self._opened.enter_context(surveyed_modules(self, done))
         if self.doors.wakeable and plan is not None and plan.mode in ("learn", "function"):
             self._opened.enter_context(listening(plan.heard, Learner(self, self.builder)))
         self._opened.enter_context(survey)
@@ -255,7 +286,7 @@ class Recorder:
             same = self.trail == plan.trail and self.regions_left == len(plan.regions)
             same = same and (plan.mode != "function" or self._waker.next == len(plan.wakes))
             if not same:
-                self.retired.append(self.plans.pop(self._signature))
+                self._retire(self.plans.pop(self._signature))
                 self._unsure.add(self._signature)
                 self._abandon("did something else than the forward that was surveyed; it is surveyed again")
                 return
@@ -301,7 +332,7 @@ class Recorder:
         self._hear(plan, forward)
         old = self.plans.get(self._signature)
         if old is not None:
-            self.retired.append(old)
+            self._retire(old)
         self.plans[self._signature] = plan
         self.surveyed += 1
         if not self.once:
@@ -310,6 +341,10 @@ class Recorder:
             self.doors.watch(self.builder.modules)
             plan.prepare()
         return plan
+
+    def _retire(self, plan: Plan) -> None:
+        plan.retire()
+        self.retired.append(plan)
 
     def _hear(self, plan: Plan, forward: Forward) -> None:
         """Which neurons were silent or saturated in this forward, and where the next ones will show it."""

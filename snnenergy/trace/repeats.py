@@ -82,7 +82,7 @@ class Repeats:
         survey = self.survey
         for memo in self._memos.get((id(op), id(survey.frames[-1].module)), ()):
             x, w, read = args[memo.argument], args[memo.weight], memo.read
-            if x.shape != memo.shape or _place(w) != memo.place or version(w) != read.versions[0]:
+            if x.shape != memo.shape or _place(w) != memo.place or version(w) != read.versions[0][0]:
                 continue
             tag = survey.lineage.of(x)
             if tag.level or tag.segments is not None or tag.pad != memo.pad:

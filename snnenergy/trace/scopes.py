@@ -82,14 +82,15 @@ def _frame(named: Named, module: nn.Module | None, neuron: str | None, argument:
 
 
 @contextmanager
-def surveyed_modules(rec: Recorder, survey: Survey, done: Callable[[Frame, nn.Module], None] | None) -> Iterator[None]:
+def surveyed_modules(rec: Recorder, done: Callable[[Frame, nn.Module], None] | None) -> Iterator[None]:
     """Global module hooks that keep the frames of one surveyed forward."""
     known, thread = rec.names.named, rec.thread
     idle: dict[int, Frame] = {}  # by module: of a call that returned, for the next one in the same forward
 
     def before(module: nn.Module, args: tuple[Any, ...]) -> None:
         named = known.get(id(module))
-        if named is None or rec.surveying is not survey or get_ident() != thread:
+        survey = rec.surveying
+        if named is None or survey is None or get_ident() != thread:
             return
         if named.model is not None and named.path not in survey.forward.fired and not survey.shapes_only:
             _note_state(survey, named.path, module)
@@ -100,7 +101,8 @@ def surveyed_modules(rec: Recorder, survey: Survey, done: Callable[[Frame, nn.Mo
 
     def after(module: nn.Module, args: tuple[Any, ...], out: Any) -> None:
         named = known.get(id(module))
-        if named is None or rec.surveying is not survey or get_ident() != thread:
+        survey = rec.surveying
+        if named is None or survey is None or get_ident() != thread:
             return
         frames = survey.frames
         while len(frames) > 1 and frames[-1].module is not module:

@@ -81,8 +81,7 @@ def _elementwise(survey: Survey, op: Operator, args: Args, kwargs: Kwargs, out: 
     if op.compares:
         assert tag is not None and tag.producer is not None
         tag = survey.tag(tag.producer, frame, compared=True)
-        if frame.neuron is not None and frame.module is None:
-            frame.spikes = out  # in a named region the last comparison makes the spikes
+        survey.compared(out)
     assert tag is not None  # set together with frame.work
     survey.lineage.put(out.untyped_storage()._cdata, tag)
     return True

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -53,15 +54,34 @@ def given(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Tensor],
 
 
 def plain(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    """The numbers and strings among the arguments: they may decide what runs."""
+    """The numbers and strings among the arguments, and in what holds them: they may decide what runs."""
     rows = [*((str(i), a) for i, a in enumerate(args)), *kwargs.items()]
-    return tuple((k, v) for k, v in rows if v is None or isinstance(v, bool | int | float | str))
+    return tuple(row for name, value in rows for row in _plain(name, value))
 
 
-def modes(model: nn.Module) -> tuple[Any, ...]:
+def _plain(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if value is None or isinstance(value, bool | int | float | str):
+        yield name, value
+    elif isinstance(value, Mapping | list | tuple):
+        inner = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for key, part in inner:
+            yield from _plain(f"{name}.{key}", part)
+
+
+def calls_running(module: nn.Module) -> int:
+    """How many calls of a module are on this thread's stack."""
+    found, frame = 0, sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+        found += frame.f_code is nn.Module._call_impl.__code__ and frame.f_locals.get("self") is module
+    return found
+
+
+def modes(modules: Sequence[nn.Module]) -> tuple[Any, ...]:
+    casts = torch._C._is_any_autocast_enabled()
     return (
-        model.training,
+        tuple([module.training for module in modules]),
         torch.is_grad_enabled(),
         torch.is_inference_mode_enabled(),
-        torch.is_autocast_enabled("cpu"),
+        casts and tuple((torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in ("cpu", "cuda")),
     )

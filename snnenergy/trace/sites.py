@@ -59,7 +59,7 @@ class Site:
         self.path, self.kind, self.segments, self.operand = path, kind, segments, operand
         self.tallies = [Tally() for _ in segments]
         self.partner: Site | None = None
-        self.neuron = True  # every value so far came from a spiking neuron
+        self.neuron = self._neuron_before = True  # every value so far came from a spiking neuron
         self.listener: Listener | Hearing | None = None  # of a neuron's spikes
         self.rank = 0  # of a convolution's kernel input: batch, channel and spatial axes
         self.slot = 0  # calls so far in the open forward
@@ -80,6 +80,7 @@ class Site:
 
     def begin(self, forward: int) -> None:
         self._mark, self.forward, self.slot = self._held, forward, 0
+        self._neuron_before = self.neuron
 
     def listen(self, listener: Listener | Hearing | None) -> None:
         """Who hears what is read from the next call on."""
@@ -180,7 +181,7 @@ class Site:
         """Inputs like these come next."""
         other = shape != self._shape or dtype is not self._dtype or fans is not self._fans
         if other or self._room == 1:
-            x = torch.empty(shape, dtype=dtype)
+            x = torch.empty(shape, dtype=dtype, device="cpu")
             values = host(x)
             if other:
                 self.flush()
@@ -237,6 +238,7 @@ class Site:
 
     def drop(self) -> None:
         """The open forward does not count: forget what it brought."""
+        self.neuron = self._neuron_before
         if self._held > self._mark:
             self._held = self._mark
             del self._slots[self._mark :], self._waiting[self._mark :], self._events[self._mark :]

@@ -8,6 +8,7 @@ are made there, with one synchronisation per read.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -88,7 +89,7 @@ class Tally:
         if alone:
             self.value_taps = alone * self.totals[1]
         taps = fan.taps if isinstance(fan.taps, int) else fan.taps.values
-        step = max(1, CHUNK // max(1, x[0].size))
+        step = max(1, CHUNK // max(1, math.prod(x.shape[1:])))
         for start in range(0, x.shape[0], step):
             met = self.magnitudes.added(x[start : start + step], (0, 1)) * taps
             self.value_taps += float(met.sum()) * fan.reached
@@ -134,7 +135,7 @@ class Tally:
 
     def _flags(self, x: Array) -> Iterator[tuple[slice, NDArray[np.bool_], bool]]:
         """Pieces of x along its first axis that have events: where, which elements are not zero, and whether some are zero."""
-        step = max(1, CHUNK // max(1, x[:1].size))
+        step = max(1, CHUNK // max(1, math.prod(x.shape[1:])))
         for start in range(0, x.shape[0], step):
             part = x[start : start + step]
             flags = np.not_equal(part, 0, out=scratch(part.shape))

@@ -52,6 +52,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         self.products = Products(self)
         self.forward = Forward()
         self.frames: list[Frame] = []
+        self.region: Frame | None = None  # the innermost named one that runs
         self.paused = False
         self.watching = False  # only single functions run under this mode: tags say nothing
         self.last: Read | tuple[Site, Site, Tensor, Tensor] | None = None  # what was read last, for the learner
@@ -72,7 +73,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         self.forward = Forward()
         root = self.rec.root
         self.frames = [Frame("(root)", root.type_name, root.leaf, None, root.neuron)]
-        if self.rec.surveyed and not self.watching:
+        if not self.rec.once and not self.watching:
             self.lineage.look()
         self.lineage.begin(inputs)
         self.inputs = {address(t): tuple(t.shape) for t in inputs if t.numel()}
@@ -84,7 +85,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
 
     def let_go(self) -> None:
         """The forward is over: what it computed on is not ours to keep."""
-        self.frames, self.last = [], None
+        self.frames, self.last, self.region = [], None, None
         self.lineage.tags = {}
         self.repeats.begin()
 
@@ -183,8 +184,8 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
                     tag = self.lineage.kept_shape(tensors[0], outs[0], tag)
                 if op.norm:
                     self.note_norm(path, args)
-                elif op.compares and frame.neuron is not None and frame.module is None and outs:
-                    frame.spikes = outs[0]  # as in `short.py`
+                elif op.compares and outs:
+                    self.compared(outs[0])
             elif op.custom is not None:
                 self._apply_custom(op, args, kwargs, out, tensors, path)
             else:
@@ -341,6 +342,11 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
             site.take_whole(tensors[0], dense)
 
     # ---- neurons
+    def compared(self, out: Tensor) -> None:
+        """In a named region the last comparison makes the spikes, also one of a module called in it."""
+        if self.region is not None:
+            self.region.spikes = out
+
     def note_region(self, path: str | None, spikes: Tensor | None) -> None:
         """A named region ended; path: of the neuron it is, or None.  Its last comparison made the spikes."""
         made = path is not None and spikes is not None

@@ -54,7 +54,7 @@ def _hear(op: Any) -> Any:
     schema, ours = op._schema, torch._C.DispatchKeySet(_key()[0])
 
     def kernel(*args: Any, **kwargs: Any) -> Any:
-        listeners: list[Listener] = _thread.listeners
+        listeners: list[Listener] = getattr(_thread, "listeners", [])  # another thread may have inherited the key
         if not listeners:  # heard already: torch.func's transforms come by again with the key switched on anew
             with torch._C._ExcludeDispatchKeyGuard(ours):
                 return op(*args, **kwargs)
@@ -92,7 +92,8 @@ def listening(ops: Iterable[Any], listener: Listener) -> Iterator[None]:
 class Wake:
     """One call of an operator that is listened for: which, in which frame, on which shapes, and how it is read.
 
-    weighted: (argument, site, fans) where it is one product of that argument with a weight;
+    weighted: (argument, site, fans) where it is one product of that argument with a weight; weight: (argument, address)
+    of that, where it is one parameter as it lies
     product: the two sites where it is one product of its first two arguments; neither: the survey is woken
     reads: what the survey read in it; 0 where nothing is to be read (a hooked leaf has read its input already)
     """
@@ -103,6 +104,7 @@ class Wake:
     origin: Frame
     reads: int
     weighted: tuple[int, Site, Fans] | None = None
+    weight: tuple[int, int] | None = None
     product: tuple[Site, Site] | None = None
 
 
@@ -130,7 +132,8 @@ class Learner:
         here = survey.frames[-1]
         frame = Frame(here.path, here.type_name, here.leaf, None, here.neuron)
         weighted, product = self._direct(args) if reads == 1 else (None, None)
-        self.builder.wakes.append(Wake(op, frame, shapes, here, reads, weighted, product))
+        weight = self._weight(args) if weighted is not None else None
+        self.builder.wakes.append(Wake(op, frame, shapes, here, reads, weighted, weight, product))
         return out
 
     def _direct(self, args: Sequence[Any]) -> tuple[tuple[int, Site, Fans] | None, tuple[Site, Site] | None]:
@@ -144,12 +147,22 @@ class Learner:
                         return (i, last.site, last.fans), None
         elif last is not None and len(args) > 1 and isinstance(args[0], Tensor) and isinstance(args[1], Tensor):
             left, right, a, b = last
-            if all(
-                x.dim() > 1 and x.shape[-2:] == y.shape[1:] and x.numel() == y.numel() and x.dtype == y.dtype
-                for x, y in zip(args, (a, b), strict=False)
-            ):
+            if all(_is(x, y) for x, y in zip(args, (a, b), strict=False)):
                 return None, (left, right)
         return None, None
+
+    def _weight(self, args: Sequence[Any]) -> tuple[int, int] | None:
+        last = self.rec.survey.last
+        if not isinstance(last, Read) or not last.steady:
+            return None
+        at = last.weight.data_ptr()
+        return next(((i, at) for i, a in enumerate(args) if isinstance(a, Tensor) and a.data_ptr() == at), None)
+
+
+def _is(x: Tensor, read: Tensor) -> bool:
+    """Is an argument [..., m, k] what was read [B, m, k], as it lies?"""
+    same = x.dim() > 1 and x.shape[-2:] == read.shape[1:] and x.numel() == read.numel() and x.dtype == read.dtype
+    return same and x.data_ptr() == read.data_ptr() and x.stride()[-2:] == read.stride()[1:]
 
 
 class Waker:
@@ -165,6 +178,8 @@ class Waker:
         if wake is None or wake.op is not op or wake.shapes != _shapes(args):
             self.rec.trail.append(DIFFERENT)
         elif wake.weighted is not None:
+            if wake.weight is not None and args[wake.weight[0]].data_ptr() != wake.weight[1]:
+                self.rec.trail.append(DIFFERENT)
             index, site, fans = wake.weighted
             site.take(args[index], fans)
         elif wake.product is not None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import get_ident
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,15 +21,20 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from snnenergy.trace.activity import Listener
 from snnenergy.trace.clock import Clock
 from snnenergy.trace.forward import Forward, Frame, Lost, Read
-from snnenergy.trace.lineage import unwrapped, version
+from snnenergy.trace.lineage import standing, unwrapped
 from snnenergy.trace.operators import COMPARISONS
 from snnenergy.trace.padding import unpadded
+from snnenergy.trace.signature import tensors_among
 from snnenergy.trace.sites import OUTPUT_FANS, Fans, Site
 from snnenergy.trace.structure import Work
 from snnenergy.trace.wake import DIFFERENT, Wake
 
 if TYPE_CHECKING:
     from snnenergy.trace.recorder import Recorder
+
+
+NO_KEYWORDS: Mapping[str, Any] = MappingProxyType({})
+"""Where a hook is called without: torch marks it as one with keywords after it has put it where another thread sees it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +62,12 @@ class Plan:
     trail: list[int] = field(default_factory=list)
     wakes: list[Wake] = field(default_factory=list)
     heard: frozenset[Any] = frozenset()  # operators that contract outside the hooked leaves
+    unwatched: frozenset[int] = frozenset()  # leaves whose operators are heard, though another plan reads their input
     sites: list[Site] = field(default_factory=list)
     listeners: list[tuple[Site, Listener]] = field(default_factory=list)  # where each neuron's spikes are read
     regions: list[str | None] = field(default_factory=list)
     weights: list[Tensor] = field(default_factory=list)
-    versions: list[int] = field(default_factory=list)
+    versions: list[tuple[int, int]] = field(default_factory=list)  # and places of the weights
     owned: list[tuple[dict[str, Any], str, Tensor]] = field(default_factory=list)  # where their modules keep them
     forwards: int = 0
 
@@ -79,7 +86,12 @@ class Plan:
     def stale(self) -> bool:
         """A weight changed since the survey: its zeros may have moved."""
         replaced = any(own.get(name) is not t for own, name, t in self.owned)
-        return replaced or [version(w) for w in self.weights] != self.versions
+        return replaced or [standing(w) for w in self.weights] != self.versions
+
+    def retire(self) -> None:
+        """No forward will be watched by it: what it did still counts, and nothing of how it was watched is kept."""
+        self.glances, self.outputs, self.trail, self.wakes, self.heard = {}, {}, [], [], frozenset()
+        self.sites, self.listeners, self.weights, self.versions, self.owned = [], [], [], [], []
 
 
 class Builder:
@@ -89,9 +101,10 @@ class Builder:
         self.glances: dict[int, dict[torch.Size, Glance]] = {}
         self.trail: list[int] = []
         self.wakes: list[Wake] = []
-        self.weights: dict[int, tuple[Tensor, int]] = {}
+        self.weights: dict[int, tuple[Tensor, tuple[int, int]]] = {}
         self.modules: dict[int, nn.Module] = {}
         self.outside = False
+        self.derived = False  # a leaf made the weight of what it reads otherwise than from its input
         self.transformed = False  # a contraction under torch.func: what a listener is given is not what is computed
         self.unwatchable: set[int] = set()  # leaves of which some call read something else than its input
         self._next = 0
@@ -108,6 +121,7 @@ class Builder:
         glance = self._glance(frame, module)
         if glance is None:
             self.outside = True
+            self.derived |= not all(read.steady for read in frame.reads)
             self.unwatchable.add(id(module))
             return
         self._not_woken_in(frame)
@@ -152,6 +166,8 @@ class Builder:
         (read,) = frame.reads
         if not read.made_of or x.numel() == 0 or read.x.dtype != x.dtype:
             return None
+        if sum(p is not None and p.shape == read.made_of[0].shape for p in module._parameters.values()) > 1:
+            return None  # by its input alone nobody tells which of them it meets
         fans = read.fans if read.is_input(x) else unpadded(read, x, module)
         if fans is None:
             return None
@@ -164,13 +180,17 @@ class Builder:
         for wake in self.wakes:
             wake.origin = wake.frame  # that of the survey holds what its module was given
         plan.glances, plan.trail, plan.weights = self.glances, self.trail, [w for w, _ in self.weights.values()]
-        plan.regions = forward.regions
+        plan.regions, plan.unwatched = forward.regions, frozenset(self.unwatchable)
         plan.versions = [version for _, version in self.weights.values()]
         if not self.outside and not forward.outside:
             plan.mode = "hooks"
         elif torch._C._is_any_autocast_enabled():
             pass  # an operator that is heard has not cast its arguments yet
-        elif wakeable and not forward.derived and not self.transformed and not self.unwatchable & set(self.glances):
+        elif (
+            wakeable
+            and not (forward.derived or self.derived or self.transformed)
+            and not self.unwatchable & set(self.glances)
+        ):
             plan.heard = frozenset(op for op, leaf in forward.contracting if leaf not in self.glances)
             read = len(self.trail) + sum(wake.reads for wake in self.wakes)
             if self.wakes and read == forward.reads:
@@ -209,18 +229,18 @@ def leave_region(rec: Recorder, spikes: Tensor | None) -> None:
         rec.layers.output(path).take(spikes.detach(), OUTPUT_FANS)
 
 
-def glance_hook(rec: Recorder, module: nn.Module) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+def glance_hook(rec: Recorder, module: nn.Module) -> Callable[[nn.Module, tuple[Any, ...], Mapping[str, Any]], None]:
     """Forward pre-hook of one leaf: read its input if a watched forward is open."""
     key = id(module)
 
-    def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any] = NO_KEYWORDS) -> None:
         plan = rec.watched
         if get_ident() != rec.thread:
             return
         if plan is None:
             if rec.depth:
                 return
-            rec.doors.enter(module, args, {})
+            rec.doors.enter(module, args, kwargs)
             plan = rec.watched
             if plan is None:
                 return
@@ -228,7 +248,8 @@ def glance_hook(rec: Recorder, module: nn.Module) -> Callable[[nn.Module, tuple[
         x = args[0] if args else None
         glance = shapes.get(x.shape) if shapes is not None and isinstance(x, Tensor) else None
         if glance is None or not isinstance(x, Tensor):
-            rec.trail.append(DIFFERENT)
+            if key not in plan.unwatched:
+                rec.trail.append(DIFFERENT)
             return
         rec.trail.append(glance.index)
         glance.site.take(x, glance.fans)
@@ -245,8 +266,7 @@ def output_hook(rec: Recorder, module: nn.Module) -> Callable[[nn.Module, tuple[
         if plan is None or key not in plan.outputs or get_ident() != rec.thread:
             return
         site, index = plan.outputs[key]
-        if not isinstance(out, Tensor):
-            out = [t for t in out if isinstance(t, Tensor)][index]
-        site.take(unwrapped(out), OUTPUT_FANS)
+        outs = tensors_among(out if isinstance(out, tuple | list) else (out,))
+        site.take(unwrapped(outs[index]), OUTPUT_FANS)
 
     return hook

@@ -26,6 +26,9 @@ class Frame:
     argument: Tensor | None = None
     reads: list[Read] = field(default_factory=list)
     spikes: Tensor | None = None
+    derived: bool = (
+        False  # it was given a weight that had been computed: a listener woken for one operator does not know that
+    )
     work: Work | None = None  # of its elementwise arithmetic; found when first needed
     tag: Tag | None = None
 

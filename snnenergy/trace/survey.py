@@ -22,7 +22,7 @@ from snnenergy.trace.contractions import Call
 from snnenergy.trace.formulas import Arithmetic, Contraction, Free
 from snnenergy.trace.forward import Firing, Forward, Frame, Lost, Read
 from snnenergy.trace.learning import Products
-from snnenergy.trace.lineage import Lineage, Tag, address, unwrapped, valueless
+from snnenergy.trace.lineage import Lineage, Tag, address, storage, unwrapped, valueless
 from snnenergy.trace.operators import MASKED, STEPS, Operator, operator_of
 from snnenergy.trace.reading import Reading
 from snnenergy.trace.repeats import Repeats
@@ -229,8 +229,10 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
     ) -> None:
         """Read a contraction, and how the next one like it could be read at once."""
         frame = self.frames[-1]
-        if not self.replaying and not self.rec.once:  # nothing will be heard
+        if not self.replaying and not self.rec.once:  # else nothing will be heard
             self.forward.contracting.add((self.outer or func, id(frame.module) if frame.leaf else 0))
+            made = self.lineage.heavy - self.lineage.owners.keys()
+            frame.derived |= any(storage(t) in made for t in tensors)
         rule = op.rule
         self.path = self.arithmetic_path()
         if rule is None or not all(t.layout is torch.strided for t in tensors):

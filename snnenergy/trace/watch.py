@@ -121,7 +121,7 @@ class Builder:
         glance = self._glance(frame, module)
         if glance is None:
             self.outside = True
-            self.derived |= not all(read.steady for read in frame.reads)
+            self.derived |= frame.derived
             self.unwatchable.add(id(module))
             return
         self._not_woken_in(frame)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict, deque
 from typing import Any
 
 import pytest
@@ -203,3 +204,30 @@ def test_inputs_of_eight_bits(kind: str) -> None:
     with torch.no_grad():
         counts = count(model, torch.ones(2, 6).to(getattr(torch, kind)))
     assert counts.total().dense_macs == 48
+
+
+def test_training_puts_back_what_a_model_holds_in_containers() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(4, 2)
+            self.past: deque[Tensor] = deque(maxlen=3)
+            self.by_name: dict[str, dict[str, int]] = {"a": {}}
+            self.ordered: OrderedDict[str, int] = OrderedDict()
+            self.names: set[str] = set()
+            self.state = (torch.zeros(2), [torch.zeros(2)])
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.fc(x)
+            self.past.append(y.detach())
+            self.by_name["a"]["k"] = self.ordered["k"] = 1
+            self.names.add("k")
+            with torch.no_grad():
+                self.state[0].add_(1)
+                self.state[1][0].add_(1)
+            return y
+
+    model = Net()
+    count_training(model, analog(3, 4))
+    assert (len(model.past), model.by_name, model.ordered, model.names) == (0, {"a": {}}, {}, set())
+    assert (float(model.state[0].sum()), float(model.state[1][0].sum())) == (0.0, 0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,10 +19,11 @@ from snnenergy.trace.lineage import version
 def as_it_was(model: nn.Module) -> Iterator[None]:
     """Modes, attributes, parameters, buffers, states and gradients of `model`, and all random generators, are put back."""
     modules = list(model.modules())
-    held = [{name: (value, _items(value)) for name, value in vars(module).items()} for module in modules]
-    tensors = {
-        id(t): t for t in (*_tensors(held), *model.parameters(), *model.buffers())
-    }  # a ScriptModule's are not its own
+    held = [dict(vars(module)) for module in modules]
+    containers: dict[int, tuple[Any, Any]] = {}
+    tensors = {id(t): t for t in (*model.parameters(), *model.buffers())}  # a ScriptModule's are not its own
+    for own in held:
+        _reach(own, containers, tensors)
     values = [(t, t.detach().clone(), version(t)) for t in tensors.values()]
     modes = [module.training for module in modules]
     grads = [(p, p.grad) for p in model.parameters()]
@@ -35,6 +37,8 @@ def as_it_was(model: nn.Module) -> Iterator[None]:
         np.random.set_state(numpy)  # noqa: NPY002  # as above
         for module, own in zip(modules, held, strict=True):
             _put_back(vars(module), own)
+        for value, was in containers.values():
+            _put_back(value, was)
         with torch.no_grad():
             for t, was, at in values:
                 if version(t) != at or not torch.equal(t, was):
@@ -46,28 +50,21 @@ def as_it_was(model: nn.Module) -> Iterator[None]:
             p.grad = grad
 
 
-def _items(value: Any) -> Any:
-    """What a container holds now; None for anything else."""
-    return type(value)(value) if type(value) in (dict, list) else None
+_CONTAINERS = (dict, list, set, deque)
 
 
-def _put_back(now: dict[str, Any], before: dict[str, tuple[Any, Any]]) -> None:
-    for name in [name for name in now if name not in before]:
-        del now[name]
-    for name, (value, items) in before.items():
-        now[name] = value
-        if isinstance(value, dict) and items is not None:
-            value.clear()
-            value.update(items)
-        elif items is not None:
-            value[:] = items
+def _reach(value: Any, containers: dict[int, tuple[Any, Any]], tensors: dict[int, Tensor]) -> None:
+    """Finds what a module holds, also inside containers: those as they are now, and every tensor that may be written."""
+    if isinstance(value, Tensor):
+        tensors[id(value)] = value
+    elif isinstance(value, (*_CONTAINERS, tuple)) and id(value) not in containers:
+        containers[id(value)] = value, dict(value) if isinstance(value, dict) else list(value)
+        for part in value.values() if isinstance(value, dict) else value:
+            _reach(part, containers, tensors)
 
 
-def _tensors(held: list[dict[str, tuple[Any, Any]]]) -> list[Tensor]:
-    """Every tensor that a module holds: a forward may write it in place."""
-    found: dict[int, Tensor] = {}
-    for own in held:
-        for value, items in own.values():
-            inner = items.values() if isinstance(items, dict) else items if items is not None else (value,)
-            found |= {id(t): t for t in inner if isinstance(t, Tensor)}
-    return list(found.values())
+def _put_back(value: Any, was: Any) -> None:
+    """A container holds again what it held."""
+    if isinstance(value, _CONTAINERS):
+        value.clear()
+        (value.update if isinstance(value, dict | set) else value.extend)(was)

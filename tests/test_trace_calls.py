@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from snnenergy.counts import Counts
+from snnenergy.errors import UsageError
 from snnenergy.trace import Recorder, count, count_training, counting
 from tests.trace_nets import Functional, analog, spikes
 
@@ -231,3 +232,19 @@ def test_training_puts_back_what_a_model_holds_in_containers() -> None:
     count_training(model, analog(3, 4))
     assert (len(model.past), model.by_name, model.ordered, model.names) == (0, {"a": {}}, {}, set())
     assert (float(model.state[0].sum()), float(model.state[1][0].sum())) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"roles": {"fcc": "neuron"}}, "no module is called 'fcc'; the nearest: fc"),
+        ({"spike_channels": {"fcc": slice(2)}}, "no module is called 'fcc'; the nearest: fc"),
+        ({"roles": {"fc": "neuronn"}}, "roles: 'fc' is 'neuronn'; use one of synaptic, neuron, other, "),
+        ({"survey": "never"}, "survey must be one of auto, always, found 'never'"),
+    ],
+)
+def test_an_option_that_names_nothing_is_refused(options: dict[str, Any], said: str) -> None:
+    model = nn.Sequential(OrderedDict(fc=nn.Linear(4, 2)))
+    with pytest.raises(UsageError) as error:
+        count(model, analog(1, 4), **options)
+    assert said in str(error.value)

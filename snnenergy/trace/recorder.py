@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from snnenergy.counts import Counts
+from snnenergy.errors import UsageError
 from snnenergy.frameworks import input_layout
 from snnenergy.trace import clock, digest
 from snnenergy.trace.activity import Activity, Listener
@@ -26,7 +27,7 @@ from snnenergy.trace.forward import Forward, Frame, Lost
 from snnenergy.trace.layers import Layers
 from snnenergy.trace.learning import Learning
 from snnenergy.trace.lineage import Lineage
-from snnenergy.trace.scopes import Names, frame_of, plain_name, surveyed_modules
+from snnenergy.trace.scopes import Names, check_paths, check_roles, frame_of, plain_name, surveyed_modules
 from snnenergy.trace.signature import calls_running, given, modes
 from snnenergy.trace.survey import Survey
 from snnenergy.trace.tree import Modules, modules_of
@@ -72,7 +73,7 @@ class Recorder:
         learners: Sequence[Any] = (),
     ) -> None:
         if survey not in SURVEYS:
-            raise ValueError(f"survey must be one of {', '.join(SURVEYS)}, found {survey!r}")
+            raise UsageError(f"survey must be one of {', '.join(SURVEYS)}, found {survey!r}")
         self.model, self.name = model, name or type(model).__name__
         self.roles, self.rules = dict(roles or {}), dict(rules or {})
         self._spike_channels = dict(spike_channels or {})
@@ -94,6 +95,8 @@ class Recorder:
 
     def _open(self) -> None:
         model = self.model
+        check_roles(self.roles)
+        check_paths(model, self.name, (*self.roles, *self._spike_channels))
         self.names = Names(model, self.roles)
         self.lineage = Lineage(model, plain_name, self.names.tree)
         root = self.names.get(model)

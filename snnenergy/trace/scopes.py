@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from difflib import get_close_matches
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
 
-from snnenergy.frameworks import neuron_layout, neuron_model, neuron_model_of_class, state_left
+from snnenergy.counts import ROLES
+from snnenergy.errors import UsageError
+from snnenergy.frameworks import neuron_layout, neuron_model, neuron_model_of_class, neurons, state_left
 from snnenergy.trace.forward import Forward, Frame
+from snnenergy.trace.repeats import OF_PARAMETER
 from snnenergy.trace.survey import Survey
 from snnenergy.trace.tree import modules_of
 
@@ -197,6 +201,25 @@ def module_paths(module: nn.Module) -> set[str]:
         return {plain_name(name) or "(root)" for name, _ in module.named_modules()}
     rows = (value for n in module.graph.nodes for value in (n.meta.get("nn_module_stack") or {}).values())
     return {plain_name(str(path)).partition("@")[0] or "(root)" for path, _ in rows}
+
+
+def check_paths(model: nn.Module, name: str, paths: Iterable[str]) -> None:
+    """Raises UsageError where one of the paths a user named is no module of the model."""
+    asked = [
+        path for path in paths if "::" not in path and not path.startswith(OF_PARAMETER)
+    ]  # rows outside of modules
+    known = module_paths(model) if asked else set()
+    for path in asked:
+        if path not in known:
+            near = ", ".join(get_close_matches(path, sorted(known), 3, 0.3)) or "none is near"
+            raise UsageError(f"{name}: no module is called {path!r}; the nearest: {near}")
+
+
+def check_roles(roles: Mapping[str, str]) -> None:
+    """Raises UsageError where a role is none: a neuron model that nobody knows would be priced as none at all."""
+    for path, role in roles.items():
+        if role not in (*ROLES, *neurons.NEURONS):
+            raise UsageError(f"roles: {path!r} is {role!r}; use one of {', '.join((*ROLES, *neurons.NEURONS))}")
 
 
 class Exported(torch.fx.Interpreter):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -81,13 +80,10 @@ def _answers(work: Workload, out: Any, counts: Counts) -> tuple[Answers, tuple[s
 
 def check_roles(work: Workload, roles: Mapping[str, str]) -> None:
     """Every named path is a module of the model, and every neuron model one that is known."""
-    from snnenergy.trace.scopes import module_paths
+    from snnenergy.trace.scopes import check_paths
 
-    known = module_paths(work.module) if roles else set()
+    check_paths(work.module, work.name, roles)
     for path, model in roles.items():
-        if path not in known:
-            near = ", ".join(get_close_matches(path, sorted(known), 3, 0.3)) or "none is near"
-            raise UsageError(f"{work.name}: no module is called {path!r}; the nearest: {near}")
         if model not in NEURONS:
             raise UsageError(f"{path}={model}: no such neuron model; use one of {', '.join(NEURONS)}")
 

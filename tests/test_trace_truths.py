@@ -65,6 +65,13 @@ def test_lstm_on_a_packed_sequence() -> None:
     assert dense(nn.LSTM(8, 16), packed, samples=2) == 4 * 16 * (8 + 16) * (5 + 3)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])  # one fused kernel, or a step at a time
+def test_lstm_without_biases_adds_none(dtype: torch.dtype) -> None:
+    (layer,) = synaptic(count(nn.LSTM(8, 16, bias=False, dtype=dtype), analog(5, 3, 8).to(dtype)))
+    # per hidden unit and step four gate sums of two products each, and f c + i g
+    assert (layer.bias, layer.adds) == (0, 5 * 3 * 16 * (4 + 1))
+
+
 def test_lstm_on_spikes_accumulates_and_on_its_own_state_multiplies() -> None:
     x = spikes(5, 1, 8)
     acs, macs = acs_and_macs(nn.LSTM(8, 16), x)

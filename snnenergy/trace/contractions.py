@@ -244,6 +244,8 @@ def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None, causal: bool, s
 def _mkldnn_rnn(r: Reader, call: Call) -> None:
     """One layer and direction of an LSTM: x [T, N, in], states [1, N, H]; its outputs are the hidden states it fed back."""
     x, w_ih, w_hh, b_ih, b_hh, hx = call.args[:6]
+    if not call.get("has_biases"):  # torch hands the kernel zeros in their place
+        b_ih = b_hh = None
     backward = bool(call[7])
     y = call.out[0]
     steps, rows = x.shape[0], x.shape[1]

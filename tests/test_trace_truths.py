@@ -117,6 +117,27 @@ def test_scaled_dot_product_attention() -> None:
     assert dense(model, x, x, x) == 2 * 6 * 6 * 4 == 288
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_fused_attention_pays_for_its_scale_mask_and_softmax(masked: bool) -> None:
+    x, n = analog(2, 4, 6, 8), 2 * 4 * 6 * 6  # 288 scores
+    mask = analog(6, 6) if masked else None  # of floats: it is added
+    total = count(Functional(lambda m, q: F.scaled_dot_product_attention(q, q, q, attn_mask=mask)), x).total()
+    # softmax: less the largest, exp, their sum, a division; the scale is one product
+    assert (total.adds, total.muls, total.compares, total.specials) == ((2 + masked) * n, 2 * n, n, n)
+
+
+def test_fused_attention_pays_what_its_definition_does() -> None:
+    def by_hand(m: nn.Module, q: Tensor) -> Tensor:
+        return torch.softmax(q @ q.transpose(-1, -2) * 8**-0.5, -1) @ q
+
+    fused, apart = (
+        count(Functional(body), analog(2, 4, 6, 8)).total()
+        for body in (lambda m, q: F.scaled_dot_product_attention(q, q, q), by_hand)
+    )
+    for kind in ("dense_macs", "adds", "muls", "compares", "specials"):
+        assert getattr(fused, kind) == getattr(apart, kind)
+
+
 def test_scaled_dot_product_attention_skips_what_is_masked_only_in_the_effective_taps() -> None:
     x = analog(1, 1, 6, 4)
     model = Functional(lambda m, q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True))

@@ -228,6 +228,13 @@ def _sdpa(r: Reader, call: Call) -> None:
     q, k, v, weights = (reshaped(r, t, -1, *t.shape[-2:]) for t in (q, k, v, weights))
     r.product(q, k.transpose(1, 2), "sdpa")
     r.product(weights, v, "sdpa")
+    r.elementwise(scored(weights.numel(), mask))
+
+
+def scored(n: int, mask: Tensor | None) -> Arithmetic:
+    """What turns n products q k^T into weights: the scale, a mask that is added, a softmax (as `_softmax` in formulas.py)."""
+    added = mask is not None and mask.dtype != torch.bool
+    return Arithmetic(adds=(2 + added) * n, muls=2 * n, compares=n, specials=n)
 
 
 def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None, causal: bool, scale: float | None) -> Tensor:

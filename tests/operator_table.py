@@ -35,9 +35,9 @@ def _x(*shape: int) -> torch.Tensor:
     return torch.zeros(shape or (2, 3, 8, 8))
 
 
-def _bag() -> tuple[Sequence[Any], Any, Mapping[str, int]]:
+def _bag(weights: torch.Tensor | None) -> tuple[Sequence[Any], Any, Mapping[str, int]]:
     table, rows = _x(10, 4), torch.tensor([1, 2, 3, 4, 5, 6])
-    return (table, rows), (_x(2, 4),), {"r": 6, "w": 4, "m": 8}
+    return (table, rows, torch.tensor([0, 3]), False, 0, False, weights), (_x(2, 4),), {"r": 6, "w": 4, "m": 8}
 
 
 def _norm(shape: tuple[int, ...]) -> tuple[Sequence[Any], Any, Mapping[str, int]]:
@@ -74,7 +74,10 @@ CLOSED: dict[str, tuple[Closed, ...]] = {
     "_sort": (
         Closed("l elements at a time", {"compares": "n ceil(log2(l))"}, lambda: ((_x(3, 10),), _x(3, 10), {"l": 10})),
     ),
-    "_embedding_bag": (Closed("r rows of width w", {"adds": "r w - m"}, _bag),),
+    "_embedding_bag": (
+        Closed("r rows of width w", {"adds": "r w - m"}, lambda: _bag(None)),
+        Closed("r rows of width w, weighted", {"adds": "r w - m", "muls": "r w"}, lambda: _bag(_x(6))),
+    ),
     "_fold": (Closed("", {"adds": "n - m"}, lambda: ((_x(1, 12, 9), (4, 4)), _x(1, 3, 4, 4), {})),),
     "_distance": (
         Closed(

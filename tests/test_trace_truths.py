@@ -558,6 +558,66 @@ def test_a_bias_that_is_added_on_its_own_is_a_bias() -> None:
     assert (one.bias, one.adds) == (other.bias, other.adds) == (5, 30)
 
 
+# [2, 3, 4] @ [2, 4, 5] and [3, 4] @ [4, 5], each added to something: parameters are m.*, and c is an activation
+A, B, C = analog(2, 3, 4), analog(2, 4, 5), analog(2, 3, 5)
+SUMS: dict[str, tuple[Functional, tuple[Tensor, ...], tuple[int, int]]] = {
+    "baddbmm of activations": (Functional(lambda m, a, b, c: torch.baddbmm(c, a, b)), (A, B, C), (30, 0)),
+    "baddbmm with weight and bias": (
+        Functional(lambda m, a: torch.baddbmm(m.bias, a, m.w), w=B, bias=analog(2, 1, 5)),
+        (A,),
+        (30, 10),
+    ),
+    "baddbmm, one weight for all": (
+        Functional(lambda m, a: torch.baddbmm(m.bias, a, m.w.expand(2, 4, 5)), w=B[0], bias=analog(5)),
+        (A,),
+        (30, 5),
+    ),
+    "baddbmm, nothing added": (Functional(lambda m, a, b, c: torch.baddbmm(c, a, b, beta=0)), (A, B, C), (0, 0)),
+    "addbmm of activations": (Functional(lambda m, a, b, c: torch.addbmm(c, a, b)), (A, B, C[0]), (15, 0)),
+    "addbmm with weight and bias": (
+        Functional(lambda m, a: torch.addbmm(m.bias, a, m.w), w=B, bias=analog(5)),
+        (A,),
+        (15, 5),
+    ),
+    "addmm of activations": (Functional(lambda m, a, b, c: torch.addmm(c, a, b)), (A[0], B[0], C[0]), (15, 0)),
+    "addmm with weight and bias": (
+        Functional(lambda m, a: torch.addmm(m.bias, a, m.w), w=B[0], bias=analog(5)),
+        (A[0],),
+        (15, 5),
+    ),
+    "addmm, a residual": (Functional(lambda m, a, c: torch.addmm(c, a, m.w), w=B[0]), (A[0], C[0]), (15, 0)),
+    "addmm, weight on the left": (Functional(lambda m, b, c: torch.addmm(c, m.w, b), w=A[0]), (B[0], C[0]), (15, 0)),
+    "addmm, nothing added": (Functional(lambda m, a, c: torch.addmm(c, a, m.w, beta=0), w=B[0]), (A[0], C[0]), (0, 0)),
+    "addmv of activations": (
+        Functional(lambda m, c, a, x: torch.addmv(c, a, x)),
+        (C[0, :, 0], A[0], B[0, :, 0]),
+        (3, 0),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_what_a_product_is_added_to_is_a_bias_only_of_parameters(name: str) -> None:
+    model, inputs, expected = SUMS[name]
+    (layer,) = synaptic(count(model, *inputs))
+    assert (layer.adds, layer.bias) == expected
+    assert layer.dense_macs == (3 * 4 if "addmv" in name else 60 if "addmm" in name else 120)
+
+
+def test_a_residual_is_added_in_every_step() -> None:
+    def steps(m: Any, a: Tensor, c: Tensor) -> list[Tensor]:
+        return [torch.addmm(c, a, m.w) for _ in range(2)] + [torch.mm(a, m.w)]
+
+    (layer,) = synaptic(count(Functional(steps, w=B[0]), A[0], C[0]))
+    assert (layer.dense_macs, layer.adds, layer.bias) == (3 * 60, 2 * 15, 0)
+
+
+def test_a_bag_of_weighted_rows_multiplies() -> None:
+    model = Functional(lambda m, i, p: F.embedding_bag(i, m.w, per_sample_weights=p, mode="sum"), w=analog(5, 2))
+    total = count(model, torch.zeros(3, 4, dtype=torch.long), analog(3, 4)).total()
+    assert (total.adds, total.muls) == (3 * (4 - 1) * 2, 3 * 4 * 2)  # bags of four rows of two
+
+
 def test_a_ruled_operator_reads_its_input_as_any_layer_does() -> None:
     """A constant 0.5 is analog, also before an operator whose rule the user gave."""
 

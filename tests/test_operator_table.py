@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from snnenergy.trace.formulas import TABLE_OF_ROWS, Arithmetic, Contraction, Free, row
+from snnenergy.trace.operators import RULES
 from tests import operator_table as t
 
 
@@ -29,6 +30,20 @@ def test_a_closed_formula_is_what_its_row_says(name: str, i: int) -> None:
 def test_every_operator_is_on_the_page() -> None:
     page = t.PAGE.read_text(encoding="utf-8")
     assert [name for name in TABLE_OF_ROWS if f"`{name}`" not in page] == []
+
+
+def test_a_contraction_without_a_rule_is_not_said_to_be_taps() -> None:
+    ruled, _, lost = t.contraction_table().strip().split("\n\n")
+    assert "`mm`" in ruled and "`convolution_backward`" in ruled
+    assert "`_cudnn_rnn`" in lost and "`slow_conv_transpose2d`" in lost
+    assert {name.strip("`") for name in ruled.split(", ")} <= RULES.keys()
+    assert not {name.strip("`") for name in lost.split(", ")} & RULES.keys()
+
+
+def test_a_root_per_normalised_group() -> None:
+    found = row("rms_norm")
+    assert callable(found)
+    assert found((torch.zeros(2, 3, 4), [4]), torch.zeros(2, 3, 4)) == Arithmetic(adds=24, muls=72, specials=6)
 
 
 def test_rows_by_hand() -> None:

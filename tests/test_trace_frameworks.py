@@ -5,6 +5,7 @@ T = 5 steps, N = 3 samples, 6 inputs, 4 spiking neurons, 2 outputs.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -187,6 +188,55 @@ def test_a_time_axis_may_be_given() -> None:
     assert steps.effective == tuple(NEURONS * int(n) for n in x.sum((1, 2)))
     assert given["0"].effective == guessed["0"].effective
     assert count(net, x.transpose(0, 1), time_axis=1).samples == N
+
+
+class Rows(nn.Module):
+    """`body` gives the inputs of a layer and its neuron, one call each, of x as it comes."""
+
+    def __init__(self, body: Callable[[Tensor], Any], twice: bool = False) -> None:
+        super().__init__()
+        self.body, self.fc, self.lif, self.twice = body, nn.Linear(INPUTS, INPUTS), LIF(), twice
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.lif.v = None
+        for part in self.body(x):
+            y: Tensor = self.lif(self.fc(part))
+            if self.twice:
+                y = self.lif(self.fc(y))
+        return y
+
+
+SLICED: dict[str, tuple[Callable[[Tensor], Any], bool, int]] = {
+    "one run a frame": (lambda x: [x[t] for t in range(T)], False, T),
+    "two runs a frame": (lambda x: [frame for t in range(T) for frame in [x[t]] * 2], False, 2 * T),
+    "two passes through one neuron": (lambda x: [x[t] for t in range(T)], True, 2 * T),
+    "differences": (lambda x: [x[t] - x[t - 1] for t in range(1, T)], False, T - 1),
+    "differences from the frame kept": (lambda x: [b - a for a, b in itertools.pairwise(x)], False, T - 1),
+    "differences from nothing": (lambda x: [x[t] - (x[t - 1] if t else 0) for t in range(T)], False, T),
+}
+"""How a model takes x [T, N, X] apart: its loop, whether a frame passes layer and neuron twice, the steps."""
+
+
+@pytest.mark.parametrize("name", SLICED)
+def test_the_axis_that_a_loop_takes_whole_is_time(name: str) -> None:
+    body, twice, steps = SLICED[name]
+    with torch.no_grad():
+        counts = count(Rows(body, twice), spikes(T, N, INPUTS))
+    assert (counts.samples, counts.time_steps) == (N, steps)
+
+
+APART: dict[str, tuple[Callable[[Tensor], Any], tuple[int, ...]]] = {
+    "a batch of one": (lambda x: [x[0].mean(0, keepdim=True)] * 4, (1, 3, INPUTS)),
+    "a sample at a time, twice each": (lambda x: [x[i // 2].mean(0, keepdim=True) for i in (0, 2)] * 2, (2, 3, INPUTS)),
+    "channels": (lambda x: [x[:, 0] + x[:, 1] + x[:, 2]] * 6, (4, 3, INPUTS)),
+}
+
+
+@pytest.mark.parametrize("name", APART)
+def test_slices_that_are_no_steps_are_not_time(name: str) -> None:
+    body, shape = APART[name]
+    with torch.no_grad():
+        assert count(Rows(body), spikes(*shape)).samples == shape[0]
 
 
 def test_a_module_named_a_neuron_by_the_user() -> None:

@@ -66,6 +66,13 @@ def test_lstm_on_a_packed_sequence() -> None:
     assert dense(nn.LSTM(8, 16), packed, samples=2) == 4 * 16 * (8 + 16) * (5 + 3)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])  # one fused kernel, or a step at a time
+def test_lstm_without_biases_adds_none(dtype: torch.dtype) -> None:
+    (layer,) = synaptic(count(nn.LSTM(8, 16, bias=False, dtype=dtype), analog(5, 3, 8).to(dtype)))
+    # per hidden unit and step four gate sums of two products each, and f c + i g
+    assert (layer.bias, layer.adds) == (0, 5 * 3 * 16 * (4 + 1))
+
+
 def test_lstm_on_spikes_accumulates_and_on_its_own_state_multiplies() -> None:
     x = spikes(5, 1, 8)
     acs, macs = acs_and_macs(nn.LSTM(8, 16), x)
@@ -109,6 +116,27 @@ def test_scaled_dot_product_attention() -> None:
     x = analog(1, 1, 6, 4)
     model = Functional(lambda m, q, k, v: F.scaled_dot_product_attention(q, k, v))
     assert dense(model, x, x, x) == 2 * 6 * 6 * 4 == 288
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_fused_attention_pays_for_its_scale_mask_and_softmax(masked: bool) -> None:
+    x, n = analog(2, 4, 6, 8), 2 * 4 * 6 * 6  # 288 scores
+    mask = analog(6, 6) if masked else None  # of floats: it is added
+    total = count(Functional(lambda m, q: F.scaled_dot_product_attention(q, q, q, attn_mask=mask)), x).total()
+    # softmax: less the largest, exp, their sum, a division; the scale is one product
+    assert (total.adds, total.muls, total.compares, total.specials) == ((2 + masked) * n, 2 * n, n, n)
+
+
+def test_fused_attention_pays_what_its_definition_does() -> None:
+    def by_hand(m: nn.Module, q: Tensor) -> Tensor:
+        return torch.softmax(q @ q.transpose(-1, -2) * 8**-0.5, -1) @ q
+
+    fused, apart = (
+        count(Functional(body), analog(2, 4, 6, 8)).total()
+        for body in (lambda m, q: F.scaled_dot_product_attention(q, q, q), by_hand)
+    )
+    for kind in ("dense_macs", "adds", "muls", "compares", "specials"):
+        assert getattr(fused, kind) == getattr(apart, kind)
 
 
 def test_scaled_dot_product_attention_skips_what_is_masked_only_in_the_effective_taps() -> None:
@@ -529,6 +557,66 @@ def test_a_bias_that_is_added_on_its_own_is_a_bias() -> None:
     assert not x.is_contiguous()
     one, other = (count(nn.Linear(4, 5), t)["(root)"] for t in (x, x.contiguous()))
     assert (one.bias, one.adds) == (other.bias, other.adds) == (5, 30)
+
+
+# [2, 3, 4] @ [2, 4, 5] and [3, 4] @ [4, 5], each added to something: parameters are m.*, and c is an activation
+A, B, C = analog(2, 3, 4), analog(2, 4, 5), analog(2, 3, 5)
+SUMS: dict[str, tuple[Functional, tuple[Tensor, ...], tuple[int, int]]] = {
+    "baddbmm of activations": (Functional(lambda m, a, b, c: torch.baddbmm(c, a, b)), (A, B, C), (30, 0)),
+    "baddbmm with weight and bias": (
+        Functional(lambda m, a: torch.baddbmm(m.bias, a, m.w), w=B, bias=analog(2, 1, 5)),
+        (A,),
+        (30, 10),
+    ),
+    "baddbmm, one weight for all": (
+        Functional(lambda m, a: torch.baddbmm(m.bias, a, m.w.expand(2, 4, 5)), w=B[0], bias=analog(5)),
+        (A,),
+        (30, 5),
+    ),
+    "baddbmm, nothing added": (Functional(lambda m, a, b, c: torch.baddbmm(c, a, b, beta=0)), (A, B, C), (0, 0)),
+    "addbmm of activations": (Functional(lambda m, a, b, c: torch.addbmm(c, a, b)), (A, B, C[0]), (15, 0)),
+    "addbmm with weight and bias": (
+        Functional(lambda m, a: torch.addbmm(m.bias, a, m.w), w=B, bias=analog(5)),
+        (A,),
+        (15, 5),
+    ),
+    "addmm of activations": (Functional(lambda m, a, b, c: torch.addmm(c, a, b)), (A[0], B[0], C[0]), (15, 0)),
+    "addmm with weight and bias": (
+        Functional(lambda m, a: torch.addmm(m.bias, a, m.w), w=B[0], bias=analog(5)),
+        (A[0],),
+        (15, 5),
+    ),
+    "addmm, a residual": (Functional(lambda m, a, c: torch.addmm(c, a, m.w), w=B[0]), (A[0], C[0]), (15, 0)),
+    "addmm, weight on the left": (Functional(lambda m, b, c: torch.addmm(c, m.w, b), w=A[0]), (B[0], C[0]), (15, 0)),
+    "addmm, nothing added": (Functional(lambda m, a, c: torch.addmm(c, a, m.w, beta=0), w=B[0]), (A[0], C[0]), (0, 0)),
+    "addmv of activations": (
+        Functional(lambda m, c, a, x: torch.addmv(c, a, x)),
+        (C[0, :, 0], A[0], B[0, :, 0]),
+        (3, 0),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_what_a_product_is_added_to_is_a_bias_only_of_parameters(name: str) -> None:
+    model, inputs, expected = SUMS[name]
+    (layer,) = synaptic(count(model, *inputs))
+    assert (layer.adds, layer.bias) == expected
+    assert layer.dense_macs == (3 * 4 if "addmv" in name else 60 if "addmm" in name else 120)
+
+
+def test_a_residual_is_added_in_every_step() -> None:
+    def steps(m: Any, a: Tensor, c: Tensor) -> list[Tensor]:
+        return [torch.addmm(c, a, m.w) for _ in range(2)] + [torch.mm(a, m.w)]
+
+    (layer,) = synaptic(count(Functional(steps, w=B[0]), A[0], C[0]))
+    assert (layer.dense_macs, layer.adds, layer.bias) == (3 * 60, 2 * 15, 0)
+
+
+def test_a_bag_of_weighted_rows_multiplies() -> None:
+    model = Functional(lambda m, i, p: F.embedding_bag(i, m.w, per_sample_weights=p, mode="sum"), w=analog(5, 2))
+    total = count(model, torch.zeros(3, 4, dtype=torch.long), analog(3, 4)).total()
+    assert (total.adds, total.muls) == (3 * (4 - 1) * 2, 3 * 4 * 2)  # bags of four rows of two
 
 
 def test_a_ruled_operator_reads_its_input_as_any_layer_does() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from snnenergy.counts import Counts
+from snnenergy.errors import UsageError
 from snnenergy.trace import contractions, count, counting, formulas
 from snnenergy.trace.formulas import Contraction, Free
 from tests.trace_nets import Functional, analog, figures, repeated, spikes
@@ -383,6 +385,23 @@ def test_a_rule_may_give_every_kind_of_arithmetic() -> None:
     rule = lambda x, w, scale: {"dense_macs": 24, "muls": 6}  # noqa: E731  # a name is worth no more here
     layer = repeated_with(Custom(), {OP: rule})["inner"]
     assert (layer.dense_macs, layer.muls) == (3 * 24, 3 * 6)
+
+
+@pytest.mark.parametrize("given", [24, np.int64(24), torch.tensor(24), {"dense_macs": np.int32(24)}])
+def test_a_rule_may_return_any_integer(given: Any) -> None:
+    layer = count(Custom(), vector(), rules={OP: lambda x, w, scale: given})["inner"]
+    assert layer.dense_macs == layer.valid_macs == 24
+    assert type(layer.dense_macs) is int
+
+
+@pytest.mark.parametrize("given", [24.0, None, "24", {"macs": 3}, {"muls": 6.0}, [24]])
+def test_what_a_rule_may_not_return_is_said_in_one_line(given: Any) -> None:
+    with pytest.raises(UsageError) as told:
+        count(Custom(), vector(), rules={OP: lambda x, w, scale: given})
+    assert f"the rule of {OP} returned {given!r}; it may return dense MACs, an integer, or a mapping of" in str(
+        told.value
+    )
+    assert "\n" not in str(told.value)
 
 
 def repeated_with(model: nn.Module, rules: dict[str, Any]) -> Counts:

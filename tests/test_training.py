@@ -254,6 +254,22 @@ def test_dense_macs_are_those_of_torchs_flop_counter(net: nn.Module, shape: tupl
     assert 2 * counts.total().dense_macs == witness.get_total_flops()
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_fused_attention_gives_its_weights_again_and_their_gradient(masked: bool) -> None:
+    mask = torch.randn(5, 5) if masked else None
+
+    class Fused(Attention):
+        def forward(self, x: Tensor) -> Tensor:
+            q, k, v = (t.unsqueeze(1) for t in self.qkv(x).chunk(3, -1))
+            out: Tensor = self.out(nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask).squeeze(1))
+            return out
+
+    counts = snnenergy.count_training(Fused(), torch.randn(2, 5, 8))
+    (row,) = (layer for layer in counts.layers if layer.phase == "grad_input" and "sdpa" in layer.path)
+    n = 2 * 5 * 5  # scores: scale, mask and softmax as in the forward, then P (dP - sum(P dP))
+    assert (row.adds, row.muls, row.compares, row.specials) == ((4 + masked) * n, 4 * n, n, n)
+
+
 # ---- what a step keeps, and what it leaves behind
 def test_kept_bytes_by_hand() -> None:
     net = nn.Sequential(nn.Linear(7, 20), nn.ReLU(), nn.Linear(20, 10), nn.Sigmoid())

@@ -62,7 +62,7 @@ def read(
     else:
         steps = _loop(neuron_calls, layer_calls)
         source = "a loop inside forward" if steps else ""
-        axis = _taken_axis(selects, steps, shape)
+        axis = _taken_axis(selects, steps, shape, step_rows)
         if axis is None and steps and shape and len(shape) > 1 and shape[0] == steps != shape[1] == step_rows:
             axis = 0  # the model took its steps off something it made of its input
         clock = Clock(steps, axis, 0, order, source, looped=True)
@@ -91,14 +91,34 @@ def _loop(neuron_calls: Iterable[int], layer_calls: Iterable[int]) -> int | None
     return layers.pop() if len(layers) == 1 and layers != {1} else None
 
 
-def _taken_axis(selects: Mapping[int, int], steps: int | None, shape: tuple[int, ...] | None) -> int | None:
-    """The axis of the input off which the model took one slice per step; or several, where the axis is T long."""
+def _taken_axis(
+    selects: Mapping[int, int], steps: int | None, shape: tuple[int, ...] | None, rows: int | None
+) -> int | None:
+    """The axis of the input off which the model took one slice per step; or several, where the axis is T long.
+
+    Or the first axis, where all of it was taken and not one slice a step: it would else be the samples.
+    """
     if not steps:
         return None
     once = [axis for axis, taken in selects.items() if taken == steps]
     often = [axis for axis, taken in selects.items() if taken % steps == 0 and shape and shape[axis] == steps]
     hits = once if len(once) == 1 else often
-    return hits[0] if len(hits) == 1 else None
+    if len(hits) == 1:
+        return hits[0]
+    return 0 if not hits and shape and _taken_whole(selects.get(0, 0), steps, shape, rows) else None
+
+
+def _taken_whole(taken: int, steps: int, shape: tuple[int, ...], rows: int | None) -> bool:
+    """Whether the slices taken off axis 0 are time: what one call read of them is then samples, whole.
+
+    Frames that are run several times each, or whose neurons serve several layers; differences of frames, T or T - 1 of them.
+    """
+    length = shape[0]
+    if length < 2 or (len(shape) > 2 and (not rows or not shape[1] or rows % shape[1])):
+        return False
+    runs = taken == length and steps % length == 0
+    differences = (length == steps and taken >= length) or (length == steps + 1 and taken in (length, 2 * steps))
+    return runs or differences
 
 
 def _order(axis: int, shape: tuple[int, ...]) -> str:

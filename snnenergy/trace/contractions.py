@@ -68,27 +68,45 @@ def reshaped(r: Reader, t: Tensor, *shape: int) -> Tensor:
 def matmul2(r: Reader, a: Tensor, b: Tensor, bias: Tensor | None = None) -> None:
     """a [m, k] @ b [k, n]: the operand nearer to a parameter is the weight; two activations are a product."""
     left, right = r.weight_level(a), r.weight_level(b)
-    if right > left:
-        r.linear(a, b, bias=bias)
+    own = _own(r, bias) if left != right else None
+    met = own is not bias  # what is added is no word of this layer's: adds, and no bias
+    if right > left:  # as a view the call is none that is remembered, with the adds of a bias or with none
+        r.linear(reshaped(r, a, *a.shape) if met else a, b, bias=own)
     elif left > right:
-        r.linear(b.t(), a.t(), bias=bias)
+        r.linear(b.t(), a.t(), bias=own)
     else:
         r.product(a.unsqueeze(0), b.unsqueeze(0), "matmul")
+    if met:
+        r.elementwise(Arithmetic(adds=a.shape[0] * b.shape[1]))
 
 
-def batched(r: Reader, a: Tensor, b: Tensor, op: str = "matmul") -> None:
+def batched(r: Reader, a: Tensor, b: Tensor, op: str = "matmul", bias: Tensor | None = None) -> None:
     """a [B, m, k] @ b [B, k, n]; a weight expanded over the batch is one weight."""
     left, right = r.weight_level(a), r.weight_level(b)
+    own = _own(r, bias) if left != right else None
     if right > left and (b.shape[0] == 1 or b.stride(0) == 0):
-        r.linear(reshaped(r, a, -1, a.shape[2]), b[0])
+        r.linear(reshaped(r, a, -1, a.shape[2]), b[0], bias=own)
     elif left > right and (a.shape[0] == 1 or a.stride(0) == 0):
-        r.linear(reshaped(r, b.transpose(1, 2), -1, b.shape[1]), a[0].t())
+        r.linear(reshaped(r, b.transpose(1, 2), -1, b.shape[1]), a[0].t(), bias=own)
     elif right > left or left > right:
         weighted = (a, b) if right > left else (b.transpose(1, 2), a.transpose(1, 2))
         for x, w in zip(weighted[0].unbind(0), weighted[1].unbind(0), strict=True):
-            r.linear(x, w)
+            r.linear(x, w, bias=own)
     else:
         r.product(a, b, op)
+    if own is not bias:
+        r.elementwise(Arithmetic(adds=a.shape[0] * a.shape[1] * b.shape[2]))
+
+
+def _own(r: Reader, bias: Tensor | None) -> Tensor | None:
+    """A bias made of parameters; an activation in its place, as of a residual, is none."""
+    return bias if bias is not None and r.weight_level(bias) else None
+
+
+def _added(call: Call) -> Tensor | None:
+    """What the product is added to."""
+    added: Tensor = call[0]
+    return added if call.get("beta", 1) else None
 
 
 def _mm(r: Reader, call: Call) -> None:
@@ -96,7 +114,7 @@ def _mm(r: Reader, call: Call) -> None:
 
 
 def _addmm(r: Reader, call: Call) -> None:
-    matmul2(r, call[1], call[2], bias=call[0])
+    matmul2(r, call[1], call[2], bias=_added(call))
 
 
 def _bmm(r: Reader, call: Call) -> None:
@@ -104,7 +122,14 @@ def _bmm(r: Reader, call: Call) -> None:
 
 
 def _baddbmm(r: Reader, call: Call) -> None:
-    batched(r, call[1], call[2])
+    batched(r, call[1], call[2], bias=_added(call))
+
+
+def _addbmm(r: Reader, call: Call) -> None:
+    # [B, m, k] @ [B, k, n], summed over B: [m, B k] @ [B k, n]
+    a, b = call[1], call[2]
+    m, n = a.shape[1], b.shape[2]
+    matmul2(r, reshaped(r, a.transpose(0, 1), m, -1), reshaped(r, b, -1, n), bias=_added(call))
 
 
 def _mv(r: Reader, call: Call) -> None:
@@ -113,7 +138,7 @@ def _mv(r: Reader, call: Call) -> None:
 
 
 def _addmv(r: Reader, call: Call) -> None:
-    matmul2(r, call[2].unsqueeze(0), call[1].t(), bias=call[0])
+    matmul2(r, call[2].unsqueeze(0), call[1].t(), bias=_added(call))
 
 
 def _dot(r: Reader, call: Call) -> None:
@@ -228,6 +253,13 @@ def _sdpa(r: Reader, call: Call) -> None:
     q, k, v, weights = (reshaped(r, t, -1, *t.shape[-2:]) for t in (q, k, v, weights))
     r.product(q, k.transpose(1, 2), "sdpa")
     r.product(weights, v, "sdpa")
+    r.elementwise(scored(weights.numel(), mask))
+
+
+def scored(n: int, mask: Tensor | None) -> Arithmetic:
+    """What turns n products q k^T into weights: the scale, a mask that is added, a softmax (as `_softmax` in formulas.py)."""
+    added = mask is not None and mask.dtype != torch.bool
+    return Arithmetic(adds=(2 + added) * n, muls=2 * n, compares=n, specials=n)
 
 
 def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None, causal: bool, scale: float | None) -> Tensor:
@@ -244,6 +276,8 @@ def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None, causal: bool, s
 def _mkldnn_rnn(r: Reader, call: Call) -> None:
     """One layer and direction of an LSTM: x [T, N, in], states [1, N, H]; its outputs are the hidden states it fed back."""
     x, w_ih, w_hh, b_ih, b_hh, hx = call.args[:6]
+    if not call.get("has_biases"):  # torch hands the kernel zeros in their place
+        b_ih = b_hh = None
     backward = bool(call[7])
     y = call.out[0]
     steps, rows = x.shape[0], x.shape[1]
@@ -340,7 +374,7 @@ RULES: dict[str, Callable[[Reader, Call], None]] = {
     "_addmm_activation": _addmm,
     "bmm": _bmm,
     "baddbmm": _baddbmm,
-    "addbmm": _baddbmm,
+    "addbmm": _addbmm,
     "mv": _mv,
     "addmv": _addmv,
     "dot": _dot,

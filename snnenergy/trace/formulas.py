@@ -165,8 +165,9 @@ def _interpolate(corners: int) -> Formula:
 
 
 def _embedding_bag(args: Sequence[Any], out: Any) -> Arithmetic:
-    width = args[0].shape[1]
-    return Arithmetic(adds=max(0, args[1].numel() * width - _size(out)))
+    met = args[1].numel() * args[0].shape[1]
+    weighted = len(args) > 6 and args[6] is not None  # per_sample_weights
+    return Arithmetic(adds=max(0, met - _size(out)), muls=met if weighted else 0)
 
 
 def _fold(args: Sequence[Any], out: Any) -> Arithmetic:

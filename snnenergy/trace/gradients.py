@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from snnenergy.trace.contractions import Call, Reader, attention_weights, conv_shape, reshaped
+from snnenergy.trace.contractions import Call, Reader, attention_weights, conv_shape, reshaped, scored
 from snnenergy.trace.fanout import ConvShape
 from snnenergy.trace.formulas import Arithmetic
 
@@ -44,8 +44,9 @@ def _sdpa_backward(r: Reader, call: Call) -> None:
     g, q, k, v, p, ds = (r.lineage.follow(t.reshape(-1, *t.shape[-2:]), None) for t in (g, q, k, v, p, ds))
     for a, b in ((q, k.mT), (p.mT, g), (g, v.mT), (ds, k), (ds.mT, q)):
         r.product(a, b, "sdpa")
-    n = p.numel()  # softmax again, and its gradient
-    r.elementwise(Arithmetic(adds=4 * n, muls=4 * n, compares=n, specials=n))
+    n = p.numel()  # the weights again, and the gradient of their softmax
+    r.elementwise(scored(n, mask))
+    r.elementwise(Arithmetic(adds=2 * n, muls=2 * n))
 
 
 def _mkldnn_rnn_backward(r: Reader, call: Call) -> None:

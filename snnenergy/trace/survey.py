@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from snnenergy.errors import UsageError
 from snnenergy.trace import formulas
 from snnenergy.trace.activity import Hearing
 from snnenergy.trace.contractions import Call
@@ -330,11 +332,9 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
     ) -> None:
         """A user's rule: fn(*args, **kwargs) -> dense MACs, or a mapping of LayerCounts' additive fields."""
         assert op.custom is not None
-        found = op.custom(*args, **kwargs)
-        fields = {"dense_macs": found} if isinstance(found, int) else dict(found)
-        work = self.work_of(path)
-        work.add(Work(**({"valid_macs": fields.get("dense_macs", 0), "calls": 1, "kernels": 1} | fields)))
+        fields = _ruled(op.name, op.custom(*args, **kwargs))
         dense = fields.get("dense_macs", 0)
+        self.work_of(path).add(Work(**({"valid_macs": dense, "calls": 1, "kernels": 1} | fields)))
         if dense and tensors:
             structure = self.layers.structure(path)
             structure.role, structure.op = "synaptic", op.name
@@ -390,6 +390,21 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
                 firing.site.listen(firing.heard)
             self.layers.open(firing.site)
         firing.site.take(spikes, OUTPUT_FANS)
+
+
+def _ruled(name: str, found: Any) -> dict[str, int]:
+    """What a user's rule gave, by field; whatever counts as an integer is one, as NumPy's do."""
+    try:
+        fields = {"dense_macs": index(found)} if not isinstance(found, Mapping) else {k: index(found[k]) for k in found}
+    except TypeError:
+        fields = {"": 0}
+    known = [field.name for field in dataclasses.fields(Work)]
+    if not fields.keys() <= set(known):
+        raise UsageError(
+            f"rules: the rule of {name} returned {found!r}; it may return dense MACs, an integer, or a mapping of "
+            f"{', '.join(known)} to integers"
+        )
+    return fields
 
 
 @lru_cache(maxsize=4096)

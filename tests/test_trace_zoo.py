@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import snnenergy
 from snnenergy.counts import Counts
 from snnenergy.errors import UsageError
 from snnenergy.trace import contractions, count, counting, formulas
@@ -385,6 +386,28 @@ def test_a_rule_may_give_every_kind_of_arithmetic() -> None:
     rule = lambda x, w, scale: {"dense_macs": 24, "muls": 6}  # noqa: E731  # a name is worth no more here
     layer = repeated_with(Custom(), {OP: rule})["inner"]
     assert (layer.dense_macs, layer.muls) == (3 * 24, 3 * 6)
+
+
+@pytest.mark.parametrize(
+    ("values", "domain", "units"),
+    [
+        ([0.0, 1, 0, 1, 0, 1], "spike", 24),
+        ([0.0, 2, 0, 2, 0, -2], "ternary", 24),
+        ([0.0, 1, 2, 3, 0, 1], "graded", None),
+    ],
+)
+def test_which_value_meets_which_tap_of_a_rule_is_not_known(
+    values: list[float], domain: str, units: int | None
+) -> None:
+    model = Functional(lambda m, x: scaled_matmul(x, m.w, 2.0), w=analog(6, 4))
+    counts = count(model, torch.tensor([values]), rules={OP: lambda x, w, scale: w.numel()})
+    (stream,) = counts.layers[0].streams
+    assert (stream.domain, stream.driven, stream.unit_taps) == (domain, 24, units)
+    chip = snnenergy.load_hardware(
+        "horowitz_fp32"
+    )  # graded taps are unit accumulates there; without units they are MACs
+    assert snnenergy.estimate(counts, chip).energy is not None
+    assert Counts.from_dict(counts.to_dict()) == counts
 
 
 @pytest.mark.parametrize("given", [24, np.int64(24), torch.tensor(24), {"dense_macs": np.int32(24)}])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Iterator
 from dataclasses import replace
@@ -215,11 +216,14 @@ def _stream(segment: Segment, tally: Tally, site: Site) -> Stream:
 
 
 def _units(scale: Evidence, tally: Tally, driven: int) -> int | None:
-    """Sum of |value| x taps / s, an integer by construction; None where no s exists.  scale: the evidence of the tally."""
+    """Sum of |value| x taps / s, an integer by construction; None where no s exists, or the sum is not known.
+
+    scale: the evidence of the tally
+    """
     if not driven:
         return 0
-    unit = scale.unit
-    return None if unit is None else round((tally.magnitudes.alone * driven or tally.value_taps) / unit)
+    unit, total = scale.unit, tally.magnitudes.alone * driven or tally.value_taps
+    return None if unit is None or math.isnan(total) else round(total / unit)
 
 
 def _units_of_pair(stream: Stream, tally: Tally, other: Site) -> int | None:

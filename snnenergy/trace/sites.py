@@ -284,7 +284,7 @@ class Site:
         return x.reshape(shape[0] * rows, 1, math.prod(shape[1:]) // max(1, rows)), rows
 
     def take_whole(self, x: Tensor, taps: int) -> None:
-        """A call whose taps a user's rule gave: all of them are taken as driven."""
+        """A call whose taps a user's rule gave: all of them are taken as driven; which value meets which is not known."""
         slot = self.slot
         self.slot = slot + 1
         tally = self.tallies[0]
@@ -294,6 +294,7 @@ class Site:
             return
         values = host(x)
         nonzero = tally.see(values, values != 0)
+        tally.value_taps = math.nan  # read as: no unit taps, once there are several magnitudes
         tally.add_taps(np.full(1, float(taps)), nonzero, x.numel(), slot)
 
 

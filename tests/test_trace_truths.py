@@ -604,6 +604,51 @@ def test_zeros_padded_on_in_one_call_are_not_taken_for_padding_in_the_next() -> 
     assert (layer.dense_macs, layer.valid_macs, layer.driven) == (12, 4 + 6, 4 + 6)
 
 
+class PaddedAcross(nn.Module):
+    """A 3 x 3 kernel over a square of 2 x 4 ones and two rows of zeros, and over its transpose."""
+
+    def __init__(self, *, upright: bool) -> None:
+        super().__init__()
+        self.conv, self.upright = nn.Conv2d(1, 1, 3, bias=False), upright
+
+    def forward(self, x: Tensor) -> Tensor:
+        padded = F.pad(x, (0, 0, 1, 1))
+        turned: Tensor = self.conv(padded.transpose(2, 3))
+        return turned + self.conv(padded) if self.upright else turned
+
+
+@pytest.mark.parametrize("upright", [False, True])
+def test_zeros_padded_on_are_not_looked_for_on_the_axes_of_another_view(upright: bool) -> None:
+    (layer,) = synaptic(count(PaddedAcross(upright=upright), torch.ones(1, 1, 2, 4)))
+    # 4 windows, each of 2 lines of 3 ones and a line of padded zeros, upright and turned
+    calls = 2 if upright else 1
+    assert layer.dense_macs == calls * 4 * 9
+    assert (layer.valid_macs, layer.driven, layer.effective) == (calls * 4 * 2 * 3,) * 3
+
+
+def test_zeros_padded_on_that_are_turned_into_channels_are_inputs_like_others() -> None:
+    model = Functional(lambda m, x: F.conv2d(F.pad(x, (0, 0, 1, 1)).transpose(1, 2), m.w), w=torch.ones(5, 4, 1, 1))
+    # [1, 1, 4, 4] of which 2 rows are ones, as 4 channels of 1 x 4: 8 ones meet 5 taps, and 8 zeros may
+    (layer,) = synaptic(count(model, torch.ones(1, 1, 2, 4)))
+    assert (layer.valid_macs, layer.driven) == (16 * 5, 8 * 5)
+
+
+def test_a_layer_called_with_padding_on_one_axis_and_on_the_other() -> None:
+    class Turned(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 1, (3, 1), bias=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            padded = F.pad(x, (0, 0, 1, 1))
+            y: Tensor = self.conv(padded) + self.conv(padded.transpose(2, 3))
+            return y
+
+    # 4 x 4 with rows of zeros outside, 3 x 1 taps, 2 x 4 outputs: upright each meets 2 ones, turned 2 of 4 columns meet 3
+    (layer,) = synaptic(count(Turned(), torch.ones(1, 1, 2, 4)))
+    assert (layer.dense_macs, layer.valid_macs, layer.driven) == (2 * 24, 8 * 2 + 4 * 3, 8 * 2 + 4 * 3)
+
+
 class TwoBiases(nn.Module):
     """One weight, two biases."""
 

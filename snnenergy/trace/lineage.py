@@ -45,10 +45,18 @@ class Segments:
         return self.labels.as_strided(t.shape, t.stride(), t.storage_offset())
 
 
+class Padding(NamedTuple):
+    """Explicit zeros in the tensor that begins at `offset` of a storage: (lo, hi) of the axes that have them."""
+
+    offset: int
+    axes: frozenset[tuple[int, int]]  # (size, stride) of every axis longer than 1
+    pairs: dict[tuple[int, int], tuple[int, int]]
+
+
 class Tag(NamedTuple):
     """What is known of a storage.
 
-    level: PARAMETER, BUFFER or ACTIVATION; pad: (lo, hi) per spatial axis of `shape`
+    level: PARAMETER, BUFFER or ACTIVATION; pad: zeros it was padded with
     made: from nothing, like the zeros a state starts from: what computes on it is not driven by its producer
     """
 
@@ -59,8 +67,7 @@ class Tag(NamedTuple):
     inputs: bool = False
     compared: bool = False
     made: bool = False
-    pad: tuple[tuple[int, int], ...] = ()
-    shape: tuple[int, ...] = ()
+    pad: Padding | None = None
     segments: Segments | None = None
     roots: frozenset[int] = frozenset()  # storages of the parameters a weight was computed from
 
@@ -76,6 +83,10 @@ def version(t: Tensor) -> int:
 def valueless(t: Tensor) -> bool:
     """Whether a tensor has a shape and no values: made under FakeTensorMode, or on the meta device."""
     return isinstance(t, FakeTensor) or t.is_meta
+
+
+def _axes(t: Tensor) -> list[tuple[int, int]]:
+    return list(zip(map(int, t.shape), map(int, t.stride()), strict=True))
 
 
 def address(t: Tensor) -> int:
@@ -164,7 +175,7 @@ class Lineage:
         for t in inputs:
             if t.layout == torch.strided:
                 self.heavy.discard(storage(t))
-                self.tags[storage(t)] = Tag(inputs=True, shape=tuple(t.shape), producer="(input)")
+                self.tags[storage(t)] = Tag(inputs=True, producer="(input)")
 
     def name_of(self, t: Tensor) -> str | None:
         """The parameter (or buffer) a tensor is a view of, or None."""
@@ -211,7 +222,7 @@ class Lineage:
         if source is None:
             self.put(storage(made), UNKNOWN)
         elif storage(made) != storage(source):
-            self.put(storage(made), self.of(source)._replace(pad=(), shape=(), segments=None))
+            self.put(storage(made), self.of(source)._replace(pad=None, segments=None))
         return made
 
     def moved(self, tensors: Sequence[Tensor], outs: Sequence[Tensor], func: Any, args: Any, kwargs: Any) -> None:
@@ -219,7 +230,7 @@ class Lineage:
         if len(tensors) == 1 and (source := storage(tensors[0])) not in self.labelled:
             found = self.tags.get(source, UNKNOWN)
             if found.pad:
-                found = found._replace(pad=(), shape=())
+                found = found._replace(pad=None)
             for out in outs:
                 key = storage(out)
                 if key != source:  # a view keeps the tag of its storage
@@ -307,14 +318,23 @@ class Lineage:
         same = storage(out) == storage(source)
         return tag._replace(segments=self.of(source).segments if same else Segments.laid(found[0], out, found[1]))
 
+    def pad_of(self, t: Tensor) -> tuple[tuple[int, int], ...]:
+        """Explicit zeros in t, (lo, hi) per spatial axis: where it is what was padded, or that with its axes in another order."""
+        pad, axes = self.of(t).pad, _axes(t)
+        if pad is None or t.storage_offset() != pad.offset or pad.axes != {axis for axis in axes if axis[0] > 1}:
+            return ()
+        pairs = [pad.pairs.get(axis, (0, 0)) for axis in axes]
+        return tuple(pairs[2:]) if not any(map(any, pairs[:2])) else ()
+
     def pad(self, source: Tensor, out: Tensor, pad: Sequence[int]) -> None:
         """Explicit zero padding, as pairs for the last axis first (torch's order)."""
         pairs = [(int(pad[i]), int(pad[i + 1])) for i in range(0, len(pad), 2)]
-        tag = self.of(source)._replace(segments=self._pad_labels(source, out, pairs))
+        tag = self.of(source)._replace(pad=None, segments=self._pad_labels(source, out, pairs))
         key = storage(out)
         if len(pairs) <= max(0, source.dim() - 2) and all(p >= 0 for pair in pairs for p in pair):
-            pairs += [(0, 0)] * (source.dim() - 2 - len(pairs))
-            tag = tag._replace(pad=tuple(reversed(pairs)), shape=tuple(out.shape))
+            axes = _axes(out)
+            found = dict(zip(reversed(axes), pairs, strict=False))  # the first axes have none
+            tag = tag._replace(pad=Padding(int(out.storage_offset()), frozenset(a for a in axes if a[0] > 1), found))
         self.put(key, tag)
 
     def _pad_labels(self, source: Tensor, out: Tensor, pairs: Sequence[tuple[int, int]]) -> Segments | None:

@@ -38,8 +38,7 @@ class Reading:
         return self.lineage.of(t).level
 
     def zero_pad(self, t: Tensor) -> tuple[tuple[int, int], ...]:
-        tag = self.lineage.of(t)
-        return tag.pad if tag.shape == tuple(t.shape) else ()
+        return self.lineage.pad_of(t)
 
     def linear(self, x: Tensor, w: Tensor, *, bias: Tensor | None = None, op: str = "linear") -> None:
         # [rows, k] @ [k, n] -> [rows, n]

@@ -633,6 +633,24 @@ def test_zeros_padded_on_that_are_turned_into_channels_are_inputs_like_others() 
     assert (layer.valid_macs, layer.driven) == (16 * 5, 8 * 5)
 
 
+def _copied(x: Tensor) -> None:
+    x[..., :1] = torch.ones(1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "write", [_copied, lambda x: x.index_fill_(2, torch.tensor([0]), 1.0), lambda x: x[..., :1].add_(1)]
+)
+def test_padded_zeros_that_are_written_over_are_inputs(write: Any) -> None:
+    def forward(m: Any, x: Tensor) -> Any:
+        padded = F.pad(x, (1, 1))
+        write(padded)
+        return F.conv1d(padded, m.w)
+
+    # 0 1 1 0 becomes 1 1 1 0: of 2 windows of 3 taps all are valid, and the last one meets a zero
+    (layer,) = synaptic(count(Functional(forward, w=torch.ones(1, 1, 3)), torch.ones(1, 1, 2)))
+    assert (layer.valid_macs, layer.driven) == (6, 5)
+
+
 def test_a_layer_called_with_padding_on_one_axis_and_on_the_other() -> None:
     class Turned(nn.Module):
         def __init__(self) -> None:

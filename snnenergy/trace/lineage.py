@@ -240,7 +240,10 @@ class Lineage:
         for out in outs:
             key = storage(out)
             if any(storage(t) == key for t in tensors) and (len(tensors) == 1 or not any(t.segments for t in tags)):
-                continue  # a view: the storage keeps its tag
+                found = self.tags.get(key, UNKNOWN)
+                if found.pad and len(tensors) > 1:
+                    self.put(key, found._replace(pad=None))
+                continue  # a view, or values written into it: the storage keeps its tag, but no zeros where it was written
             producers = {t.producer for t in tags if t.producer}
             moved = Tag(
                 level=min((t.level for t in tags), default=ACTIVATION),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -665,6 +666,52 @@ def test_a_layer_called_with_padding_on_one_axis_and_on_the_other() -> None:
     # 4 x 4 with rows of zeros outside, 3 x 1 taps, 2 x 4 outputs: upright each meets 2 ones, turned 2 of 4 columns meet 3
     (layer,) = synaptic(count(Turned(), torch.ones(1, 1, 2, 4)))
     assert (layer.dense_macs, layer.valid_macs, layer.driven) == (2 * 24, 8 * 2 + 4 * 3, 8 * 2 + 4 * 3)
+
+
+class FromNumpy(nn.Module):
+    """Values that no operator made meet a weight, and lie where another tensor was just freed."""
+
+    def __init__(self, made: Callable[[FromNumpy, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.fc, self.made = nn.Linear(6, 6, bias=False), made
+        self.scale = nn.Parameter(torch.rand(6, 6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        values = x.numpy() * 2
+        for _ in range(100):
+            freed = self.made(self, x)
+            place = freed.untyped_storage()._cdata
+            del freed
+            given = torch.from_numpy(values)
+            if given.untyped_storage()._cdata == place:
+                break
+        y: Tensor = self.fc(given)
+        return y
+
+
+@pytest.mark.parametrize("made", [lambda m, x: m.scale.abs(), lambda m, x: torch.cat([x[:, :3], x[:, 3:]], 1)])
+def test_what_comes_from_numpy_is_not_taken_for_what_was_freed_there(made: Any) -> None:
+    with torch.no_grad():
+        (layer,) = synaptic(count(FromNumpy(made), torch.rand(4, 6) + 0.5))
+    (stream,) = layer.streams
+    assert (layer.path, layer.weights) == ("fc", 36)
+    assert (stream.elements, stream.driven) == (4 * 6, 4 * 6 * 6)
+
+
+def test_what_was_computed_from_parameters_is_freed_when_the_model_lets_go_of_it() -> None:
+    gone = []
+
+    def forward(m: Any, x: Tensor) -> Tensor:
+        computed = m.w.abs()
+        kept, total = weakref.ref(computed.untyped_storage()), computed.sum()
+        del computed
+        gone.append(kept() is None)
+        y: Tensor = x @ m.w * total
+        return y
+
+    with torch.no_grad():
+        count(Functional(forward, w=torch.ones(6, 6)), torch.rand(4, 6))
+    assert gone and all(gone)
 
 
 class TwoBiases(nn.Module):

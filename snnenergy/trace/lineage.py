@@ -1,14 +1,17 @@
 """Where tensors come from, followed through one surveyed forward by the storages they live in.
 
 A storage is tagged when an op writes it: is it made from parameters only (a weight), which layer produced it, does it
-carry explicit zero padding, which of its elements came from which operand of a `cat`.  Every new storage passes through
-the dispatcher, so a tag can never outlive its tensor: an address that is used again is tagged again.
+carry explicit zero padding, which of its elements came from which operand of a `cat`.  An operator that writes where a
+freed tensor lay tags the address again.  torch.from_numpy and its like pass no operator, and find the old tag there: so a
+tag that says more than who made a tensor is forgotten with its storage.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -169,13 +172,17 @@ class Lineage:
     labelled: set[int]  # storages that have segments
 
     def begin(self, inputs: Iterable[Tensor]) -> None:
-        self.labelled = set()
+        self.let_go()
         self.tags = dict(self._base)
         self.heavy = set(self._base)
         for t in inputs:
             if t.layout == torch.strided:
                 self.heavy.discard(storage(t))
                 self.tags[storage(t)] = Tag(inputs=True, producer="(input)")
+
+    def let_go(self) -> None:
+        self.labelled, self.heavy, self.tags = set(), set(), {}
+        self._held: dict[int, weakref.ref[Any]] = {}  # by whose end the tag at an address ends
 
     def name_of(self, t: Tensor) -> str | None:
         """The parameter (or buffer) a tensor is a view of, or None."""
@@ -201,7 +208,15 @@ class Lineage:
             known = [self.tags[key] for key in sources]
             tag = tag._replace(level=min(t.level for t in known), roots=_roots(known))
         for out in outs:
-            self.put(storage(out), tag)
+            self.mark(out, tag)
+
+    def mark(self, t: Tensor, tag: Tag) -> None:
+        """Tag where t lies, for as long as that storage is there."""
+        key = storage(t)
+        self.put(key, tag)
+        if tag.level or tag.pad is not None or tag.segments is not None:
+            forget = partial(_forget, key, self.tags, self.heavy, self.labelled)
+            self._held[key] = weakref.ref(t.untyped_storage(), forget)
 
     def put(self, key: int, tag: Tag) -> None:
         base = self._base.get(key)
@@ -222,7 +237,7 @@ class Lineage:
         if source is None:
             self.put(storage(made), UNKNOWN)
         elif storage(made) != storage(source):
-            self.put(storage(made), self.of(source)._replace(pad=None, segments=None))
+            self.mark(made, self.of(source)._replace(pad=None, segments=None))
         return made
 
     def moved(self, tensors: Sequence[Tensor], outs: Sequence[Tensor], func: Any, args: Any, kwargs: Any) -> None:
@@ -232,9 +247,8 @@ class Lineage:
             if found.pad:
                 found = found._replace(pad=None)
             for out in outs:
-                key = storage(out)
-                if key != source:  # a view keeps the tag of its storage
-                    self.put(key, found)
+                if storage(out) != source:  # a view keeps the tag of its storage
+                    self.mark(out, found)
             return
         tags = [self.of(t) for t in tensors]
         for out in outs:
@@ -254,7 +268,7 @@ class Lineage:
                 segments=self._move_labels(tensors[0], out, func, args, kwargs) if len(tensors) == 1 else None,
                 roots=_roots(tags),
             )
-            self.put(key, moved)
+            self.mark(out, moved)
 
     def joined(self, tensors: Sequence[Tensor], out: Tensor, func: Any, axis: int) -> None:
         """A `cat` or `stack`: every operand's elements are labelled with where they came from."""
@@ -273,7 +287,7 @@ class Lineage:
             segments=merged,
             roots=_roots(tags),
         )
-        self.put(storage(out), joined)
+        self.mark(out, joined)
 
     def _label(self, tensors: Sequence[Tensor], tags: Sequence[Tag], out: Tensor, func: Any, axis: int) -> Segments:
         labels: list[Tensor] = []
@@ -333,12 +347,11 @@ class Lineage:
         """Explicit zero padding, as pairs for the last axis first (torch's order)."""
         pairs = [(int(pad[i]), int(pad[i + 1])) for i in range(0, len(pad), 2)]
         tag = self.of(source)._replace(pad=None, segments=self._pad_labels(source, out, pairs))
-        key = storage(out)
         if len(pairs) <= max(0, source.dim() - 2) and all(p >= 0 for pair in pairs for p in pair):
             axes = _axes(out)
             found = dict(zip(reversed(axes), pairs, strict=False))  # the first axes have none
             tag = tag._replace(pad=Padding(int(out.storage_offset()), frozenset(a for a in axes if a[0] > 1), found))
-        self.put(key, tag)
+        self.mark(out, tag)
 
     def _pad_labels(self, source: Tensor, out: Tensor, pairs: Sequence[tuple[int, int]]) -> Segments | None:
         """Zeros drive nothing: they go with the elements that they were put beside."""
@@ -352,6 +365,12 @@ class Lineage:
                 -axis, torch.arange(-low, size + high, device=labels.device).clamp(0, size - 1)
             )
         return Segments.laid(labels, out, found[1])
+
+
+def _forget(key: int, tags: dict[int, Tag], heavy: set[int], labelled: set[int], _: object) -> None:
+    tags.pop(key, None)
+    heavy.discard(key)
+    labelled.discard(key)
 
 
 def _roots(tags: Iterable[Tag]) -> frozenset[int]:

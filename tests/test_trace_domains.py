@@ -345,6 +345,115 @@ def test_segments_follow_elementwise_ops_and_views(then: Any) -> None:
     assert [(s.domain, s.elements) for s in rows] == [("spike", 120), ("analog", 8)]
 
 
+def _beside(view: Any) -> Any:
+    """Take a view of x for something else, and go on with x."""
+
+    def then(x: Tensor) -> Tensor:
+        view(x)
+        return x
+
+    return then
+
+
+def _written(x: Tensor) -> Tensor:
+    """Three spike channels are overwritten with what another source says: nobody knows any more whose channels these are."""
+    x[:, :3] = torch.full((4, 3), 0.25)
+    return x
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda x: x.flatten(),
+        lambda x: x.chunk(2, 1),
+        lambda x: x[:, :3].sum(),
+        lambda x: x.t(),
+        lambda x: x.view(torch.int32),
+        lambda x: x[:, 2:5].relu(),
+        lambda x: torch.cat([x[:, :2], x[:, 4:6]], 1),
+    ],
+)
+def test_segments_stay_when_a_view_is_taken_for_something_else(view: Any) -> None:
+    rows = streams(Joined(32, _beside(view)), spikes(4, 30), analog(4, 2))
+    assert [(s.domain, s.elements) for s in rows] == [("spike", 120), ("analog", 8)]
+
+
+def test_every_view_of_a_cat_finds_its_own_segments() -> None:
+    # features 28 to 32: two that spike, two that do not
+    rows = streams(Joined(4, lambda x: x[:, 28:]), spikes(4, 30), analog(4, 2))
+    assert [(s.domain, s.elements) for s in rows] == [("spike", 8), ("analog", 8)]
+    (row,) = streams(Joined(4, lambda x: x[:, :4]), spikes(4, 30), analog(4, 2))
+    assert (row.domain, row.elements) == ("spike", 16)
+
+
+def test_streams_of_a_cat_of_parts_of_a_cat_have_names_of_their_own() -> None:
+    rows = streams(Joined(32, lambda x: torch.cat(x.chunk(2, 1)[::-1], 1)), spikes(4, 30), analog(4, 2))
+    assert [(s.domain, s.elements) for s in rows] == [("spike", 56), ("analog", 8), ("spike", 64)]
+    assert len({s.source for s in rows}) == 3
+
+
+def test_a_cat_without_values_has_segments() -> None:
+    parts = (spikes(4, 30).to("meta"), analog(4, 2).to("meta"))
+    (layer,) = synaptic(count(Joined(32).to("meta"), *parts))
+    assert layer.valid_macs == 4 * 32 * 10
+
+
+def test_a_square_cat_transposed_is_not_taken_for_itself() -> None:
+    # 4 x 4, the first two columns spike: of the transposed, the first two rows do, and every column holds both kinds
+    assert len(streams(Joined(4), spikes(4, 2), analog(4, 2))) == 2
+    (row,) = streams(Joined(4, lambda x: x.t()), spikes(4, 2), analog(4, 2))
+    assert (row.domain, row.elements) == ("analog", 16)
+
+
+def test_a_cat_that_is_written_to_is_one_stream() -> None:
+    (row,) = streams(Joined(32, _written), spikes(4, 30), analog(4, 2))
+    assert (row.domain, row.elements) == ("analog", 128)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("pad", [(1, 1, 1, 1), (0, 0, -1, 2), (2, 0)])
+def test_segments_follow_zero_padding(layout: torch.memory_format, pad: tuple[int, ...]) -> None:
+    def forward(m: Any, a: Tensor, b: Tensor) -> Any:
+        return F.conv2d(F.pad(torch.cat([a, b], 1), pad), m.w)
+
+    a, b = (t.contiguous(memory_format=layout) for t in (spikes(1, 30, 3, 4), analog(1, 2, 3, 4)))
+    rows = streams(Functional(forward, w=analog(10, 32, 1, 1)), a, b)
+    assert [s.domain for s in rows] == ["spike", "analog"]
+    cut = 1 if pad[2:] == (-1, 2) else 0  # rows that the negative padding takes away
+    assert [s.driven for s in rows] == [10 * int((t[:, :, cut:] != 0).sum()) for t in (a, b)]
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+def test_segments_follow_an_even_kernel_that_keeps_the_size() -> None:
+    class Same(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(32, 10, 2, padding="same", bias=False)
+
+        def forward(self, a: Tensor, b: Tensor) -> Tensor:
+            y: Tensor = self.conv(torch.cat([a, b], 1))
+            return y
+
+    # 3 x 3 pixels, one row and one column of zeros after them: a pixel of the first row or column is met half as often
+    a, b = torch.zeros(1, 30, 3, 3), torch.zeros(1, 2, 3, 3)
+    a[0, 3, 0, 0], a[0, 4, 1, 0], b[0, :, 2, 2] = 1, 1, torch.tensor([0.3, 0.7123])
+    rows = streams(Same(), a, b)
+    assert [(s.domain, s.driven) for s in rows] == [("spike", 10 * (1 + 2)), ("analog", 10 * 2 * 4)]
+
+
+def test_channels_of_an_image_without_samples_are_segments() -> None:
+    def forward(m: Any, a: Tensor, b: Tensor) -> Any:
+        return F.conv2d(torch.cat([a, b], -3), m.w)
+
+    model = Functional(forward, w=analog(10, 32, 1, 1))
+    assert acs_and_macs(model, ONE_OF_30.view(30, 1, 1), analog(2, 1, 1), samples=1) == (10, 20)
+
+
+def test_rows_of_a_matrix_behind_its_weight_are_segments() -> None:
+    model = Functional(lambda m, a, b: m.w @ torch.cat([a, b]), w=analog(10, 32))
+    assert acs_and_macs(model, ONE_OF_30.view(30, 1), analog(2, 1), samples=1) == (10, 20)
+
+
 def test_nested_cats_keep_all_their_operands_apart() -> None:
     class Nested(nn.Module):
         def __init__(self) -> None:

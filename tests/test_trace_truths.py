@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -691,6 +692,115 @@ def test_zeros_padded_on_in_one_call_are_not_taken_for_padding_in_the_next() -> 
     (layer,) = synaptic(count(PaddedOnce(), analog(1, 1, 4)))
     # 2 outputs x 3 taps; without the outer elements 2 x 2
     assert (layer.dense_macs, layer.valid_macs, layer.driven) == (12, 4 + 6, 4 + 6)
+
+
+class PaddedAcross(nn.Module):
+    """A 3 x 3 kernel over a square of 2 x 4 ones and two rows of zeros, and over its transpose."""
+
+    def __init__(self, *, upright: bool) -> None:
+        super().__init__()
+        self.conv, self.upright = nn.Conv2d(1, 1, 3, bias=False), upright
+
+    def forward(self, x: Tensor) -> Tensor:
+        padded = F.pad(x, (0, 0, 1, 1))
+        turned: Tensor = self.conv(padded.transpose(2, 3))
+        return turned + self.conv(padded) if self.upright else turned
+
+
+@pytest.mark.parametrize("upright", [False, True])
+def test_zeros_padded_on_are_not_looked_for_on_the_axes_of_another_view(upright: bool) -> None:
+    (layer,) = synaptic(count(PaddedAcross(upright=upright), torch.ones(1, 1, 2, 4)))
+    # 4 windows, each of 2 lines of 3 ones and a line of padded zeros, upright and turned
+    calls = 2 if upright else 1
+    assert layer.dense_macs == calls * 4 * 9
+    assert (layer.valid_macs, layer.driven, layer.effective) == (calls * 4 * 2 * 3,) * 3
+
+
+def test_zeros_padded_on_that_are_turned_into_channels_are_inputs_like_others() -> None:
+    model = Functional(lambda m, x: F.conv2d(F.pad(x, (0, 0, 1, 1)).transpose(1, 2), m.w), w=torch.ones(5, 4, 1, 1))
+    # [1, 1, 4, 4] of which 2 rows are ones, as 4 channels of 1 x 4: 8 ones meet 5 taps, and 8 zeros may
+    (layer,) = synaptic(count(model, torch.ones(1, 1, 2, 4)))
+    assert (layer.valid_macs, layer.driven) == (16 * 5, 8 * 5)
+
+
+def _copied(x: Tensor) -> None:
+    x[..., :1] = torch.ones(1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "write", [_copied, lambda x: x.index_fill_(2, torch.tensor([0]), 1.0), lambda x: x[..., :1].add_(1)]
+)
+def test_padded_zeros_that_are_written_over_are_inputs(write: Any) -> None:
+    def forward(m: Any, x: Tensor) -> Any:
+        padded = F.pad(x, (1, 1))
+        write(padded)
+        return F.conv1d(padded, m.w)
+
+    # 0 1 1 0 becomes 1 1 1 0: of 2 windows of 3 taps all are valid, and the last one meets a zero
+    (layer,) = synaptic(count(Functional(forward, w=torch.ones(1, 1, 3)), torch.ones(1, 1, 2)))
+    assert (layer.valid_macs, layer.driven) == (6, 5)
+
+
+def test_a_layer_called_with_padding_on_one_axis_and_on_the_other() -> None:
+    class Turned(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 1, (3, 1), bias=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            padded = F.pad(x, (0, 0, 1, 1))
+            y: Tensor = self.conv(padded) + self.conv(padded.transpose(2, 3))
+            return y
+
+    # 4 x 4 with rows of zeros outside, 3 x 1 taps, 2 x 4 outputs: upright each meets 2 ones, turned 2 of 4 columns meet 3
+    (layer,) = synaptic(count(Turned(), torch.ones(1, 1, 2, 4)))
+    assert (layer.dense_macs, layer.valid_macs, layer.driven) == (2 * 24, 8 * 2 + 4 * 3, 8 * 2 + 4 * 3)
+
+
+class FromNumpy(nn.Module):
+    """Values that no operator made meet a weight, and lie where another tensor was just freed."""
+
+    def __init__(self, made: Callable[[FromNumpy, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.fc, self.made = nn.Linear(6, 6, bias=False), made
+        self.scale = nn.Parameter(torch.rand(6, 6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        values = x.numpy() * 2
+        for _ in range(100):
+            freed = self.made(self, x)
+            place = freed.untyped_storage()._cdata
+            del freed
+            given = torch.from_numpy(values)
+            if given.untyped_storage()._cdata == place:
+                break
+        y: Tensor = self.fc(given)
+        return y
+
+
+@pytest.mark.parametrize("made", [lambda m, x: m.scale.abs(), lambda m, x: torch.cat([x[:, :3], x[:, 3:]], 1)])
+def test_what_comes_from_numpy_is_not_taken_for_what_was_freed_there(made: Any) -> None:
+    with torch.no_grad():
+        (layer,) = synaptic(count(FromNumpy(made), torch.rand(4, 6) + 0.5))
+    (stream,) = layer.streams
+    assert (layer.path, layer.weights) == ("fc", 36)
+    assert (stream.elements, stream.driven) == (4 * 6, 4 * 6 * 6)
+
+
+def test_what_was_computed_from_parameters_is_freed_when_the_model_lets_go_of_it() -> None:
+    gone = []
+
+    def forward(m: Any, x: Tensor) -> Tensor:
+        computed = m.w.abs()
+        kept, total = weakref.ref(computed.untyped_storage()), computed.sum()
+        del computed
+        gone.append(kept() is None)
+        y: Tensor = x @ m.w * total
+        return y
+
+    with torch.no_grad():
+        count(Functional(forward, w=torch.ones(6, 6)), torch.rand(4, 6))
+    assert gone and all(gone)
 
 
 class TwoBiases(nn.Module):

@@ -1,14 +1,17 @@
 """Where tensors come from, followed through one surveyed forward by the storages they live in.
 
 A storage is tagged when an op writes it: is it made from parameters only (a weight), which layer produced it, does it
-carry explicit zero padding, which of its elements came from which operand of a `cat`.  Every new storage passes through
-the dispatcher, so a tag can never outlive its tensor: an address that is used again is tagged again.
+carry explicit zero padding, which of its elements came from which operand of a `cat`.  An operator that writes where a
+freed tensor lay tags the address again.  torch.from_numpy and its like pass no operator, and find the old tag there: so a
+tag that says more than who made a tensor is forgotten with its storage.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -23,16 +26,40 @@ OWN, PARAMETER, BUFFER, ACTIVATION = 3, 2, 1, 0
 
 @dataclass(frozen=True, slots=True)
 class Segments:
-    """Which source each element came from: labels of the tensor's own shape (expanded views), names[label]."""
+    """Which source each element of a storage came from: one label per element, names[label].
+
+    Labels lie as the elements do, so every view of the storage finds its own.
+    """
 
     labels: Tensor
     names: tuple[str, ...]
+
+    @classmethod
+    def laid(cls, labels: Tensor, t: Tensor, names: tuple[str, ...]) -> Segments:
+        """Labels of t's shape, laid as t lies in its storage."""
+        flat = torch.zeros(_elements(t), dtype=labels.dtype, device=_device(t))
+        flat.as_strided(t.shape, t.stride(), t.storage_offset()).copy_(labels)
+        return cls(flat, names)
+
+    def of(self, t: Tensor) -> Tensor | None:
+        """Labels of t's shape; None where its elements are others, as those of a view of another type."""
+        if _elements(t) != self.labels.numel():
+            return None
+        return self.labels.as_strided(t.shape, t.stride(), t.storage_offset())
+
+
+class Padding(NamedTuple):
+    """Explicit zeros in the tensor that begins at `offset` of a storage: (lo, hi) of the axes that have them."""
+
+    offset: int
+    axes: frozenset[tuple[int, int]]  # (size, stride) of every axis longer than 1
+    pairs: dict[tuple[int, int], tuple[int, int]]
 
 
 class Tag(NamedTuple):
     """What is known of a storage.
 
-    level: PARAMETER, BUFFER or ACTIVATION; pad: (lo, hi) per spatial axis of `shape`
+    level: PARAMETER, BUFFER or ACTIVATION; pad: zeros it was padded with
     made: from nothing, like the zeros a state starts from: what computes on it is not driven by its producer
     """
 
@@ -43,8 +70,7 @@ class Tag(NamedTuple):
     inputs: bool = False
     compared: bool = False
     made: bool = False
-    pad: tuple[tuple[int, int], ...] = ()
-    shape: tuple[int, ...] = ()
+    pad: Padding | None = None
     segments: Segments | None = None
     roots: frozenset[int] = frozenset()  # storages of the parameters a weight was computed from
 
@@ -60,6 +86,10 @@ def version(t: Tensor) -> int:
 def valueless(t: Tensor) -> bool:
     """Whether a tensor has a shape and no values: made under FakeTensorMode, or on the meta device."""
     return isinstance(t, FakeTensor) or t.is_meta
+
+
+def _axes(t: Tensor) -> list[tuple[int, int]]:
+    return list(zip(map(int, t.shape), map(int, t.stride()), strict=True))
 
 
 def address(t: Tensor) -> int:
@@ -89,6 +119,16 @@ def standing(t: Tensor) -> tuple[int, int]:
 def storage(t: Tensor) -> int:
     found: int = t.untyped_storage()._cdata  # the storage object's identity; data_ptr is 0 on meta tensors
     return found
+
+
+def _elements(t: Tensor) -> int:
+    """How many elements of t's type its storage has room for."""
+    return t.untyped_storage().nbytes() // t.element_size()
+
+
+def _device(t: Tensor) -> torch.device:
+    """Where t's labels are: they have values whether t has or not."""
+    return torch.device("cpu") if valueless(t) else t.device
 
 
 class Named(NamedTuple):
@@ -143,13 +183,17 @@ class Lineage:
     labelled: set[int]  # storages that have segments
 
     def begin(self, inputs: Iterable[Tensor]) -> None:
-        self.labelled = set()
+        self.let_go()
         self.tags = dict(self._base)
         self.heavy = set(self._base)
         for t in inputs:
             if t.layout == torch.strided:
                 self.heavy.discard(storage(t))
-                self.tags[storage(t)] = Tag(inputs=True, shape=tuple(t.shape), producer="(input)")
+                self.tags[storage(t)] = Tag(inputs=True, producer="(input)")
+
+    def let_go(self) -> None:
+        self.labelled, self.heavy, self.tags = set(), set(), {}
+        self._held: dict[int, weakref.ref[Any]] = {}  # by whose end the tag at an address ends
 
     def name_of(self, t: Tensor) -> str | None:
         """The parameter (or buffer) a tensor is a view of, or None."""
@@ -175,7 +219,15 @@ class Lineage:
             known = [self.tags[key] for key in sources]
             tag = tag._replace(level=min(t.level for t in known), roots=_roots(known))
         for out in outs:
-            self.put(storage(out), tag)
+            self.mark(out, tag)
+
+    def mark(self, t: Tensor, tag: Tag) -> None:
+        """Tag where t lies, for as long as that storage is there."""
+        key = storage(t)
+        self.put(key, tag)
+        if tag.level or tag.pad is not None or tag.segments is not None:
+            forget = partial(_forget, key, self.tags, self.heavy, self.labelled)
+            self._held[key] = weakref.ref(t.untyped_storage(), forget)
 
     def put(self, key: int, tag: Tag) -> None:
         base = self._base.get(key)
@@ -196,7 +248,7 @@ class Lineage:
         if source is None:
             self.put(storage(made), UNKNOWN)
         elif storage(made) != storage(source):
-            self.put(storage(made), self.of(source)._replace(pad=(), shape=(), segments=None))
+            self.mark(made, self.of(source)._replace(pad=None, segments=None))
         return made
 
     def moved(self, tensors: Sequence[Tensor], outs: Sequence[Tensor], func: Any, args: Any, kwargs: Any) -> None:
@@ -204,17 +256,19 @@ class Lineage:
         if len(tensors) == 1 and (source := storage(tensors[0])) not in self.labelled:
             found = self.tags.get(source, UNKNOWN)
             if found.pad:
-                found = found._replace(pad=(), shape=())
+                found = found._replace(pad=None)
             for out in outs:
-                key = storage(out)
-                if key != source:  # a view keeps the tag of its storage
-                    self.put(key, found)
+                if storage(out) != source:  # a view keeps the tag of its storage
+                    self.mark(out, found)
             return
         tags = [self.of(t) for t in tensors]
         for out in outs:
             key = storage(out)
-            if any(storage(t) == key for t in tensors) and not any(t.segments for t in tags):
-                continue  # a view: the storage keeps its tag
+            if any(storage(t) == key for t in tensors) and (len(tensors) == 1 or not any(t.segments for t in tags)):
+                found = self.tags.get(key, UNKNOWN)
+                if found.pad and len(tensors) > 1:
+                    self.put(key, found._replace(pad=None))
+                continue  # a view, or values written into it: the storage keeps its tag, but no zeros where it was written
             producers = {t.producer for t in tags if t.producer}
             moved = Tag(
                 level=min((t.level for t in tags), default=ACTIVATION),
@@ -222,17 +276,19 @@ class Lineage:
                 neuron=bool(tags) and all(t.neuron for t in tags),
                 inputs=bool(tags) and all(t.inputs for t in tags),
                 compared=bool(tags) and all(t.compared for t in tags),
-                segments=self._move_labels(tensors, tags, out, func, args, kwargs),
+                segments=self._move_labels(tensors[0], out, func, args, kwargs) if len(tensors) == 1 else None,
                 roots=_roots(tags),
             )
-            self.put(key, moved)
+            self.mark(out, moved)
 
     def joined(self, tensors: Sequence[Tensor], out: Tensor, func: Any, axis: int) -> None:
         """A `cat` or `stack`: every operand's elements are labelled with where they came from."""
         tags = [self.of(t) for t in tensors]
-        # along axis 0 lie samples and steps, never the inputs of a sum (but for a single vector)
-        reducible = len(tensors) > 1 and bool(axis % out.dim() or out.dim() == 1)
-        merged = self._label(tensors, tags, func, axis) if reducible else None
+        # along axis 0 lie samples and steps, never the inputs of a sum: but of a vector, of a matrix that stands behind
+        # its weight, and of an image without samples, whose channels are counted from the last axis
+        columns = out.dim() == tensors[0].dim() == 2
+        reducible = len(tensors) > 1 and bool(axis % out.dim() or out.dim() == 1 or columns or axis == -3)
+        merged = self._label(tensors, tags, out, func, axis) if reducible else None
         joined = Tag(
             level=min((t.level for t in tags), default=ACTIVATION),
             neuron=all(t.neuron for t in tags),
@@ -242,19 +298,20 @@ class Lineage:
             segments=merged,
             roots=_roots(tags),
         )
-        self.put(storage(out), joined)
+        self.mark(out, joined)
 
-    def _label(self, tensors: Sequence[Tensor], tags: Sequence[Tag], func: Any, axis: int) -> Segments:
+    def _label(self, tensors: Sequence[Tensor], tags: Sequence[Tag], out: Tensor, func: Any, axis: int) -> Segments:
         labels: list[Tensor] = []
         names: list[str] = []
         for t, tag in zip(tensors, tags, strict=True):
-            if tag.segments is not None and tag.segments.labels.shape == t.shape:
-                labels.append(tag.segments.labels + len(names))
-                names.extend(tag.segments.names)
+            found = self.segments_of(t)
+            if found is not None:
+                labels.append(found[0] + len(names))
+                names.extend(found[1])
             else:
-                labels.append(torch.full((1,), len(names), dtype=torch.int16, device=t.device).expand(t.shape))
+                labels.append(torch.full((1,), len(names), dtype=torch.int16, device=_device(t)).expand(t.shape))
                 names.append(tag.producer or f"operand {len(names)}")
-        return Segments(func(labels, axis), _distinct(names))
+        return Segments.laid(func(labels, axis), out, _distinct(names))
 
     def sources_of(self, t: Tensor) -> tuple[Tensor, ...]:
         """The parameters and buffers a weight was computed from; empty where it was not from those alone."""
@@ -263,42 +320,68 @@ class Lineage:
             return ()
         return tuple([p for key in tag.roots for p in self._tensors.get(key, ())])
 
-    def segments_of(self, t: Tensor) -> Segments | None:
-        """Labels that belong to exactly this shape; a view that was not followed has none."""
+    def segments_of(self, t: Tensor) -> tuple[Tensor, tuple[str, ...]] | None:
+        """Labels of t's shape, and the names that they stand for."""
         found = self.of(t).segments
-        return found if found is not None and found.labels.shape == t.shape else None
+        labels = found.of(t) if found is not None else None
+        return None if found is None or labels is None else (labels, found.names)
 
-    def _move_labels(
-        self, tensors: Sequence[Tensor], tags: Sequence[Tag], out: Tensor, func: Any, args: Any, kwargs: Any
-    ) -> Segments | None:
-        labelled = [i for i, t in enumerate(tags) if t.segments is not None]
-        if labelled != [0] or len(tensors) != 1:
-            return None
-        found = tags[0].segments
-        if found is None or found.labels.shape != tensors[0].shape:
+    def _move_labels(self, source: Tensor, out: Tensor, func: Any, args: Any, kwargs: Any) -> Segments | None:
+        found = self.segments_of(source)
+        if found is None:
             return None
         try:
-            moved = func(found.labels.contiguous(), *args[1:], **{k: v for k, v in kwargs.items() if k != "dtype"})
+            moved = func(found[0], *args[1:], **{k: v for k, v in kwargs.items() if k not in ("dtype", "device")})
         except (RuntimeError, TypeError):
             return None  # the labels do not follow this op: the stream is then the whole input
         if not isinstance(moved, Tensor) or moved.shape != out.shape:
             return None
-        return Segments(moved, found.names)
+        return Segments.laid(moved, out, found[1])
 
     def kept_shape(self, source: Tensor, out: Tensor, tag: Tag) -> Tag:
         """An elementwise op of one tensor keeps the labels of its operand."""
         found = self.segments_of(source)
-        return tag._replace(segments=found) if found is not None and out.shape == source.shape else tag
+        if found is None or out.shape != source.shape:
+            return tag
+        same = storage(out) == storage(source)
+        return tag._replace(segments=self.of(source).segments if same else Segments.laid(found[0], out, found[1]))
+
+    def pad_of(self, t: Tensor) -> tuple[tuple[int, int], ...]:
+        """Explicit zeros in t, (lo, hi) per spatial axis: where it is what was padded, or that with its axes in another order."""
+        pad, axes = self.of(t).pad, _axes(t)
+        if pad is None or t.storage_offset() != pad.offset or pad.axes != {axis for axis in axes if axis[0] > 1}:
+            return ()
+        pairs = [pad.pairs.get(axis, (0, 0)) for axis in axes]
+        return tuple(pairs[2:]) if not any(map(any, pairs[:2])) else ()
 
     def pad(self, source: Tensor, out: Tensor, pad: Sequence[int]) -> None:
         """Explicit zero padding, as pairs for the last axis first (torch's order)."""
         pairs = [(int(pad[i]), int(pad[i + 1])) for i in range(0, len(pad), 2)]
-        tag = self.of(source)._replace(segments=None)
-        key = storage(out)
+        tag = self.of(source)._replace(pad=None, segments=self._pad_labels(source, out, pairs))
         if len(pairs) <= max(0, source.dim() - 2) and all(p >= 0 for pair in pairs for p in pair):
-            pairs += [(0, 0)] * (source.dim() - 2 - len(pairs))
-            tag = tag._replace(pad=tuple(reversed(pairs)), shape=tuple(out.shape))
-        self.put(key, tag)
+            axes = _axes(out)
+            found = dict(zip(reversed(axes), pairs, strict=False))  # the first axes have none
+            tag = tag._replace(pad=Padding(int(out.storage_offset()), frozenset(a for a in axes if a[0] > 1), found))
+        self.mark(out, tag)
+
+    def _pad_labels(self, source: Tensor, out: Tensor, pairs: Sequence[tuple[int, int]]) -> Segments | None:
+        """Zeros drive nothing: they go with the elements that they were put beside."""
+        found = self.segments_of(source)
+        if found is None or not source.numel():
+            return None
+        labels = found[0]
+        for axis, (low, high) in enumerate(pairs, 1):
+            size = source.shape[-axis]
+            labels = labels.index_select(
+                -axis, torch.arange(-low, size + high, device=labels.device).clamp(0, size - 1)
+            )
+        return Segments.laid(labels, out, found[1])
+
+
+def _forget(key: int, tags: dict[int, Tag], heavy: set[int], labelled: set[int], _: object) -> None:
+    tags.pop(key, None)
+    heavy.discard(key)
+    labelled.discard(key)
 
 
 def _roots(tags: Iterable[Tag]) -> frozenset[int]:
@@ -307,10 +390,11 @@ def _roots(tags: Iterable[Tag]) -> frozenset[int]:
 
 def _distinct(names: Sequence[str]) -> tuple[str, ...]:
     """Names made unique by a suffix, in order: two operands of one producer are two streams."""
-    seen: dict[str, int] = {}
-    out = []
+    out: dict[str, None] = {}
     for name in names:
-        count = seen.get(name, 0)
-        seen[name] = count + 1
-        out.append(name if not count else f"{name}#{count}")
+        candidate, count = name, 0
+        while candidate in out:
+            count += 1
+            candidate = f"{name}#{count}"
+        out[candidate] = None
     return tuple(out)

@@ -44,8 +44,7 @@ class Reading:
         return self.lineage.of(t).level
 
     def zero_pad(self, t: Tensor) -> tuple[tuple[int, int], ...]:
-        tag = self.lineage.of(t)
-        return tag.pad if tag.shape == tuple(t.shape) else ()
+        return self.lineage.pad_of(t)
 
     def linear(self, x: Tensor, w: Tensor, *, bias: Tensor | None = None, op: str = "linear") -> None:
         # [rows, k] @ [k, n] -> [rows, n]
@@ -197,12 +196,13 @@ class Reading:
         found = self.lineage.segments_of(x)
         if found is None:
             return (Segment(tag.producer),)
-        moved = found.labels.movedim(axis, -1).reshape(-1, x.shape[axis])
+        labels, names = found
+        moved = labels.movedim(axis, -1).reshape(-1, x.shape[axis])
         line = moved[0]
         if not bool((moved == line).all()) or bool((line == line[0]).all()):
             return (Segment(tag.producer),)
         present = torch.unique(line).tolist()
-        return tuple(Segment(found.names[i], (line == i).nonzero().squeeze(1).cpu().numpy()) for i in present)
+        return tuple(Segment(names[i], (line == i).nonzero().squeeze(1).cpu().numpy()) for i in present)
 
     def _read(self, site: Site, x: Tensor, fans: Fans, w: Tensor, name: str | None, tag: Tag, *, steady: bool) -> None:
         survey = self.survey

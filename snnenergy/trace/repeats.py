@@ -74,7 +74,8 @@ class Repeats:
         if found.level or found.segments is not None:
             return
         kept = Read(read.site, NO_VALUES, read.fans, w, read.made_of, read.versions, steady=True)
-        memo = Memo(argument, weight, _place(w), x.shape, found.pad, _others(args, argument, weight), kept, work, tag)
+        pad, others = survey.lineage.pad_of(x), _others(args, argument, weight)
+        memo = Memo(argument, weight, _place(w), x.shape, pad, others, kept, work, tag)
         self._memos.setdefault((id(op), id(frame.module)), []).append(memo)
 
     def take(self, op: object, args: Sequence[Any], out: Tensor) -> bool:
@@ -85,7 +86,7 @@ class Repeats:
             if x.shape != memo.shape or _place(w) != memo.place or version(w) != read.versions[0][0]:
                 continue
             tag = survey.lineage.of(x)
-            if tag.level or tag.segments is not None or tag.pad != memo.pad:
+            if tag.level or tag.segments is not None or (survey.lineage.pad_of(x) if tag.pad else ()) != memo.pad:
                 continue
             if _others(args, memo.argument, memo.weight) != memo.others:
                 continue

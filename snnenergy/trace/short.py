@@ -26,10 +26,7 @@ Kwargs = Mapping[str, Any]
 
 def _view(survey: Survey, op: Operator, args: Args, kwargs: Kwargs, out: Any) -> bool:
     """A view keeps the tag of its storage; one of the input may tell about time."""
-    key = args[0].untyped_storage()._cdata
-    if key in survey.lineage.labelled:
-        return False
-    if key in survey.input_keys:
+    if args[0].untyped_storage()._cdata in survey.input_keys:
         survey.note_time(op.name, args)
     return True
 

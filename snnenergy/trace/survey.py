@@ -88,7 +88,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
     def let_go(self) -> None:
         """The forward is over: what it computed on is not ours to keep."""
         self.frames, self.last, self.region = [], None, None
-        self.lineage.tags = {}
+        self.lineage.let_go()
         self.repeats.begin()
 
     # ---- every operator passes here

@@ -67,7 +67,7 @@ class StepSurvey(Survey):  # type: ignore[no-untyped-call]  # torch's own initia
         out = super().__torch_dispatch__(func, types, args, kwargs)
         if number not in self._made:
             contracts = self._contracts(func)
-            path = self.path if contracts else self.arithmetic_path()
+            path = self.path if contracts else self.frames[-1].owner
             self._made[number] = path, contracts and isinstance(self.last, Read)
         return out
 

@@ -67,7 +67,6 @@ class Tag(NamedTuple):
     producer: str | None = None
     neuron: bool = False
     linear: bool = False
-    inputs: bool = False
     compared: bool = False
     made: bool = False
     pad: Padding | None = None
@@ -189,7 +188,7 @@ class Lineage:
         for t in inputs:
             if t.layout == torch.strided:
                 self.heavy.discard(storage(t))
-                self.tags[storage(t)] = Tag(inputs=True, producer="(input)")
+                self.tags[storage(t)] = Tag(producer="(input)")
 
     def let_go(self) -> None:
         self.labelled, self.heavy, self.tags = set(), set(), {}
@@ -274,7 +273,6 @@ class Lineage:
                 level=min((t.level for t in tags), default=ACTIVATION),
                 producer=tags[0].producer if len(producers) == 1 else None,
                 neuron=bool(tags) and all(t.neuron for t in tags),
-                inputs=bool(tags) and all(t.inputs for t in tags),
                 compared=bool(tags) and all(t.compared for t in tags),
                 segments=self._move_labels(tensors[0], out, func, args, kwargs) if len(tensors) == 1 else None,
                 roots=_roots(tags),
@@ -292,7 +290,6 @@ class Lineage:
         joined = Tag(
             level=min((t.level for t in tags), default=ACTIVATION),
             neuron=all(t.neuron for t in tags),
-            inputs=all(t.inputs for t in tags),
             compared=all(t.compared for t in tags),
             producer=tags[0].producer if len({t.producer for t in tags}) == 1 else None,
             segments=merged,

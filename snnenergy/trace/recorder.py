@@ -1,7 +1,7 @@
 """The recorder: opens and closes forwards, surveys or watches them, and assembles Counts.
 
-A polite guest: hooks, modes and flags enter through one ExitStack and leave on every path; nothing is written on the
-user's modules, no kernel is replaced, no flag that selects a kernel is touched.
+A polite guest: hooks, modes, flags and a `forward` or a learning rule's method that stands in for a module's own enter
+through one ExitStack and leave on every path; no kernel is replaced, no flag that selects a kernel is touched.
 """
 
 from __future__ import annotations

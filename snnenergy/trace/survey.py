@@ -236,7 +236,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
             made = self.lineage.heavy - self.lineage.owners.keys()
             frame.derived |= any(storage(t) in made for t in tensors)
         rule = op.rule
-        self.path = self.arithmetic_path()
+        self.path = self.frames[-1].owner
         if rule is None or not all(t.layout is torch.strided for t in tensors):
             self._lose(op.name, tensors, "no rule for this kernel")
             return
@@ -261,7 +261,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         outs: list[Tensor],
     ) -> None:
         if row.kernel and not self.replaying:
-            self.work_of(self.arithmetic_path()).kernels += 1
+            self.work_of(self.frames[-1].owner).kernels += 1
         if tensors:
             self.note_time(name, args)
         if name in ("cat", "stack"):
@@ -273,7 +273,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
             self.lineage.moved(tensors, outs, func, args, kwargs)
         elif outs:
             made = row is formulas.MAKE or (row is formulas.RANDOM and not tensors)
-            self.lineage.wrote(keys, outs, self.tag(self.arithmetic_path(), self.frames[-1], made=made))
+            self.lineage.wrote(keys, outs, self.tag(self.frames[-1].owner, self.frames[-1], made=made))
 
     def note_time(self, name: str, args: Sequence[Any]) -> None:
         """Steps that the model itself takes off its first input: the axis they are on is time."""
@@ -289,11 +289,6 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         if name == "slice" and not (len(args) > 3 and isinstance(args[3], int) and args[3] - (args[2] or 0) == 1):
             return
         self.forward.input_selects[axis] = self.forward.input_selects.get(axis, 0) + taken
-
-    # ---- where we are
-    def arithmetic_path(self) -> str:
-        frame = self.frames[-1]
-        return frame.owner
 
     # ---- what it costs
     def work_of(self, path: str) -> Work:

@@ -206,7 +206,11 @@ def _merged_units(one: Stream, other: Stream, merged: Stream) -> int | None:
         own = weighted_by(part)
         if part.driven == 0 and not part.unit_taps:
             continue
-        if unit is None or own is None or own.unit is None or part.unit_taps is None:
+        if own is None:  # its taps weighed one each; of the side that weighs now it may have seen one size alone
+            side = part.evidence if scale is merged.evidence else part.pair
+            own = side if side is not None and len(side.magnitudes) == 1 else None
+        taps = part.driven if weighted_by(part) is None else part.unit_taps
+        if unit is None or own is None or own.unit is None or taps is None:
             return None
-        total += part.unit_taps * round(own.unit / unit)
+        total += taps * round(own.unit / unit)
     return total

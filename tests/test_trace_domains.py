@@ -622,3 +622,14 @@ def test_spikingjelly_ann2snn_conversion_comes_out_as_accumulates() -> None:
 def test_synaptic_layers_are_named_once() -> None:
     counts = count(Steps(nn.Sequential(nn.Linear(30, 10), LIF(), nn.Linear(10, 3))), spikes(3, 2, 30))
     assert [layer.path for layer in synaptic(counts)] == ["net.0", "net.2"]
+
+
+def test_unit_taps_of_a_product_merge_though_one_part_saw_one_size() -> None:
+    """Taps with one magnitude on the graded side weighed one each in the part that saw no other; together they weigh it."""
+    model = Functional(lambda m, a, b: a @ b)
+    a, b = analog(1, 3, 4), [spikes(1, 4, 5, seed=1) * 2, spikes(1, 4, 5, seed=2) * 3]
+    with torch.no_grad():
+        parts = [count(model, a, part, samples=1) for part in b]
+        whole = count(model, a.repeat(2, 1, 1), torch.cat(b), samples=2)
+    merged = parts[0].merge(parts[1]).layers[0].streams[0]
+    assert merged.unit_taps == whole.layers[0].streams[0].unit_taps == 3 * int(sum(part.sum() for part in b))

@@ -903,3 +903,31 @@ def test_parameters_that_change_before_the_first_forward(replaced: bool) -> None
         for i in range(3):
             model(analog(1, 6, seed=i).to(model[0].weight.dtype))
     one_analog_layer(rec.counts(), "0", 3)
+
+
+def test_one_operator_is_one_call_whatever_it_is_read_as() -> None:
+    """w @ x of a batch of six is six products of one weight, and no six time steps."""
+    model = Functional(lambda m, x: torch.bmm(m.w.repeat(6, 1, 1), x), w=analog(1, 3, 4))
+    with torch.no_grad():
+        counts = count(model, analog(6, 4, 5))
+    assert (counts.time_steps, counts.samples) == (None, 6)
+    assert counts.total().dense_macs == 6 * 3 * 4 * 5
+
+
+def test_padding_of_an_image_without_samples() -> None:
+    """Zeros put around 3 x 3 pixels of one channel are met by nobody: 49 taps of a 3 x 3 kernel lie inside."""
+    model = nn.Sequential(nn.ZeroPad2d(1), nn.Conv2d(1, 1, 3, bias=False))
+    x = torch.ones(1, 3, 3)
+    with torch.no_grad():
+        assert count(model, x).total().valid_macs == count(model, x[None]).total().valid_macs == 49
+
+
+def test_an_expanded_filter_is_stored_once() -> None:
+    """One 3 x 3 filter for each of four channels."""
+    model = Functional(
+        lambda m, x: F.conv2d(x, m.w.expand(4, 1, 3, 3), groups=4), w=torch.tensor([1.0, 0, 1]).repeat(3, 1)
+    )
+    with torch.no_grad():
+        counts = count(model, torch.ones(1, 4, 5, 5))
+    assert (counts.total().weights, counts.total().weights_nonzero) == (9, 6)
+    assert counts.total().effective == 4 * 9 * 6

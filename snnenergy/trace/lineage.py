@@ -355,7 +355,7 @@ class Lineage:
         """Explicit zero padding, as pairs for the last axis first (torch's order)."""
         pairs = [(int(pad[i]), int(pad[i + 1])) for i in range(0, len(pad), 2)]
         tag = self.of(source)._replace(pad=None, segments=self._pad_labels(source, out, pairs))
-        if len(pairs) <= max(0, source.dim() - 2) and all(p >= 0 for pair in pairs for p in pair):
+        if len(pairs) < max(1, source.dim()) and all(p >= 0 for pair in pairs for p in pair):
             axes = _axes(out)
             found = dict(zip(reversed(axes), pairs, strict=False))  # the first axes have none
             tag = tag._replace(pad=Padding(int(out.storage_offset()), frozenset(a for a in axes if a[0] > 1), found))

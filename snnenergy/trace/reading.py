@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -33,6 +34,11 @@ class Reading:
         self.survey, self.rec = survey, survey.rec
         self.lineage, self.layers = survey.lineage, survey.rec.layers
         self.work = Work()  # what the last product cost
+        self._now: set[Site] = set()  # sites that the running operator has read
+
+    def begin(self) -> None:
+        """Another operator: what it reads at one site, however often, is one call of that."""
+        self._now.clear()
 
     def weight_level(self, t: Tensor) -> int:
         """How near to a parameter; nearest is one of the leaf that runs, whatever its storage was when the forward began."""
@@ -85,7 +91,10 @@ class Reading:
     ) -> None:
         """Read x where it meets a weight, the parameter `name` or one that was computed."""
         seen = self.rec.weights.of(w, name, self.lineage.renewed.get(name, 0) if name else 0)
-        structure.weights[key[1]] = (w.numel(), seen.nonzero)
+        copies = math.prod(
+            n for n, step in zip(w.shape, w.stride(), strict=True) if not step and n
+        )  # of an expanded one
+        structure.weights[key[1]] = (w.numel() // copies, seen.nonzero // copies)
         tag = self.lineage.of(x)
         site = self._site(structure, key, kind, x, tag)
         self._read(site, x, self._fans(site, w, shape, seen), w, name, tag, steady=seen.state is not None)
@@ -217,6 +226,9 @@ class Reading:
         if not frame.leaf:
             forward.outside = True
             forward.derived |= name is None
+        if site in self._now:
+            site.slot -= 1
+        self._now.add(site)
         self._arrived(site, x, at, fans, tag)
 
     @property

@@ -237,6 +237,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
             frame.derived |= any(storage(t) in made for t in tensors)
         rule = op.rule
         self.path = self.frames[-1].owner
+        self.reading.begin()
         if rule is None or not all(t.layout is torch.strided for t in tensors):
             self._lose(op.name, tensors, "no rule for this kernel")
             return

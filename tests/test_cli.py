@@ -15,7 +15,7 @@ import pytest
 import typer
 
 from snnenergy import Counts, errors
-from snnenergy.cli import app
+from snnenergy.cli import app, overwriting
 from snnenergy.cli import options as o
 from snnenergy.cli.output import STDOUT, check, width, write
 from snnenergy.cli.runner import command
@@ -310,6 +310,74 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
         write(str(target), "new")
     assert [f.name for f in tmp_path.iterdir()] == ["a.json"]
     assert target.read_text() == "old"
+
+
+def test_a_link_stays_one_and_its_file_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("kept.json")
+    for text in ("first", "second"):  # nothing is there yet, then something is
+        write(str(tmp_path / "link"), text)
+        assert (tmp_path / "link").is_symlink()
+        assert (tmp_path / "kept.json").read_text() == text
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["kept.json", "link"]
+
+
+def test_a_pipe_is_written_to_and_not_replaced(cli: Cli, saved: Callable[..., Path], tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (tmp_path / "link").symlink_to(pipe)
+    for target in (pipe, tmp_path / "link"):
+        reader = subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE, text=True)
+        assert cli("report", saved(), "--hardware", "none", "--json", target).code == 0
+        assert pipe.is_fifo()
+        assert json.loads(reader.communicate(timeout=20)[0])["counts"]
+
+
+def test_an_output_never_replaces_what_the_command_reads(
+    cli: Cli, saved: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    one, two, chip = saved("a"), saved("b"), tmp_path / "chip.yaml"
+    chip.write_text("name: chip")
+    (tmp_path / "same.json").hardlink_to(one)
+    (tmp_path / "link.json").symlink_to("a.json")
+    (tmp_path / "pkg").mkdir()
+    for source in ("pkg/nets.py", "pkg/__init__.py", "m.pt2", "i.npy", "rows/x.npy"):
+        Path(source).parent.mkdir(exist_ok=True)
+        Path(source).write_text("of the user")
+    np = ("--input", "i.npy")
+    for arguments in (
+        ("profile", "m.pt2", "--json", "m.pt2"),
+        ("profile", "m.pt2", *np, "--json", "./i.npy"),
+        ("profile", "m.pt2", "--input", "i.npy:x", "--markdown", tmp_path / "i.npy"),
+        ("profile", "pkg.nets:make", "--csv", "pkg/nets.py"),
+        ("profile", "pkg:make", "--csv", "pkg/__init__.py"),
+        ("profile", "m.pt2", "--factory", "pkg.nets:make", "--html", "pkg/nets.py"),
+        ("profile", "m.pt2", "--data", "rows", "--latex", "rows/x.npy"),
+        ("profile", "m.pt2", "--data", "rows/x.npz", "--layers-csv", "m.pt2"),
+        ("profile", "m.pt2", "--hardware", f"loihi,{chip}", "--json", chip),
+        ("compare", one, "it=m.pt2", "--json", "m.pt2"),
+        ("report", one, two, "--json", "link.json"),
+        ("report", "same.json", "--html", one),
+        ("merge", one, two, "--json", two),
+        ("diff", one, two, "--json", one),
+        ("check", one, "--format", f"text,junit={one}"),
+        ("measure", "m.pt2", "--json", "m.pt2"),
+        ("init", "m.pt2", "--config", "m.pt2", "--force"),
+    ):
+        answer = cli(*arguments)
+        assert (answer.code, answer.out) == (2, ""), arguments
+        assert "this command reads that file" in answer.err and "name another file" in answer.err
+    assert (tmp_path / "m.pt2").read_text() == "of the user"
+    assert Counts.load(one).model == "a"
+    assert cli("report", one, "--hardware", "none", "--json", "new.json").code == 0
+    assert cli("report", one, "--hardware", "none", "--json", "new.json").code == 0  # an older output is replaced
+
+
+def test_every_option_that_writes_a_file_is_known_as_one() -> None:
+    for name, found in commands():
+        for option in found.params:
+            if option.metavar == "FILE|-":
+                assert option.name in overwriting.OUTPUTS, (name, option.name)
 
 
 def test_the_table_is_80_columns_of_plain_text_when_piped(cli: Cli, saved: Callable[..., Path]) -> None:

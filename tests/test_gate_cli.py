@@ -71,6 +71,12 @@ def test_every_format_at_once(project: Path, cli: Cli, monkeypatch: pytest.Monke
     assert json.loads(cli("check", "net.json", "--json", "-").out)["exit_code"] == 0
 
 
+def test_a_verdict_never_replaces_budgets_or_baseline(project: Path, cli: Cli) -> None:
+    for file in ("snnenergy.toml", "base/net.json"):
+        answer = cli("check", "net.json", "--format", f"json={file}")
+        assert answer.code == 2 and "this command reads that file" in answer.err
+
+
 def test_a_step_summary_is_written_only_for_github(project: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(project / "summary.md"))
     assert cli("check", "net.json").code == 0

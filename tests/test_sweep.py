@@ -289,6 +289,13 @@ def test_a_failure_is_named_kept_and_tried_again(folder: Path, cli: Cli, here: l
     assert cli("sweep", "sweep.yaml").code == 0  # other code: everything is counted anew
 
 
+def test_an_output_never_replaces_what_is_swept(folder: Path, cli: Cli, here: list[str]) -> None:
+    for target in ("sweep.yaml", "nets.py", "x.npz"):
+        answer = cli("sweep", "sweep.yaml", "--json", target)
+        assert answer.code == 2 and "this command reads that file" in answer.err
+    assert not here
+
+
 def test_a_store_that_cannot_be_written_is_a_failure_and_no_bug(
     folder: Path, cli: Cli, here: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

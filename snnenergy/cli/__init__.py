@@ -2,6 +2,7 @@
 
     runner      turns a function into a command: errors become one screen and an exit code
     options     the options that commands share      output      the terminal, files whole or absent, stdout
+    overwriting an output is no file that is read
     delivery    the formats of a report              models      profile, compare, report, demo
     stored      merge: Counts files only             files       inspect
     dataset     profile --data                       watching    its progress bar, and Ctrl-C

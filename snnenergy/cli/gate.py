@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from snnenergy.cli import options as o
-from snnenergy.cli import output, stored
+from snnenergy.cli import output, overwriting, stored
 from snnenergy.cli.delivery import Look
 from snnenergy.cli.gated import counted
 from snnenergy.cli.runner import command, say
@@ -117,6 +117,7 @@ def check(
         )
     config = settings.find() if gate.config is None else gate.config
     project = settings.read(config)
+    overwriting.refuse(targets, [config, *_read(project)])
     profiles = chips.load(chips.needed(project.settings.hardware, project.budgets), project.folder)
     known, heads = _heads(project, counts or [], gate.model)
     demanded = 0.0 if min_coverage is None else min_coverage
@@ -126,6 +127,16 @@ def check(
     _deliver(verdict, targets)
     if not verdict.passed:
         raise typer.Exit(verdict.exit_code)
+
+
+def _read(project: Project) -> Iterator[str | Path]:
+    """What the settings say is read: paths of files, and code by its name."""
+    for model in project.settings.models.values():
+        for text in (model.source, model.weights, model.input, model.data):
+            yield from () if text is None else (project.folder / text, text)
+        yield from () if model.factory is None else (model.factory,)
+    if project.baseline is not None:
+        yield from project.baseline.glob("*.json")
 
 
 def _judged(

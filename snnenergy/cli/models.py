@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from snnenergy.cli import conventions, dataset, output, stored, training
+from snnenergy.cli import conventions, dataset, output, overwriting, stored, training
 from snnenergy.cli import options as o
 from snnenergy.cli.delivery import Look, Targets, brief, deliver
 from snnenergy.cli.runner import command, say
@@ -70,6 +70,7 @@ def profile(
         if witness:
             raise UsageError("--witness and --data: give one of them; a second witness sees one input")
         columns = output.check(data.columns(wanted.get("json")))
+        overwriting.refuse(columns.items(), [data.data, model, *(reading.factory or ())])
         outcome = dataset.run(model, reading, data, wanted.get("json"), dataset.Chips(chips, pricing))
         if outcome is None:
             return  # the first rank delivers

@@ -269,6 +269,8 @@ def counts_of(work: Workload, reading: o.Reading) -> Counts:
     for note in counts.identity.notes:
         if note.startswith(STATE_LEFT):
             say(f"note: {note}")
+    if n := counts.conditions.nonfinite:
+        say(dataset.no_numbers(n))
     return counts
 
 

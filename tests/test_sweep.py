@@ -413,6 +413,37 @@ def test_a_stopped_sweep_goes_on(folder: Path, sign: signal.Signals, code: int) 
     assert {file: file.stat().st_mtime_ns for file in store.iterdir()} == times
 
 
+ASLEEP = """
+import os, signal, time
+def make(**arguments):
+    blocked = signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    with open(f"asleep/{os.getpid()}.tmp", "w") as file:
+        print(signal.getsignal(signal.SIGINT) == signal.SIG_IGN, blocked, file=file)
+    os.rename(f"asleep/{os.getpid()}.tmp", f"asleep/{os.getpid()}")
+    time.sleep(60)
+"""
+
+
+def test_ctrl_c_of_a_terminal_is_heard_by_the_caller_alone(folder: Path) -> None:
+    """It goes to every process of the group: a worker ignores it, and while it starts it is blocked."""
+    (folder / "asleep").mkdir()
+    (folder / "nets.py").write_text(ASLEEP)
+    (folder / "sweep.yaml").write_text(SWEEP)
+    started = subprocess.Popen(
+        command("--jobs", "2"),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    until(lambda: len([f for f in (folder / "asleep").iterdir() if not f.suffix]) == 2)
+    os.killpg(started.pid, signal.SIGINT)
+    _, told = started.communicate(timeout=30)
+    assert started.returncode == 130
+    assert b"Traceback" not in told and told.endswith(b"snnenergy: interrupted\n")
+    assert [f.read_text() for f in (folder / "asleep").iterdir()] == ["True True\n"] * 2
+
+
 def until(true: Callable[[], bool]) -> None:
     end = time.monotonic() + 60
     while not true():

@@ -29,6 +29,7 @@ RESULTS, ERRORS = 1, 2
 
 def serve(connection: Connection, folder: Path) -> None:
     """Counts what comes in, (digest, label, task), into a store; answers with a Failure or None; ends with its caller."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to every process; the caller ends this one
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # what it holds of the system is given back
     threading.Thread(target=_leave_with_the_caller, daemon=True).start()
     os.dup2(ERRORS, RESULTS)  # what models print is no result

@@ -474,6 +474,14 @@ def test_a_file_that_is_no_counts_is_one_error(cli: Cli, tmp_path: Path, content
     assert not (tmp_path / "out.json").exists()
 
 
+def test_a_chip_of_a_report_is_found_in_capitals_too(cli: Cli, saved: Callable[..., Path], tmp_path: Path) -> None:
+    from snnenergy.hardware import load_hardware
+
+    chip = load_hardware("tianjic").model_copy(update={"name": "of_the_lab", "aliases": ("lab",)})
+    assert o._named("LAB", (), (chip,)) is chip
+    assert cli("report", saved(), "--hardware", "LOIHI,H100").code == 0
+
+
 def test_an_unknown_chip_names_the_nearest(cli: Cli, saved: Callable[..., Path], tmp_path: Path) -> None:
     answer = cli("report", saved("a"), "--hardware", "lohi", "--json", tmp_path / "out.json")
     assert (answer.code, answer.out) == (2, "")

@@ -256,7 +256,7 @@ def _named(name: str, search: tuple[Path, ...], kept: tuple[Profile, ...]) -> Pr
     try:
         return load_hardware(name, search=search)
     except UnknownHardwareError:
-        found = [chip for chip in kept if name in (chip.name, *chip.aliases)]
+        found = [chip for chip in kept if chip.is_called(name)]
         if not found:
             raise
         return found[0]

@@ -101,6 +101,11 @@ def test_wrong_usage_is_2(project: Path, cli: Cli, arguments: tuple[str, ...], w
     assert words in answer.err
 
 
+@pytest.mark.parametrize("command", ["check", "init"])
+def test_help_names_the_table_of_pyproject(command: str, cli: Cli) -> None:
+    assert "or [tool.snnenergy] of pyproject.toml" in " ".join(cli(command, "--help").out.replace("│", " ").split())
+
+
 def test_update_writes_the_baseline_and_only_a_whole_one(project: Path, cli: Cli) -> None:
     from snnenergy.counts import Coverage
 

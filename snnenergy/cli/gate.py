@@ -31,7 +31,9 @@ _GATE = "The gate"
 
 Config = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Budgets; default: snnenergy.toml, or [tool.snnenergy] of pyproject.toml, here."),
+    typer.Option(
+        metavar="FILE", help="Budgets; default: snnenergy.toml, or \\[tool.snnenergy] of pyproject.toml, here."
+    ),
 ]
 
 

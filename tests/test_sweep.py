@@ -20,7 +20,7 @@ import pytest
 
 from snnenergy.counts import Counts
 from snnenergy.errors import UsageError
-from snnenergy.sweep import points, pool, settings, sources, worker
+from snnenergy.sweep import points, pool, settings, sources, words, worker
 from snnenergy.sweep.front import front
 from snnenergy.sweep.points import Point
 from snnenergy.sweep.store import Failure, Store
@@ -287,6 +287,18 @@ def test_a_failure_is_named_kept_and_tried_again(folder: Path, cli: Cli, here: l
     (folder / "nets.py").write_text(NETS.replace('how == "raise"', "False"))
     sys.modules.pop("nets")
     assert cli("sweep", "sweep.yaml").code == 0  # other code: everything is counted anew
+
+
+def test_a_failure_is_told_on_lines_and_in_the_words_of_the_file(folder: Path, cli: Cli, here: list[str]) -> None:
+    text = "models:\n  net: {source: nets:make}\n  wide: {source: nets:make, input_shape: [1, 5]}\n"
+    (folder / "sweep.yaml").write_text(text)
+    out = " ".join(cli("sweep", "sweep.yaml").out.split())
+    assert "net: nets:make: no inputs; pass `data: FILE`, or try `input_shape: [1, 6]`" in out
+    assert "; Check `data` or `input_shape` against what the model expects" in out
+    assert "\\x0a" not in out and " --" not in out
+    assert words.of_the_file("pass --trust; pip install --no-deps") == (
+        "pass --trust (of `profile`: a sweep has none); pip install --no-deps"
+    )
 
 
 def test_an_output_never_replaces_what_is_swept(folder: Path, cli: Cli, here: list[str]) -> None:

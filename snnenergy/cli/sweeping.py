@@ -203,11 +203,12 @@ class _Run:
     def _rated(self, point: Point, counts: Counts) -> Iterator[tuple[Point, Counts]]:
         """With the rates that are assumed, where shapes were counted."""
         from snnenergy.sweep.store import Failure
+        from snnenergy.sweep.words import of_the_file
 
         try:
             yield point, assumed(counts, None if point.rates is None else Path(point.rates), point.assume_rate)
         except SnnEnergyError as error:
-            self.failures.append((point, Failure(str(error), error.exit_code)))
+            self.failures.append((point, Failure(of_the_file(str(error)), error.exit_code)))
 
 
 def _deliver(made: Sweep, wanted: dict[str, str], top: int, name: str) -> None:

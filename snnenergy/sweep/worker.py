@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from snnenergy.errors import InputError, SnnEnergyError
 from snnenergy.sweep.points import Task
 from snnenergy.sweep.store import Failure, put
+from snnenergy.sweep.words import of_the_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +56,7 @@ def attempt(folder: Path, digest: str, label: str, task: Task) -> Failure | None
     try:
         outcome = count(task, label)
     except SnnEnergyError as error:
-        outcome = Failure(str(error), error.exit_code)
+        outcome = Failure(of_the_file(str(error)), error.exit_code)
     except MemoryError:
         outcome = Failure("out of memory")
     except Exception as error:  # noqa: BLE001  # whatever one point raises, the others are counted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -166,6 +167,40 @@ def test_a_closed_stdout_is_no_pass_and_no_traceback(saved: Callable[..., Path])
     )  # fmt: skip  # a command line, read across
     os.close(write_end)
     assert (done.returncode, done.stderr) == (2, "")
+
+
+def piped(redirection: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    """A command through a shell, its stdout or stderr redirected so."""
+    line = shlex.join([sys.executable, "-m", "snnenergy", *map(str, arguments)])
+    return subprocess.run(
+        ["sh", "-c", f"{line} {redirection}"],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), **environment}, capture_output=True, timeout=60, check=False,
+    )  # fmt: skip  # a command line, read across
+
+
+def test_a_stdout_that_is_not_there_is_no_pass_and_no_bug(saved: Callable[..., Path], tmp_path: Path) -> None:
+    for options in ((), ("--json", "-"), ("--json", tmp_path / "out.json")):
+        done = piped(">&-", "report", saved(), "--hardware", "none", *options)
+        assert (done.returncode, done.stdout) == (2, b"")
+        assert done.stderr.startswith(b"snnenergy: error: stdout is closed")
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_what_is_told_on_a_closed_stderr_is_no_result(tmp_path: Path) -> None:
+    done = piped("2>&-", "report", tmp_path / "none.json")
+    assert (done.returncode, done.stdout) == (2, b"")
+
+
+def test_a_terminal_of_ascii_gets_the_table_in_ascii_and_a_document_as_in_a_file(saved: Callable[..., Path]) -> None:
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    file = saved("µ-net")
+    for form in ("markdown", "html"):
+        done = piped("", "report", file, "--hardware", "h100", f"--{form}", "-", **plain)
+        assert done.returncode == 0, done.stderr
+        assert "µ-net" in done.stdout.decode("utf-8")
+    done = piped("", "report", file, "--hardware", "h100", **plain)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.isascii() and b"u-net" in done.stdout
 
 
 # Shape of the command line

@@ -222,4 +222,6 @@ def _deliver(verdict: Verdict, targets: Sequence[tuple[str, str]]) -> None:
     if summary and any(form == "github" for form, _ in targets):
         with open(summary, "a", encoding="utf-8") as file:
             file.write(FORMATS["markdown"](verdict))
-    output.show("".join(document for document, target in made if target == output.STDOUT))
+    shown = "".join(document for document, target in made if target == output.STDOUT)
+    logs = all(form in _LOGS for form, target in targets if target == output.STDOUT)
+    (output.show if logs else output.emit)(shown)

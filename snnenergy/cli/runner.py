@@ -68,7 +68,8 @@ def _call(run: Command, arguments: dict[str, Any], given: dict[str, Any], *, deb
     try:
         overwriting.check(given)
         run(**arguments)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except typer.Exit as leaving:
         return leaving.exit_code
     except SnnEnergyError as error:

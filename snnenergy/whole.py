@@ -8,12 +8,20 @@ from pathlib import Path
 
 
 def write(path: str | os.PathLike[str], document: str | bytes) -> None:
-    """Text is written as UTF-8; whatever interrupts the writing, the old file (or none) is still there."""
-    target = Path(path)
+    """Text is written as UTF-8; whatever interrupts the writing, the old file (or none) is still there.
+
+    A link stays one, and its file is replaced.  What is there and is no regular file, such as a pipe or a terminal, is written to.
+    """
+    content = document.encode("utf-8") if isinstance(document, str) else document
+    if os.path.exists(path) and not os.path.isfile(path):
+        with open(path, "wb") as device:
+            device.write(content)
+        return
+    target = Path(os.path.realpath(path))
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(document.encode("utf-8") if isinstance(document, str) else document)
+            file.write(content)
         os.chmod(temporary, 0o644)
         os.replace(temporary, target)
     except BaseException:

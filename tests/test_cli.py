@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 import typer
 
 from snnenergy import Counts, errors
-from snnenergy.cli import app
+from snnenergy.cli import app, overwriting
 from snnenergy.cli import options as o
 from snnenergy.cli.output import STDOUT, check, width, write
 from snnenergy.cli.runner import command
@@ -168,6 +169,40 @@ def test_a_closed_stdout_is_no_pass_and_no_traceback(saved: Callable[..., Path])
     assert (done.returncode, done.stderr) == (2, "")
 
 
+def piped(redirection: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    """A command through a shell, its stdout or stderr redirected so."""
+    line = shlex.join([sys.executable, "-m", "snnenergy", *map(str, arguments)])
+    return subprocess.run(
+        ["sh", "-c", f"{line} {redirection}"],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), **environment}, capture_output=True, timeout=60, check=False,
+    )  # fmt: skip  # a command line, read across
+
+
+def test_a_stdout_that_is_not_there_is_no_pass_and_no_bug(saved: Callable[..., Path], tmp_path: Path) -> None:
+    for options in ((), ("--json", "-"), ("--json", tmp_path / "out.json")):
+        done = piped(">&-", "report", saved(), "--hardware", "none", *options)
+        assert (done.returncode, done.stdout) == (2, b"")
+        assert done.stderr.startswith(b"snnenergy: error: stdout is closed")
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_what_is_told_on_a_closed_stderr_is_no_result(tmp_path: Path) -> None:
+    done = piped("2>&-", "report", tmp_path / "none.json")
+    assert (done.returncode, done.stdout) == (2, b"")
+
+
+def test_a_terminal_of_ascii_gets_the_table_in_ascii_and_a_document_as_in_a_file(saved: Callable[..., Path]) -> None:
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    file = saved("µ-net")
+    for form in ("markdown", "html"):
+        done = piped("", "report", file, "--hardware", "h100", f"--{form}", "-", **plain)
+        assert done.returncode == 0, done.stderr
+        assert "µ-net" in done.stdout.decode("utf-8")
+    done = piped("", "report", file, "--hardware", "h100", **plain)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.isascii() and b"u-net" in done.stdout
+
+
 # Shape of the command line
 
 
@@ -312,6 +347,74 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     assert target.read_text() == "old"
 
 
+def test_a_link_stays_one_and_its_file_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("kept.json")
+    for text in ("first", "second"):  # nothing is there yet, then something is
+        write(str(tmp_path / "link"), text)
+        assert (tmp_path / "link").is_symlink()
+        assert (tmp_path / "kept.json").read_text() == text
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["kept.json", "link"]
+
+
+def test_a_pipe_is_written_to_and_not_replaced(cli: Cli, saved: Callable[..., Path], tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (tmp_path / "link").symlink_to(pipe)
+    for target in (pipe, tmp_path / "link"):
+        reader = subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE, text=True)
+        assert cli("report", saved(), "--hardware", "none", "--json", target).code == 0
+        assert pipe.is_fifo()
+        assert json.loads(reader.communicate(timeout=20)[0])["counts"]
+
+
+def test_an_output_never_replaces_what_the_command_reads(
+    cli: Cli, saved: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    one, two, chip = saved("a"), saved("b"), tmp_path / "chip.yaml"
+    chip.write_text("name: chip")
+    (tmp_path / "same.json").hardlink_to(one)
+    (tmp_path / "link.json").symlink_to("a.json")
+    (tmp_path / "pkg").mkdir()
+    for source in ("pkg/nets.py", "pkg/__init__.py", "m.pt2", "i.npy", "rows/x.npy"):
+        Path(source).parent.mkdir(exist_ok=True)
+        Path(source).write_text("of the user")
+    np = ("--input", "i.npy")
+    for arguments in (
+        ("profile", "m.pt2", "--json", "m.pt2"),
+        ("profile", "m.pt2", *np, "--json", "./i.npy"),
+        ("profile", "m.pt2", "--input", "i.npy:x", "--markdown", tmp_path / "i.npy"),
+        ("profile", "pkg.nets:make", "--csv", "pkg/nets.py"),
+        ("profile", "pkg:make", "--csv", "pkg/__init__.py"),
+        ("profile", "m.pt2", "--factory", "pkg.nets:make", "--html", "pkg/nets.py"),
+        ("profile", "m.pt2", "--data", "rows", "--latex", "rows/x.npy"),
+        ("profile", "m.pt2", "--data", "rows/x.npz", "--layers-csv", "m.pt2"),
+        ("profile", "m.pt2", "--hardware", f"loihi,{chip}", "--json", chip),
+        ("compare", one, "it=m.pt2", "--json", "m.pt2"),
+        ("report", one, two, "--json", "link.json"),
+        ("report", "same.json", "--html", one),
+        ("merge", one, two, "--json", two),
+        ("diff", one, two, "--json", one),
+        ("check", one, "--format", f"text,junit={one}"),
+        ("measure", "m.pt2", "--json", "m.pt2"),
+        ("init", "m.pt2", "--config", "m.pt2", "--force"),
+    ):
+        answer = cli(*arguments)
+        assert (answer.code, answer.out) == (2, ""), arguments
+        assert "this command reads that file" in answer.err and "name another file" in answer.err
+    assert (tmp_path / "m.pt2").read_text() == "of the user"
+    assert Counts.load(one).model == "a"
+    assert cli("report", one, "--hardware", "none", "--json", "new.json").code == 0
+    assert cli("report", one, "--hardware", "none", "--json", "new.json").code == 0  # an older output is replaced
+
+
+def test_every_option_that_writes_a_file_is_known_as_one() -> None:
+    for name, found in commands():
+        for option in found.params:
+            if option.metavar == "FILE|-":
+                assert option.name in overwriting.OUTPUTS, (name, option.name)
+
+
 def test_the_table_is_80_columns_of_plain_text_when_piped(cli: Cli, saved: Callable[..., Path]) -> None:
     answer = cli("report", saved("a"), saved("b" * 70))
     assert answer.code == 0
@@ -406,6 +509,14 @@ def test_a_file_that_is_no_counts_is_one_error(cli: Cli, tmp_path: Path, content
     assert not (tmp_path / "out.json").exists()
 
 
+def test_a_chip_of_a_report_is_found_in_capitals_too(cli: Cli, saved: Callable[..., Path], tmp_path: Path) -> None:
+    from snnenergy.hardware import load_hardware
+
+    chip = load_hardware("tianjic").model_copy(update={"name": "of_the_lab", "aliases": ("lab",)})
+    assert o._named("LAB", (), (chip,)) is chip
+    assert cli("report", saved(), "--hardware", "LOIHI,H100").code == 0
+
+
 def test_an_unknown_chip_names_the_nearest(cli: Cli, saved: Callable[..., Path], tmp_path: Path) -> None:
     answer = cli("report", saved("a"), "--hardware", "lohi", "--json", tmp_path / "out.json")
     assert (answer.code, answer.out) == (2, "")
@@ -432,9 +543,12 @@ def test_a_strict_fit_that_fails_is_1(cli: Cli, tmp_path: Path) -> None:
     wide |= {"output_elements": 10, "weights": 3000, "weights_nonzero": 3000, "weight_bits": 1}
     wide["streams"] = [{"domain": "spike", "elements": 300, "nonzero": 3, "driven": 30, "effective": 30}]
     Counts.build("wide", [wide], time_steps=1).save(tmp_path / "a.json")
-    answer = cli("report", tmp_path / "a.json", "--hardware", "truenorth", "--strict-fit")
+    out = tmp_path / "out.json"
+    answer = cli("report", tmp_path / "a.json", "--hardware", "truenorth", "--strict-fit", "--json", out)
     assert answer.code == 1
     assert "256" in answer.err  # the fan-in of a TrueNorth core
+    assert json.loads(out.read_text())["counts"]  # the report is there all the same, as it is where coverage is too low
+    assert "truenorth" in answer.out
     assert cli("report", tmp_path / "a.json", "--hardware", "truenorth").code == 0
 
 

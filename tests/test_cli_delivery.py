@@ -54,6 +54,12 @@ def test_all_formats_say_the_same_energy(cli: Cli, pair: tuple[Path, Path], tmp_
     assert first == pytest.approx(energy.nominal)
 
 
+def test_what_goes_with_figures_says_so_before_any_work(cli: Cli, tmp_path: Path) -> None:
+    for command in ("profile", "compare", "report", "convert-estimate"):
+        assert "--figure-format: goes with --figures" in cli(command, "none.json", "--figure-format", "pdf").err
+        assert "no such folder" in cli(command, "none.json", "--figures", tmp_path / "none").err
+
+
 def test_figures_are_written_into_the_folder(cli: Cli, pair: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "charts").mkdir()
     answer = cli("report", *pair, "--hardware", "tianjic", "--figures", tmp_path / "charts")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from snnenergy.cost import Range, estimate
+from snnenergy.cost import Range, compare, estimate
 from snnenergy.counts import Counts
 from snnenergy.errors import UsageError
 from tests.cost_nets import ANALOG, SPIKES, STEPS, lif, linear, net, pj
@@ -135,3 +137,15 @@ def test_functional_neurons_and_foldable_norms_on_a_datapath() -> None:
     assert made.breakdown.compute.nominal == pj(600 * 0.9)
     assert made.breakdown.neuron.nominal == pj(30 * 0.9 + 30 * 3.7 + 30 * 0.9)
     assert any(line.startswith("special functions") and "7 per inference" in line for line in made.caveats)
+
+
+@pytest.mark.parametrize(
+    ("models", "found"),
+    [
+        ({"ann": object()}, "ann: expected Counts, found object; snnenergy.count"),
+        ([3], "models: expected .* found list"),
+    ],
+)
+def test_what_is_not_counted_cannot_be_compared(models: Any, found: str) -> None:
+    with pytest.raises(UsageError, match=found):
+        compare(models, ["loihi"])

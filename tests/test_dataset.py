@@ -291,6 +291,57 @@ def test_values_that_are_no_numbers_are_counted_and_told(code: Callable[..., str
     assert counts["fc"].streams[0].domain == "analog"
 
 
+def test_one_input_that_is_no_number_is_told_as_in_a_data_set(
+    code: Callable[..., str], cli: Cli, tmp_path: Path
+) -> None:
+    code()
+    odd = X.clone()
+    odd[2, 1], odd[7, 0] = float("nan"), float("inf")
+    np.save(tmp_path / "odd.npy", odd.numpy())
+    np.save(tmp_path / "even.npy", X.numpy())
+    out = tmp_path / "counts.json"
+    for command in ("profile", "compare"):
+        found = cli(command, "user_data:net", "--input", tmp_path / "odd.npy", "--hardware", "none", "--json", out)
+        assert "2 samples hold NaN or infinity, counted as the non-zero values they are" in found.err
+        assert "NaN" not in cli(command, "user_data:net", "--input", tmp_path / "even.npy", "--hardware", "none").err
+    assert (
+        cli("profile", "user_data:net", "--input", tmp_path / "odd.npy", "--hardware", "none", "--json", out).code == 0
+    )
+    assert Counts.load(out).conditions.nonfinite == 2
+
+
+@pytest.mark.parametrize("command", ["profile", "compare", "measure"])
+def test_an_input_without_a_sample_is_refused(command: str, code: Callable[..., str], cli: Cli, tmp_path: Path) -> None:
+    code()
+    np.save(tmp_path / "none.npy", X[:0].numpy())
+    found = cli(command, "user_data:net", "--input", tmp_path / "none.npy")
+    assert (found.code, found.out) == (2, "")
+    assert re.search(r"none\.npy: array '\w+' holds no sample: shape \(0, 4\)", found.err)
+
+
+def test_the_seed_is_the_factory_s_too(code: Callable[..., str], cli: Cli, tmp_path: Path) -> None:
+    code(loader=[X[:4], X[4:]], drawn=lambda: nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4)))
+    command = ("profile", "user_data:drawn", "--data", "user_data:loader", "--hardware", "none", "--json")
+    files = [tmp_path / f"{i}.json" for i in range(5)]
+    torch.manual_seed(5)
+    for file, options in zip(files, ((), (), ("--seed", 1), ("--shard", "1/2"), ("--shard", "2/2")), strict=True):
+        assert cli(*command, file, *options).code == 0
+    one, again, other, *shards = map(Counts.load, files)
+    assert one == again != other
+    assert shards[0].merge(shards[1]).layers == one.layers
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "foo", "mps", "xpu"])
+def test_a_device_that_is_not_here_is_told_before_the_model_is_made(
+    device: str, code: Callable[..., str], cli: Cli
+) -> None:
+    code(loader=[X], never=lambda: pytest.fail("made"))
+    found = cli("profile", "user_data:never", "--data", "user_data:loader", "--device", device)
+    assert found.code == 2
+    said = "sees no such device here; use --device cpu" if device == "cuda:99" else "expected cpu, cuda or cuda:N"
+    assert said in found.err
+
+
 def test_shards_on_the_command_line(code: Callable[..., str], cli: Cli, tmp_path: Path) -> None:
     code(loader=[X[:4], X[4:8], X[8:]])
     command = ("profile", "user_data:net", "--data", "user_data:loader", "--hardware", "none", "--json")

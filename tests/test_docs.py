@@ -87,6 +87,13 @@ def test_commands_that_a_page_shows_exist(page: Path) -> None:
             assert {word for word in words if word.startswith("--")} <= known[name], f"{page.name}: {line}"
 
 
+def test_the_readme_counts_the_published_conventions() -> None:
+    from snnenergy.cost.conventions import list_conventions
+
+    assert len([one for one in list_conventions() if one.name != "ours"]) == 12
+    assert "sets twelve published\ncounting rules beside ours" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)\)", page.read_text(encoding="utf-8")):

@@ -71,6 +71,12 @@ def test_every_format_at_once(project: Path, cli: Cli, monkeypatch: pytest.Monke
     assert json.loads(cli("check", "net.json", "--json", "-").out)["exit_code"] == 0
 
 
+def test_a_verdict_never_replaces_budgets_or_baseline(project: Path, cli: Cli) -> None:
+    for file in ("snnenergy.toml", "base/net.json"):
+        answer = cli("check", "net.json", "--format", f"json={file}")
+        assert answer.code == 2 and "this command reads that file" in answer.err
+
+
 def test_a_step_summary_is_written_only_for_github(project: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(project / "summary.md"))
     assert cli("check", "net.json").code == 0
@@ -93,6 +99,11 @@ def test_wrong_usage_is_2(project: Path, cli: Cli, arguments: tuple[str, ...], w
     answer = cli("check", "net.json", *arguments)
     assert (answer.code, answer.out) == (2, "")
     assert words in answer.err
+
+
+@pytest.mark.parametrize("command", ["check", "init"])
+def test_help_names_the_table_of_pyproject(command: str, cli: Cli) -> None:
+    assert "or [tool.snnenergy] of pyproject.toml" in " ".join(cli(command, "--help").out.replace("│", " ").split())
 
 
 def test_update_writes_the_baseline_and_only_a_whole_one(project: Path, cli: Cli) -> None:

@@ -239,6 +239,15 @@ def test_names_aliases_paths_and_search(tmp_path: Path) -> None:
     assert load_hardware("h100").name == "h100_sxm"
     with pytest.raises(UnknownHardwareError, match="no hardware profile 'lohi'; did you mean 'loihi'"):
         load_hardware("lohi")
+    for capitals, name in (
+        ("H100", "h100_sxm"),
+        ("A100", load_hardware("a100").name),
+        ("LOIHI", "loihi"),
+        ("Loihi", "loihi"),
+    ):
+        assert load_hardware(capitals).name == name
+    with pytest.raises(UnknownHardwareError, match="no hardware profile 'LOHI'; did you mean 'loihi'"):
+        load_hardware("LOHI")
     mine = tmp_path / "my_chip.yaml"
     mine.write_text(
         GOOD.replace("name: loihi\n", "name: my_chip\n").replace("aliases: [loihi1, loihi_davies]", "aliases: [mine]")

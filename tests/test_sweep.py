@@ -20,7 +20,7 @@ import pytest
 
 from snnenergy.counts import Counts
 from snnenergy.errors import UsageError
-from snnenergy.sweep import points, pool, settings, sources, worker
+from snnenergy.sweep import points, pool, settings, sources, words, worker
 from snnenergy.sweep.front import front
 from snnenergy.sweep.points import Point
 from snnenergy.sweep.store import Failure, Store
@@ -289,6 +289,25 @@ def test_a_failure_is_named_kept_and_tried_again(folder: Path, cli: Cli, here: l
     assert cli("sweep", "sweep.yaml").code == 0  # other code: everything is counted anew
 
 
+def test_a_failure_is_told_on_lines_and_in_the_words_of_the_file(folder: Path, cli: Cli, here: list[str]) -> None:
+    text = "models:\n  net: {source: nets:make}\n  wide: {source: nets:make, input_shape: [1, 5]}\n"
+    (folder / "sweep.yaml").write_text(text)
+    out = " ".join(cli("sweep", "sweep.yaml").out.split())
+    assert "net: nets:make: no inputs; pass `data: FILE`, or try `input_shape: [1, 6]`" in out
+    assert "; Check `data` or `input_shape` against what the model expects" in out
+    assert "\\x0a" not in out and " --" not in out
+    assert words.of_the_file("pass --trust; pip install --no-deps") == (
+        "pass --trust (of `profile`: a sweep has none); pip install --no-deps"
+    )
+
+
+def test_an_output_never_replaces_what_is_swept(folder: Path, cli: Cli, here: list[str]) -> None:
+    for target in ("sweep.yaml", "nets.py", "x.npz"):
+        answer = cli("sweep", "sweep.yaml", "--json", target)
+        assert answer.code == 2 and "this command reads that file" in answer.err
+    assert not here
+
+
 def test_a_store_that_cannot_be_written_is_a_failure_and_no_bug(
     folder: Path, cli: Cli, here: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -404,6 +423,37 @@ def test_a_stopped_sweep_goes_on(folder: Path, sign: signal.Signals, code: int) 
     seen = subprocess.run(command("--no-count"), env=environment(), capture_output=True, text=True, check=True)
     assert "4 of 8 points counted" in seen.stdout and "4 not counted yet" in seen.stdout
     assert {file: file.stat().st_mtime_ns for file in store.iterdir()} == times
+
+
+ASLEEP = """
+import os, signal, time
+def make(**arguments):
+    blocked = signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    with open(f"asleep/{os.getpid()}.tmp", "w") as file:
+        print(signal.getsignal(signal.SIGINT) == signal.SIG_IGN, blocked, file=file)
+    os.rename(f"asleep/{os.getpid()}.tmp", f"asleep/{os.getpid()}")
+    time.sleep(60)
+"""
+
+
+def test_ctrl_c_of_a_terminal_is_heard_by_the_caller_alone(folder: Path) -> None:
+    """It goes to every process of the group: a worker ignores it, and while it starts it is blocked."""
+    (folder / "asleep").mkdir()
+    (folder / "nets.py").write_text(ASLEEP)
+    (folder / "sweep.yaml").write_text(SWEEP)
+    started = subprocess.Popen(
+        command("--jobs", "2"),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    until(lambda: len([f for f in (folder / "asleep").iterdir() if not f.suffix]) == 2)
+    os.killpg(started.pid, signal.SIGINT)
+    _, told = started.communicate(timeout=30)
+    assert started.returncode == 130
+    assert b"Traceback" not in told and told.endswith(b"snnenergy: interrupted\n")
+    assert [f.read_text() for f in (folder / "asleep").iterdir()] == ["True True\n"] * 2
 
 
 def until(true: Callable[[], bool]) -> None:

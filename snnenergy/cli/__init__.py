@@ -2,6 +2,7 @@
 
     runner      turns a function into a command: errors become one screen and an exit code
     options     the options that commands share      output      the terminal, files whole or absent, stdout
+    overwriting an output is no file that is read
     delivery    the formats of a report              models      profile, compare, report, demo
     stored      merge: Counts files only             files       inspect
     dataset     profile --data                       watching    its progress bar, and Ctrl-C
@@ -19,6 +20,7 @@ Rooms are imported inside the commands: `--help`, and every command that reads o
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -75,8 +77,20 @@ def _front(
     """
 
 
+def _standing_in() -> None:
+    """Descriptors that the caller closed are taken, so that no file of ours becomes stdout; what is told on stderr is lost."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # as long as the process
+
+
 def main() -> None:
     """The entry point of the `snnenergy` command."""
+    _standing_in()
     try:
         app()
     except KeyboardInterrupt:  # before or after a command; within one, the runner answers

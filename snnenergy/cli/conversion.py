@@ -69,6 +69,7 @@ def convert_estimate(
     `snnenergy report` prices its predicted Counts on other chips.
     """
     wanted = targets.checked()
+    look.checked()
     chips = pricing.profiles()
     made, real = _converted(model, ann, _steps(steps), input_coding, verify)
     counted = {made.ann.model: made.ann} | {run.counts.model: run.counts for run in made.runs}
@@ -80,6 +81,7 @@ def convert_estimate(
         accuracy={name: value for name, value in shares.items() if value is not None},
     )
     deliver(comparison, wanted, look, table=_shown(made, comparison, real))
+    pricing.demand_fit(comparison)
 
 
 def _steps(text: str) -> list[int]:

@@ -169,13 +169,16 @@ def _counted(
 ) -> Outcome:
     """What falls to this process: after what an earlier run counted."""
     from snnenergy.load import Cut, DataOptions, load_dataset
+    from snnenergy.load.batches import seed_everything
     from snnenergy.trace.dataset import Pass
     from snnenergy.trace.ranks import local_device
 
+    device = local_device(data.device)
     shard, shards = part(data.shard) if world.size == 1 else (world.rank, world.size)
     cut = Cut(data.limit, shard, shards, 0 if before is None else before.samples)
     assert data.data is not None  # the caller's check
     options: dict[str, Any] = {k: v for k, v in reading.of(0, 1).items() if k not in ("input", "input_shape", "meta")}
+    seed_everything(reading.seed)  # the weights that a factory draws: every shard counts one model
     work, batches = load_dataset(model, DataOptions(data.data, data.batch_size, cut), **options)
     tell = say if world.first else _silent
     for note in work.notes:
@@ -185,7 +188,7 @@ def _counted(
         time_axis=reading.time_axis,
         samples=reading.samples,
         roles=reading.roles(),
-        device=local_device(data.device),
+        device=device,
         each=_each(reading, data, tell),
     )
     prices = None if one.rows is None else spreads.Prices(one.rows, chips.profiles, chips.pricing)
@@ -267,13 +270,17 @@ def _outcome(
         counts = before.merge(counts)
     conditions = replace(counts.conditions, partial=failure is not None, shards=shards)
     if n := counts.conditions.nonfinite:
-        tell(
-            f"note: {n} sample{'s hold' if n > 1 else ' holds'} NaN or infinity, counted as the non-zero values they are"
-        )
+        tell(no_numbers(n))
     if failure is not None:
         where = f"; they go to {json}, and --resume goes on from there" if json not in (None, output.STDOUT) else ""
         tell(f"partial: {counts.samples} samples were counted{where}")
     return Outcome(replace(counts, conditions=conditions), failure)
+
+
+def no_numbers(samples: int) -> str:
+    """That so many samples hold values that are none."""
+    held = "s hold" if samples > 1 else " holds"
+    return f"note: {samples} sample{held} NaN or infinity, counted as the non-zero values they are"
 
 
 def _stored(data: Data, json: str | None) -> Counts | None:

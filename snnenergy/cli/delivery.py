@@ -80,8 +80,16 @@ class Look:
         Path | None, typer.Option(metavar="FOLDER", help="Write the charts there.", rich_help_panel=_LOOK)
     ] = None
     figure_format: Annotated[
-        str, typer.Option(metavar="svg|png|pdf", help="File format of the charts.", rich_help_panel=_LOOK)
-    ] = "svg"
+        str | None,
+        typer.Option(metavar="svg|png|pdf", help="File format of the charts; default svg.", rich_help_panel=_LOOK),
+    ] = None
+
+    def checked(self) -> None:
+        """UsageError before any work where there is no folder for the charts, or a format of none."""
+        if self.figure_format is not None and self.figures is None:
+            raise UsageError("--figure-format: goes with --figures FOLDER")
+        if self.figures is not None and not self.figures.is_dir():
+            raise UsageError(f"--figures {self.figures}: no such folder")
 
     @property
     def rows(self) -> dict[str, Any]:
@@ -193,7 +201,5 @@ def _figures(comparison: Comparison, look: Look) -> dict[str, bytes]:
         return {}
     from snnenergy.report import figures
 
-    if not look.figures.is_dir():
-        raise UsageError(f"--figures {look.figures}: no such folder")
-    made = figures.render(comparison, look.figure_format)
+    made = figures.render(comparison, look.figure_format or "svg")
     return {str(look.figures / name): content for name, content in made.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from snnenergy.cli import options as o
-from snnenergy.cli import output, stored
+from snnenergy.cli import output, overwriting, stored
 from snnenergy.cli.delivery import Look
 from snnenergy.cli.gated import counted
 from snnenergy.cli.runner import command, say
@@ -31,7 +31,9 @@ _GATE = "The gate"
 
 Config = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Budgets; default: snnenergy.toml, or [tool.snnenergy] of pyproject.toml, here."),
+    typer.Option(
+        metavar="FILE", help="Budgets; default: snnenergy.toml, or \\[tool.snnenergy] of pyproject.toml, here."
+    ),
 ]
 
 
@@ -117,6 +119,7 @@ def check(
         )
     config = settings.find() if gate.config is None else gate.config
     project = settings.read(config)
+    overwriting.refuse(targets, [config, *_read(project)])
     profiles = chips.load(chips.needed(project.settings.hardware, project.budgets), project.folder)
     known, heads = _heads(project, counts or [], gate.model)
     demanded = 0.0 if min_coverage is None else min_coverage
@@ -126,6 +129,16 @@ def check(
     _deliver(verdict, targets)
     if not verdict.passed:
         raise typer.Exit(verdict.exit_code)
+
+
+def _read(project: Project) -> Iterator[str | Path]:
+    """What the settings say is read: paths of files, and code by its name."""
+    for model in project.settings.models.values():
+        for text in (model.source, model.weights, model.input, model.data):
+            yield from () if text is None else (project.folder / text, text)
+        yield from () if model.factory is None else (model.factory,)
+    if project.baseline is not None:
+        yield from project.baseline.glob("*.json")
 
 
 def _judged(
@@ -209,4 +222,6 @@ def _deliver(verdict: Verdict, targets: Sequence[tuple[str, str]]) -> None:
     if summary and any(form == "github" for form, _ in targets):
         with open(summary, "a", encoding="utf-8") as file:
             file.write(FORMATS["markdown"](verdict))
-    output.show("".join(document for document, target in made if target == output.STDOUT))
+    shown = "".join(document for document, target in made if target == output.STDOUT)
+    logs = all(form in _LOGS for form, target in targets if target == output.STDOUT)
+    (output.show if logs else output.emit)(shown)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from snnenergy.cli import options as o
-from snnenergy.cli import output
+from snnenergy.cli import output, overwriting
 from snnenergy.cli.runner import command, say
 from snnenergy.errors import UsageError
 
@@ -116,6 +116,7 @@ def measure(
     from snnenergy.measure import this_machine
 
     wanted = output.check({"json": json, "html": html, "markdown": markdown})
+    overwriting.refuse(wanted.items(), [hardware or OWN])
     machine, chip = this_machine(device), _profile(hardware)
     if chip is None and set(wanted) - {"json"}:
         raise UsageError("--html and --markdown: a report needs the profile of a chip; pass --hardware PROFILE")

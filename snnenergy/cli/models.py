@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from snnenergy.cli import conventions, dataset, output, stored, training
+from snnenergy.cli import conventions, dataset, output, overwriting, stored, training
 from snnenergy.cli import options as o
 from snnenergy.cli.delivery import Look, Targets, brief, deliver
 from snnenergy.cli.runner import command, say
@@ -53,6 +53,7 @@ def profile(
     The JSON holds the Counts (`snnenergy.Counts.load` reads them) with the estimates and their profiles beside them.
     """
     wanted = targets.checked()
+    look.checked()
     _one_of(("witness", witness), ("convention", convention))
     _one_of(("rates", rates), ("assume-rate", assume_rate))
     _one_of(("meta", reading.meta), ("witness", witness))
@@ -70,6 +71,7 @@ def profile(
         if witness:
             raise UsageError("--witness and --data: give one of them; a second witness sees one input")
         columns = output.check(data.columns(wanted.get("json")))
+        overwriting.refuse(columns.items(), [data.data, model, *(reading.factory or ())])
         outcome = dataset.run(model, reading, data, wanted.get("json"), dataset.Chips(chips, pricing))
         if outcome is None:
             return  # the first rank delivers
@@ -86,9 +88,9 @@ def profile(
     if convention is not None:
         conventions.deliver(counted, convention, wanted, pricing)
     else:
-        deliver(
-            pricing.of(counted, () if counts.empty else chips), wanted, look, alone=True, witness=seen, spreads=beside
-        )
+        made = pricing.of(counted, () if counts.empty else chips)
+        deliver(made, wanted, look, alone=True, witness=seen, spreads=beside)
+        pricing.demand_fit(made)
     if failure is not None:
         raise failure
     _demand(counted, min_coverage)
@@ -123,6 +125,7 @@ def compare(
 ) -> None:
     """Counts several models, or takes their stored Counts, and prices all of them on all chips."""
     wanted = targets.checked()
+    look.checked()
     named = [_named(text) for text in models]
     fresh = [i for i, (_, target) in enumerate(named) if not stored.is_stored(Path(target))]
     sides = []
@@ -138,7 +141,9 @@ def compare(
     elif convention is not None:
         conventions.deliver(counted, convention, wanted, pricing)
     else:
-        deliver(_priced(side, pricing), wanted, look)
+        made = _priced(side, pricing)
+        deliver(made, wanted, look)
+        pricing.demand_fit(made)
     _demand(counted, min_coverage)
 
 
@@ -159,6 +164,7 @@ def report(
     --hardware takes today's profiles.
     """
     wanted = targets.checked()
+    look.checked()
     named = [(name, Path(target)) for name, target in map(_named, files)]
     sides = [_called(name, stored.whole(path)) for name, path in named]
     side = _together(sides)
@@ -168,7 +174,9 @@ def report(
     elif len(sides) == 1 and pricing == o.Pricing() and stored.is_report(named[0][1]):
         deliver(sides[0], wanted, look)
     else:
-        deliver(_priced(side, pricing), wanted, look)
+        made = _priced(side, pricing)
+        deliver(made, wanted, look)
+        pricing.demand_fit(made)
     _demand(counted, min_coverage)
     if check_claims is not None:
         conventions.check(check_claims, counted)
@@ -268,6 +276,8 @@ def counts_of(work: Workload, reading: o.Reading) -> Counts:
     for note in counts.identity.notes:
         if note.startswith(STATE_LEFT):
             say(f"note: {note}")
+    if n := counts.conditions.nonfinite:
+        say(dataset.no_numbers(n))
     return counts
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from snnenergy.errors import UnknownHardwareError, UsageError
+from snnenergy.errors import BudgetError, UnknownHardwareError, UsageError
 
 if TYPE_CHECKING:
     from snnenergy.cost.records import Comparison
@@ -196,9 +196,14 @@ class Pricing:
             return Comparison(dict(counted), ())
         from snnenergy.cost import compare
 
-        return compare(
-            counted, loaded, batch=self.batch, bits=self.bits, pipeline=self.pipeline, strict_fit=self.strict_fit
-        )
+        return compare(counted, loaded, batch=self.batch, bits=self.bits, pipeline=self.pipeline)
+
+    def demand_fit(self, made: Comparison) -> None:
+        """BudgetError where a model does not fit a chip and --strict-fit asks; after delivery, so that nothing counted is lost."""
+        for row in made.estimates if self.strict_fit else ():
+            if row.fit.fits is False:
+                chip = next(chip.title for chip in made.profiles if chip.name == row.hardware)
+                raise BudgetError(f"{row.model} does not fit {chip}:\n" + "\n".join(row.fit.problems[:12]))
 
     def profiles(self, kept: Iterable[Profile] = ()) -> tuple[Profile, ...]:
         """The chips, read from their files.
@@ -256,7 +261,7 @@ def _named(name: str, search: tuple[Path, ...], kept: tuple[Profile, ...]) -> Pr
     try:
         return load_hardware(name, search=search)
     except UnknownHardwareError:
-        found = [chip for chip in kept if name in (chip.name, *chip.aliases)]
+        found = [chip for chip in kept if chip.is_called(name)]
         if not found:
             raise
         return found[0]

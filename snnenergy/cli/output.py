@@ -10,6 +10,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from snnenergy import whole
 from snnenergy.errors import UsageError
@@ -20,17 +21,13 @@ STDOUT = "-"
 def color() -> bool:
     """Colour only on a terminal that can show it, and never when NO_COLOR is set."""
     encoding = (getattr(sys.stdout, "encoding", "") or "").lower().replace("-", "")
-    return (
-        sys.stdout.isatty()
-        and not os.environ.get("NO_COLOR")
-        and os.environ.get("TERM") != "dumb"
-        and encoding == "utf8"
-    )
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    return terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and encoding == "utf8"
 
 
 def watched() -> bool:
     """Whether somebody looks at stdout: what goes into a pipe or a file is read by a program, or later."""
-    return sys.stdout.isatty()
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
 def width() -> int:
@@ -46,6 +43,7 @@ def progress(message: str) -> None:
 
 def check(targets: Mapping[str, str | None]) -> dict[str, str]:
     """The targets that were given, by format; UsageError before any work where one cannot be written."""
+    _open()
     given = {form: target for form, target in targets.items() if target is not None}
     to_stdout = [form for form, target in given.items() if target == STDOUT]
     if len(to_stdout) > 1:
@@ -76,12 +74,41 @@ def deliver(documents: Mapping[str, str], targets: Mapping[str, str], table: str
         if targets[form] != STDOUT:
             write(targets[form], document)
     taken = [document for form, document in documents.items() if targets[form] == STDOUT]
-    show(taken[0] if taken else table)
+    if taken:
+        emit(taken[0])
+    else:
+        show(table)
 
 
 def show(text: str) -> None:
-    """A result on stdout, as it is."""
+    """A result on stdout for people to read: as it is, or spelled in ASCII where stdout has not all its characters."""
+    from snnenergy.report.escape import ascii_only
+
+    encoding = getattr(_open(), "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        text = "\n".join(map(ascii_only, text.split("\n")))
     print(text, end="" if text.endswith("\n") else "\n")
+
+
+def emit(document: str) -> None:
+    """A document on stdout as it is in a file: UTF-8, whatever the terminal's own encoding."""
+    stdout = _open()
+    text = document if document.endswith("\n") else f"{document}\n"
+    if not hasattr(stdout, "buffer"):  # a notebook's, or a test's
+        print(text, end="")
+        return
+    stdout.flush()
+    stdout.buffer.write(text.encode("utf-8"))
+    stdout.buffer.flush()
+
+
+def _open() -> TextIO:
+    """UsageError where stdout was closed: a result that nobody gets is no pass."""
+    if sys.stdout is None:
+        raise UsageError("stdout is closed, and results go there; open it, or send it to /dev/null")
+    return sys.stdout
 
 
 def write(target: str, document: str | bytes) -> None:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from snnenergy.cli import overwriting
 from snnenergy.errors import SnnEnergyError
 
 OUR_BUG = 70
@@ -38,9 +39,10 @@ def command(app: typer.Typer, run: Command, name: str | None = None) -> None:
 
     @functools.wraps(run)
     def guarded(*, debug: bool = False, **arguments: Any) -> None:
+        given = dict(arguments)
         for group, cls in groups.items():
             arguments[group] = cls(**{f.name: arguments.pop(f.name) for f in dataclasses.fields(cls)})
-        code = _call(run, arguments, debug=debug)
+        code = _call(run, arguments, given, debug=debug)
         if code:
             raise typer.Exit(code)
 
@@ -61,10 +63,13 @@ def _opened(parameter: inspect.Parameter, hint: Any) -> list[inspect.Parameter]:
     ]
 
 
-def _call(run: Command, arguments: dict[str, Any], *, debug: bool) -> int:
+def _call(run: Command, arguments: dict[str, Any], given: dict[str, Any], *, debug: bool) -> int:
+    """given: the arguments before their groups were made of them."""
     try:
+        overwriting.check(given)
         run(**arguments)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except typer.Exit as leaving:
         return leaving.exit_code
     except SnnEnergyError as error:

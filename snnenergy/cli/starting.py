@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from snnenergy.cli import options as o
-from snnenergy.cli import output
+from snnenergy.cli import output, overwriting
 from snnenergy.cli.gate import Config
 from snnenergy.cli.gated import counted, is_factory
 from snnenergy.cli.runner import command
@@ -46,6 +46,7 @@ def init(
     target = Path(settings.FILE) if config is None else config
     if target.exists() and not force:
         raise UsageError(f"{target}: is there already; edit it, or pass --force to replace it")
+    overwriting.refuse([("config", str(target))], [model, *(reading.input or ()), *(reading.factory or ())])
     table = _table(model, reading, target.parent)
     counts = counted(_draft(target), name or _stem(model), table)
     words = o.chips(hardware, default=("loihi",))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from snnenergy.cli import options as o
-from snnenergy.cli import output
+from snnenergy.cli import output, overwriting
 from snnenergy.cli.conventions import assumed
 from snnenergy.cli.dataset import part
 from snnenergy.cli.runner import command, say
@@ -100,7 +100,7 @@ def sweep(
         )
     plan = settings.load(file)
     pricing = o.Pricing(hardware=hardware or _chips(plan), profile_path=profile_path, batch=batch)
-    made = _swept(plan, counting, file, pricing)
+    made = _swept(plan, counting, file, pricing, wanted)
     _deliver(made, wanted, top, file.name)
     if made.failures:
         raise typer.Exit(max(failure.exit_code for _, failure in made.failures))
@@ -113,14 +113,21 @@ def _chips(plan: Plan) -> list[str] | None:
     return [plan.path(word) if is_file(word) else word for word in plan.settings.hardware] or None
 
 
-def _swept(plan: Plan, counting: Counting, file: Path, pricing: o.Pricing) -> Sweep:
+def _read(points: Sequence[Point]) -> set[str | None]:
+    """Models, data and rates behind the points."""
+    return {text for p in points for text in (p.task.source, p.task.factory, p.task.data, p.rates)}
+
+
+def _swept(plan: Plan, counting: Counting, file: Path, pricing: o.Pricing, written: dict[str, str]) -> Sweep:
     from snnenergy.cost import validate
     from snnenergy.sweep import points, results
     from snnenergy.sweep.store import Store
 
     shard, shards = part(counting.shard)
     chips = pricing.profiles()
-    wanted = points.shard(points.expand(plan), shard, shards)
+    every = points.expand(plan)
+    overwriting.refuse(written.items(), _read(every))
+    wanted = points.shard(every, shard, shards)
     store = Store.opened(counting.store or [file.with_suffix(".counts")])
     run = _Run(store, counting.jobs)
     try:
@@ -196,11 +203,12 @@ class _Run:
     def _rated(self, point: Point, counts: Counts) -> Iterator[tuple[Point, Counts]]:
         """With the rates that are assumed, where shapes were counted."""
         from snnenergy.sweep.store import Failure
+        from snnenergy.sweep.words import of_the_file
 
         try:
             yield point, assumed(counts, None if point.rates is None else Path(point.rates), point.assume_rate)
         except SnnEnergyError as error:
-            self.failures.append((point, Failure(str(error), error.exit_code)))
+            self.failures.append((point, Failure(of_the_file(str(error)), error.exit_code)))
 
 
 def _deliver(made: Sweep, wanted: dict[str, str], top: int, name: str) -> None:

@@ -32,6 +32,14 @@ def compare(
     """
     if not models or not hardware:
         raise UsageError("a comparison needs at least one model and one chip")
+    if not isinstance(models, Mapping):
+        raise UsageError(f"models: expected Counts by their names, such as {{'ann': a}}; found {type(models).__name__}")
+    for name, counts in models.items():
+        if not isinstance(counts, Counts):
+            raise UsageError(
+                f"{name}: expected Counts, found {type(counts).__name__}; snnenergy.count(model, inputs) counts a model, "
+                "snnenergy.Counts.load(file) reads what was stored"
+            )
     chips = [h if isinstance(h, Profile) else load_hardware(h) for h in hardware]
     chips = list({chip.name: chip for chip in chips}.values())
     rows = tuple(

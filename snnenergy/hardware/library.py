@@ -17,23 +17,23 @@ StrPath = str | os.PathLike[str]
 
 
 def load_hardware(name_or_path: StrPath, *, search: Iterable[StrPath] = ()) -> Profile:
-    """One chip by name (`loihi`), alias (`h100`) or path (`my_chip.yaml`).
+    """One chip by name (`loihi`), alias (`h100`), both in small letters or capitals, or path (`my_chip.yaml`).
 
     search: folders of profiles looked through before the shipped ones.
     Raises UnknownHardwareError with the nearest names, ProfileError with `file:line:col` for a file that is wrong.
     """
     if _is_path(name_or_path):
         return _load(Path(name_or_path))
-    name, files = str(name_or_path), list(_files(search))
+    name, files = str(name_or_path).lower(), list(_files(search))
     for file in files:
-        if file.stem == name:
+        if file.stem.lower() == name:
             return _load(file)
     for file in files:  # an alias: only files that hold the word at all are parsed
-        if name in text_of(file, errors="replace") and name in (chip := _load(file)).aliases:
+        if name in text_of(file, errors="replace").lower() and (chip := _load(file)).is_called(name):
             return chip
     known = {f.stem for f in files} | {a for f in files for a in _load(f).aliases}
     raise UnknownHardwareError(
-        f"no hardware profile {name!r}{near(name, known)} (`snnenergy hardware list` shows them all)"
+        f"no hardware profile {str(name_or_path)!r}{near(name, known)} (`snnenergy hardware list` shows them all)"
     )
 
 

@@ -320,6 +320,10 @@ class Profile(Strict):
         """Equal profiles have equal names; the fields themselves hold dictionaries, which have no hash."""
         return hash((self.name, self.operating_point))
 
+    def is_called(self, name: str) -> bool:
+        """Whether that is its name or an alias, in small letters or capitals."""
+        return name.lower() in (self.name.lower(), *(alias.lower() for alias in self.aliases))
+
     def at(self, name: str | None) -> Self:
         """The chip at another of its operating points; KeyError when it has none of that name."""
         if name is None or name == self.operating_point:

@@ -79,6 +79,8 @@ def load_inputs(
     values = []
     for i, name in enumerate(names):
         slot = slots[i] if i < len(slots) else Slot(name)
+        if not held.arrays[name].numel() and not i:
+            raise InputError(f"{held.where}: array {name!r} holds no sample: shape {tuple(held.arrays[name].shape)}")
         values.append(as_slot(held.arrays[name], slot, name, notes))
     return Inputs(tuple(values), held.labels, tuple(notes))
 

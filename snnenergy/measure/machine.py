@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from snnenergy.errors import UsageError
+from snnenergy.trace.device import known
 
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 CPUINFO = Path("/proc/cpuinfo")
@@ -34,14 +34,7 @@ class Machine:
 
 def this_machine(device: str = "cpu") -> Machine:
     """UsageError where there is no such device."""
-    try:
-        found = torch.device(device)
-    except RuntimeError:
-        found = torch.device("meta")
-    if found.type not in ("cpu", "cuda"):
-        raise UsageError(f"--device {device}: expected cpu, cuda or cuda:N")
-    if found.type == "cuda" and not (torch.cuda.is_available() and (found.index or 0) < torch.cuda.device_count()):
-        raise UsageError(f"--device {device}: torch {torch.__version__} sees no such device here; use --device cpu")
+    found = known(device)
     versions = {"torch": str(torch.__version__), "python": platform.python_version()}
     if found.type == "cuda":
         properties = torch.cuda.get_device_properties(found)

@@ -73,8 +73,13 @@ MAX_VERDICT = 28
 
 def gaps(sweep: Sweep) -> list[str]:
     """What failed and why: a screen of it; JSON holds all, with the points that were not counted yet."""
-    lines = [f"failed: {point.label}: {why.message:.{MAX_MESSAGE}}" for point, why in sweep.failures]
+    lines = [f"failed: {point.label}: {_line(why.message):.{MAX_MESSAGE}}" for point, why in sweep.failures]
     return lines if len(lines) <= MAX_GAPS else [*lines[:MAX_GAPS], f"... and {len(lines) - MAX_GAPS} more"]
+
+
+def _line(message: str) -> str:
+    """A message of several lines in one."""
+    return "; ".join(line.strip() for line in message.splitlines())
 
 
 def remarks(sweep: Sweep, chip: str) -> list[tuple[str, int]]:

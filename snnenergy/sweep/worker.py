@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from snnenergy.errors import InputError, SnnEnergyError
 from snnenergy.sweep.points import Task
 from snnenergy.sweep.store import Failure, put
+from snnenergy.sweep.words import of_the_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +30,7 @@ RESULTS, ERRORS = 1, 2
 
 def serve(connection: Connection, folder: Path) -> None:
     """Counts what comes in, (digest, label, task), into a store; answers with a Failure or None; ends with its caller."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to every process; the caller ends this one
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # what it holds of the system is given back
     threading.Thread(target=_leave_with_the_caller, daemon=True).start()
     os.dup2(ERRORS, RESULTS)  # what models print is no result
@@ -54,7 +56,7 @@ def attempt(folder: Path, digest: str, label: str, task: Task) -> Failure | None
     try:
         outcome = count(task, label)
     except SnnEnergyError as error:
-        outcome = Failure(str(error), error.exit_code)
+        outcome = Failure(of_the_file(str(error)), error.exit_code)
     except MemoryError:
         outcome = Failure("out of memory")
     except Exception as error:  # noqa: BLE001  # whatever one point raises, the others are counted

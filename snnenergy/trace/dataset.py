@@ -16,7 +16,7 @@ from snnenergy.trace.answers import UNCOMPARED, right
 from snnenergy.trace.recorder import Recorder
 from snnenergy.trace.rest import rested
 from snnenergy.trace.samples import Reader
-from snnenergy.trace.workload import MAX_WORDS, check_roles
+from snnenergy.trace.workload import MAX_WORDS, check_roles, nonfinite
 
 if TYPE_CHECKING:
     from snnenergy.counts import Counts
@@ -187,12 +187,4 @@ class Pass:
 
 def _nonfinite(batch: Batch) -> int:
     """Samples that hold NaN or infinity."""
-    bad: Tensor | None = None
-    for x in (*batch.inputs, *batch.kwargs.values()):
-        if not isinstance(x, Tensor) or not (x.is_floating_point() or x.is_complex()) or bool(torch.isfinite(x).all()):
-            continue
-        if x.dim() <= batch.axis or x.shape[batch.axis] != batch.samples:
-            return batch.samples
-        rows = ~torch.isfinite(x.movedim(batch.axis, 0).reshape(batch.samples, -1)).all(1)
-        bad = rows if bad is None else bad | rows
-    return 0 if bad is None else int(bad.sum())
+    return nonfinite((*batch.inputs, *batch.kwargs.values()), batch.axis, batch.samples)

@@ -17,6 +17,7 @@ import torch.distributed as dist
 
 from snnenergy.counts import Counts
 from snnenergy.errors import RankError
+from snnenergy.trace.device import known
 
 TIMEOUT_SECONDS = 1800.0
 """How long ranks that are done wait for those that are not."""
@@ -76,8 +77,9 @@ def launched() -> World:
 
 
 def local_device(device: str | None) -> str | None:
-    """`cuda` as this process's own card."""
-    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if device == "cuda" else device
+    """`cuda` as this process's own card; UsageError where there is no such device."""
+    own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if device == "cuda" else device
+    return None if own is None else str(known(own))
 
 
 @contextmanager

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
 
@@ -65,7 +65,34 @@ def count_workload(
     counts = recorder.finish()
     answers, uncompared = _answers(work, out, counts)
     told = (*counts.identity.notes, *_encoding(work), *uncompared, *notes)
-    return replace(counts, identity=replace(counts.identity, notes=told), answers=answers)
+    conditions = replace(counts.conditions, nonfinite=_nonfinite(work, counts, time_axis))
+    return replace(counts, conditions=conditions, identity=replace(counts.identity, notes=told), answers=answers)
+
+
+def _nonfinite(work: Workload, counts: Counts, time_axis: int | None) -> int:
+    """Samples that held NaN or infinity, where they held anything; samples lie behind a leading time axis, else in front."""
+    if work.mode is not None:
+        return 0
+    time = work.time_axis if time_axis is None else time_axis
+    return nonfinite((*work.inputs, *work.kwargs.values()), 1 if time == 0 else 0, counts.samples)
+
+
+def nonfinite(inputs: Iterable[Any], axis: int, samples: int) -> int:
+    """Samples, along that axis, that hold NaN or infinity; all of them where it is not as long as they are many."""
+    bad: torch.Tensor | None = None
+    for x in inputs:
+        if not _holds_floats(x) or bool(torch.isfinite(x).all()):
+            continue
+        if x.dim() <= axis or x.shape[axis] != samples:
+            return samples
+        rows = ~torch.isfinite(x.movedim(axis, 0).reshape(samples, -1)).all(1)
+        bad = rows if bad is None else bad | rows
+    return 0 if bad is None else int(bad.sum())
+
+
+def _holds_floats(x: object) -> TypeGuard[torch.Tensor]:
+    """Whether it is a plain tensor that NaN could stand in."""
+    return isinstance(x, torch.Tensor) and x.layout == torch.strided and (x.is_floating_point() or x.is_complex())
 
 
 def _answers(work: Workload, out: Any, counts: Counts) -> tuple[Answers, tuple[str, ...]]:

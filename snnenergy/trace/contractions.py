@@ -36,6 +36,7 @@ class Reader(Protocol):
     def replay(self, fn: Callable[[], Any]) -> None: ...
     def owner(self, w: Tensor) -> Any: ...
     def elementwise(self, found: Arithmetic) -> None: ...
+    def added_to(self, elements: int) -> None: ...
 
 
 @dataclass(slots=True)
@@ -77,7 +78,7 @@ def matmul2(r: Reader, a: Tensor, b: Tensor, bias: Tensor | None = None) -> None
     else:
         r.product(a.unsqueeze(0), b.unsqueeze(0), "matmul")
     if met:
-        r.elementwise(Arithmetic(adds=a.shape[0] * b.shape[1]))
+        r.added_to(a.shape[0] * b.shape[1])
 
 
 def batched(r: Reader, a: Tensor, b: Tensor, op: str = "matmul", bias: Tensor | None = None) -> None:
@@ -95,7 +96,7 @@ def batched(r: Reader, a: Tensor, b: Tensor, op: str = "matmul", bias: Tensor | 
     else:
         r.product(a, b, op)
     if own is not bias:
-        r.elementwise(Arithmetic(adds=a.shape[0] * a.shape[1] * b.shape[2]))
+        r.added_to(a.shape[0] * a.shape[1] * b.shape[2])
 
 
 def _own(r: Reader, bias: Tensor | None) -> Tensor | None:

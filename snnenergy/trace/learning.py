@@ -226,6 +226,9 @@ class Products(Reading):
         # [B, m, k] @ [B, k, n] -> [B, m, n]
         self._dense(a.numel() * b.shape[2])
 
+    def added_to(self, elements: int) -> None:
+        """What a dense product begins to add to: its adds are as many as its products already."""
+
     def conv(self, x: Tensor, w: Tensor, shape: ConvShape, bias: Tensor | None) -> None:
         self._dense(x.shape[0] * shape.dense_macs)
 

@@ -116,6 +116,10 @@ class Reading:
         work.compares += found.compares
         work.specials += found.specials
 
+    def added_to(self, elements: int) -> None:
+        """So many results of the product are added to something that is no bias."""
+        self.elementwise(Arithmetic(adds=elements))
+
     def product(self, a: Tensor, b: Tensor, op: str) -> None:
         # [B, m, k] @ [B, k, n] -> [B, m, n]
         batch, m, k = a.shape

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from operator import attrgetter
+from operator import attrgetter, index
 from typing import Any
+
+from snnenergy.errors import UsageError
 
 
 @dataclass(slots=True)
@@ -34,6 +37,20 @@ class Work:
 
 _WORK = tuple(f.name for f in fields(Work))
 _values = attrgetter(*_WORK)
+
+
+def stated(name: str, found: Any) -> dict[str, int]:
+    """What a user's rule of operator `name` gave, by field of Work; what counts as an integer is one, as NumPy's do."""
+    try:
+        given = {"dense_macs": index(found)} if not isinstance(found, Mapping) else {k: index(found[k]) for k in found}
+    except TypeError:
+        given = {"": 0}
+    if not given.keys() <= set(_WORK):
+        raise UsageError(
+            f"rules: the rule of {name} returned {found!r}; it may return dense MACs, an integer, or a mapping of "
+            f"{', '.join(_WORK)} to integers"
+        )
+    return given
 
 
 @dataclass(slots=True)

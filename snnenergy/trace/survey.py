@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from operator import index
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,7 +16,6 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from snnenergy.errors import UsageError
 from snnenergy.trace import formulas
 from snnenergy.trace.activity import Hearing
 from snnenergy.trace.contractions import Call
@@ -31,7 +29,7 @@ from snnenergy.trace.repeats import Repeats
 from snnenergy.trace.short import SHORT
 from snnenergy.trace.signature import tensors_among
 from snnenergy.trace.sites import OUTPUT_FANS, Site
-from snnenergy.trace.structure import Work
+from snnenergy.trace.structure import Work, stated
 
 if TYPE_CHECKING:
     from snnenergy.trace.layers import Layers
@@ -328,7 +326,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
     ) -> None:
         """A user's rule: fn(*args, **kwargs) -> dense MACs, or a mapping of LayerCounts' additive fields."""
         assert op.custom is not None
-        fields = _ruled(op.name, op.custom(*args, **kwargs))
+        fields = stated(op.name, op.custom(*args, **kwargs))
         dense = fields.get("dense_macs", 0)
         self.work_of(path).add(Work(**({"valid_macs": dense, "calls": 1, "kernels": 1} | fields)))
         if dense and tensors:
@@ -386,21 +384,6 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
                 firing.site.listen(firing.heard)
             self.layers.open(firing.site)
         firing.site.take(spikes, OUTPUT_FANS)
-
-
-def _ruled(name: str, found: Any) -> dict[str, int]:
-    """What a user's rule gave, by field; whatever counts as an integer is one, as NumPy's do."""
-    try:
-        fields = {"dense_macs": index(found)} if not isinstance(found, Mapping) else {k: index(found[k]) for k in found}
-    except TypeError:
-        fields = {"": 0}
-    known = [field.name for field in dataclasses.fields(Work)]
-    if not fields.keys() <= set(known):
-        raise UsageError(
-            f"rules: the rule of {name} returned {found!r}; it may return dense MACs, an integer, or a mapping of "
-            f"{', '.join(known)} to integers"
-        )
-    return fields
 
 
 @lru_cache(maxsize=4096)

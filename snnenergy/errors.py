@@ -18,6 +18,7 @@ SnnEnergyError                  base; never raised itself
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -85,3 +86,14 @@ class NotComparableError(SnnEnergyError):
     """The baseline is missing, or the two sides ran under different conditions."""
 
     exit_code = 5
+
+
+def said(error: BaseException, most: int = 300) -> str:
+    """What an exception says, on one line of at most so many characters."""
+    return " ".join(str(error).split())[:most]
+
+
+def few(names: Sequence[str], most: int = 5) -> str:
+    """The first of some names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -17,13 +17,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from snnenergy.errors import UsageError
+from snnenergy.errors import UsageError, said
 from snnenergy.trace.conversion import PERCENTILE, Conversion, frames, share
 
 if TYPE_CHECKING:
     from snnenergy.load.workload import Workload
-
-MAX_WORDS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +70,8 @@ def _converted(work: Workload, x: Tensor) -> nn.Module:
             warnings.simplefilter("ignore")
             net: nn.Module = Converter(recipe).convert(copy.deepcopy(work.module)).eval()
     except Exception as error:
-        said = " ".join(str(error).split())[:MAX_WORDS]
         raise UsageError(
-            f"--verify: SpikingJelly cannot convert {work.name}: {type(error).__name__}: {said}\n"
+            f"--verify: SpikingJelly cannot convert {work.name}: {type(error).__name__}: {said(error)}\n"
             "It needs the module itself (torch.save(model, file), or pkg.mod:factory) with nn.ReLU for its activations."
         ) from error
     return net

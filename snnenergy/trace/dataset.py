@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from snnenergy.counts import Answers
-from snnenergy.errors import ForwardError, InputError, SnnEnergyError
+from snnenergy.errors import ForwardError, InputError, SnnEnergyError, said
 from snnenergy.trace.answers import UNCOMPARED, right
 from snnenergy.trace.recorder import Recorder
 from snnenergy.trace.rest import rested
 from snnenergy.trace.samples import Reader
-from snnenergy.trace.workload import MAX_WORDS, check_roles, nonfinite
+from snnenergy.trace.workload import check_roles, nonfinite
 
 if TYPE_CHECKING:
     from snnenergy.counts import Counts
@@ -139,10 +139,9 @@ class Pass:
             with torch.no_grad():
                 self._module(*inputs, **kwargs)
         except Exception as again:  # noqa: BLE001  # whatever the model raises is told as its own
-            said = " ".join(str(again).split())[:MAX_WORDS]
             raise ForwardError(
                 f"{self.work.name}: its forward raised {type(again).__name__} on batch {batch.index}, input of shape "
-                f"{shapes or 'none'}: {said}"
+                f"{shapes or 'none'}: {said(again)}"
             ) from error
 
     def _placed(self, batch: Batch) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -16,12 +16,11 @@ from typing import Any
 import torch.distributed as dist
 
 from snnenergy.counts import Counts
-from snnenergy.errors import RankError
+from snnenergy.errors import RankError, said
 from snnenergy.trace.device import known
 
 TIMEOUT_SECONDS = 1800.0
 """How long ranks that are done wait for those that are not."""
-MAX_WORDS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +59,9 @@ def gathered(value: Any, *, timeout: float = TIMEOUT_SECONDS) -> list[Any]:
         if own is not None:
             dist.destroy_process_group(own)
     except RuntimeError as error:
-        said = " ".join(str(error).split())[:MAX_WORDS]
         raise RankError(
             f"rank {dist.get_rank()} of {dist.get_world_size()}: the other ranks did not all bring their counts within "
-            f"{timeout:g} s, so there is no total; look for the first error of another rank. ({said})"
+            f"{timeout:g} s, so there is no total; look for the first error of another rank. ({said(error)})"
         ) from error
     return found
 
@@ -91,8 +89,9 @@ def joined(world: World, timeout: float = TIMEOUT_SECONDS) -> Iterator[None]:
     try:
         dist.init_process_group("gloo", timeout=timedelta(seconds=timeout))
     except (RuntimeError, ValueError) as error:
-        said = " ".join(str(error).split())[:MAX_WORDS]
-        raise RankError(f"rank {world.rank} of {world.size}: the ranks do not find each other: {said}") from error
+        raise RankError(
+            f"rank {world.rank} of {world.size}: the ranks do not find each other: {said(error)}"
+        ) from error
     try:
         yield
     finally:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from snnenergy.counts import Counts, LayerCounts
-from snnenergy.errors import ForwardError, InputError, SnnEnergyError, UsageError
+from snnenergy.errors import ForwardError, InputError, SnnEnergyError, UsageError, few, said
 from snnenergy.trace.aside import as_it_was
 from snnenergy.trace.backward import GRAD_INPUT, StepSurvey, row_path
 from snnenergy.trace.forward import Frame
@@ -26,13 +26,12 @@ from snnenergy.trace.recorder import Recorder
 from snnenergy.trace.rest import rested
 from snnenergy.trace.scopes import plain_name
 from snnenergy.trace.signature import all_tensors
-from snnenergy.trace.workload import MAX_WORDS, check_roles
+from snnenergy.trace.workload import check_roles
 
 if TYPE_CHECKING:
     from snnenergy.load.workload import Workload
 
 LOSS = "(loss)"
-FEW = 5
 
 
 def count_training(
@@ -156,7 +155,7 @@ class _Step:
                 f"{self.recorder.name}: torch.utils.checkpoint hides part of the graph; pass it use_reentrant=False"
             )
         if len(self.unreached) == len(found):
-            raise InputError(f"{self.recorder.name}: no gradient reaches any weight: {_few(self.unreached)}")
+            raise InputError(f"{self.recorder.name}: no gradient reaches any weight: {few(self.unreached)}")
 
     def _keep(self, t: Tensor) -> tuple[Tensor, int]:
         """Something is kept for the backward pass: noted once per storage, parameters not at all."""
@@ -186,8 +185,8 @@ class _Step:
 
     def notes(self) -> list[str]:
         frozen = [n for n, p in self.recorder.model.named_parameters() if not p.requires_grad]
-        notes = [f"no gradient reaches {_few(self.unreached)}"] if self.unreached else []
-        return notes + ([f"not trained, as they take no gradient: {_few(frozen)}"] if frozen else [])
+        notes = [f"no gradient reaches {few(self.unreached)}"] if self.unreached else []
+        return notes + ([f"not trained, as they take no gradient: {few(frozen)}"] if frozen else [])
 
 
 def _first_tensor(answer: Any) -> Tensor | None:
@@ -214,10 +213,6 @@ def _unchanged(held: tuple[Tensor, int]) -> Tensor:
     if version(t) != at:
         raise RuntimeError("a value needed for the gradient has been modified by an inplace operation")
     return t
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:FEW]) + (f" and {len(names) - FEW} more" if len(names) > FEW else "")
 
 
 def _with_phases(counts: Counts, step: _Step, optimizer: str) -> Counts:
@@ -309,9 +304,8 @@ def _alone(work: Workload, inputs: tuple[Any, ...], loss: Loss) -> None:
                 weights = [p for p in work.module.parameters() if p.requires_grad]
                 torch.autograd.grad(loss(first), weights, allow_unused=True)
     except Exception as error:
-        said = " ".join(str(error).split())[:MAX_WORDS]
         raise ForwardError(
-            f"{work.name}: a training step raised {type(error).__name__}: {said}\nThe forward runs in training mode, with "
+            f"{work.name}: a training step raised {type(error).__name__}: {said(error)}\nThe forward runs in training mode, with "
             "gradients; check that the model trains on this input."
         ) from error
 

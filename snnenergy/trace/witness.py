@@ -21,12 +21,11 @@ from typing import Any
 from torch import nn
 
 from snnenergy.counts import Counts, LayerCounts
-from snnenergy.errors import UsageError
+from snnenergy.errors import UsageError, said
 from snnenergy.trace.fvcore_side import MISSES, OPAQUE, Theirs, ask
 
 EINSUM_DIGITS = 5e-4
 """fvcore takes an einsum's count from numpy's printed report: four digits."""
-MAX_WORDS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +111,7 @@ def witness(
     try:
         theirs = ask(model, inputs, kwargs or {})
     except Exception as error:  # noqa: BLE001  # whatever a tracer of other people's code raises is what we report
-        said = " ".join(str(error).split())[:MAX_WORDS]
-        return replace(report, failure=f"{type(error).__name__}: {said}")
+        return replace(report, failure=f"{type(error).__name__}: {said(error, 200)}")
     return replace(
         report,
         fvcore=sum(theirs.macs.values()),

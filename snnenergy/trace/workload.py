@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import torch
 
 from snnenergy.counts import Answers
-from snnenergy.errors import ForwardError, SnnEnergyError, UsageError
+from snnenergy.errors import ForwardError, SnnEnergyError, UsageError, said
 from snnenergy.frameworks.neurons import NEURONS
 from snnenergy.trace.answers import UNCOMPARED, right
 from snnenergy.trace.recorder import Recorder
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 _SHAPES_ONLY = (
     "With --meta tensors have shapes and no values: a size or a branch that depends on values cannot be followed.\n"
 )
-MAX_WORDS = 300
-"""Characters of the model's own message that are shown."""
 
 
 def count_workload(
@@ -125,9 +123,8 @@ def _forward(work: Workload) -> None:
         work.module(*work.inputs, **work.kwargs)
     except Exception as error:
         shapes = ", ".join(str(tuple(x.shape)) for x in work.inputs if isinstance(x, torch.Tensor))
-        said = " ".join(str(error).split())[:MAX_WORDS]
         raise ForwardError(
-            f"{work.name}: its forward raised {type(error).__name__} on input of shape {shapes or 'none'}: {said}\n"
+            f"{work.name}: its forward raised {type(error).__name__} on input of shape {shapes or 'none'}: {said(error)}\n"
             + (_SHAPES_ONLY if work.mode is not None else "")
             + "Check --input or --input-shape against what the model expects (`snnenergy inspect` shows it)."
         ) from error

@@ -345,8 +345,11 @@ class Lineage:
 
     def pad_of(self, t: Tensor) -> tuple[tuple[int, int], ...]:
         """Explicit zeros in t, (lo, hi) per spatial axis: where it is what was padded, or that with its axes in another order."""
-        pad, axes = self.of(t).pad, _axes(t)
-        if pad is None or t.storage_offset() != pad.offset or pad.axes != {axis for axis in axes if axis[0] > 1}:
+        pad = self.of(t).pad
+        if pad is None or t.storage_offset() != pad.offset:
+            return ()
+        axes = _axes(t)
+        if pad.axes != {axis for axis in axes if axis[0] > 1}:
             return ()
         pairs = [pad.pairs.get(axis, (0, 0)) for axis in axes]
         return tuple(pairs[2:]) if not any(map(any, pairs[:2])) else ()

@@ -91,9 +91,7 @@ class Reading:
     ) -> None:
         """Read x where it meets a weight, the parameter `name` or one that was computed."""
         seen = self.rec.weights.of(w, name, self.lineage.renewed.get(name, 0) if name else 0)
-        copies = math.prod(
-            n for n, step in zip(w.shape, w.stride(), strict=True) if not step and n
-        )  # of an expanded one
+        copies = _copies(w) if 0 in w.stride() else 1
         structure.weights[key[1]] = (w.numel() // copies, seen.nonzero // copies)
         tag = self.lineage.of(x)
         site = self._site(structure, key, kind, x, tag)
@@ -324,6 +322,11 @@ class Reading:
         finally:
             self.survey.replaying = outer
         self.survey.work_of(self.survey.frames[-1].owner).kernels += 1
+
+
+def _copies(w: Tensor) -> int:
+    """How often an expanded weight shows each of its words."""
+    return math.prod(n for n, step in zip(w.shape, w.stride(), strict=True) if not step and n)
 
 
 def _bits(t: Tensor) -> int:

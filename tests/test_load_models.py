@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from snnenergy.errors import UnsafeModelError, UsageError
+from snnenergy.errors import SnnEnergyError, UnsafeModelError, UsageError
 from snnenergy.load import inspect, load, load_model
 from tests.attacks import DIGITS, Calls, archive, members_of, pt2, torch_bytes
 from tests.conftest import ROOT
@@ -401,3 +401,27 @@ def test_a_file_beside_the_model_does_not_stand_in_for_a_library(tmp_path: Path)
     )
     assert done.returncode == 0, done.stderr
     assert not canary.exists()
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("nets.py", "found text; a function that makes the model is named nets:function"),
+        ("nets.py:make", "A function is named by its module: nets:make."),
+        ("kit/nets.py:make", "no such model file; a function that makes the model is named kit.nets:make"),
+        ("nets", "nets: no such model file; a function that makes the model is named nets:function"),
+        ("gone.pt2", "gone.pt2: no such model file"),
+        ("nets:mak", "module 'nets' has no attribute 'mak'\n  It is perhaps make."),
+        ("kit.net:make", "No module named 'kit.net'\n  It is perhaps kit.nets."),
+    ],
+)  # fmt: skip
+def test_code_that_is_named_wrongly(named: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "kit").mkdir()
+    for file in ("nets.py", "kit/__init__.py", "kit/nets.py"):
+        (tmp_path / file).write_text("def make():\n    return None\n")
+    with pytest.raises(SnnEnergyError) as error:
+        load(named)
+    for module in ("nets", "kit", "kit.nets"):
+        sys.modules.pop(module, None)
+    assert str(error.value).endswith(said)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import pkgutil
 import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from snnenergy.errors import UsageError
+from snnenergy.errors import UsageError, few
 from snnenergy.load.files import said
 
 if TYPE_CHECKING:
@@ -60,6 +62,22 @@ def to_install(error: BaseException) -> str:
     return f"\n  Install it for {sys.executable}, or run from the folder that holds {name}."
 
 
+def _nearest(spec: str, error: Exception) -> str:
+    """What a misspelt part of pkg.mod:name may mean, to stand behind the error; nothing for errors of the module's own."""
+    module, _, path = spec.partition(":")
+    if module.endswith(".py"):
+        return f"\n  A function is named by its module: {module.removesuffix('.py')}:{path}."
+    if isinstance(error, ModuleNotFoundError) and error.name == module and (home := module.rpartition(".")[0]):
+        found = getattr(sys.modules.get(home), "__path__", None) or ()
+        known, word = [f"{home}.{row.name}" for row in pkgutil.iter_modules(found)], module
+    elif isinstance(error, AttributeError) and error.name in path.split("."):
+        known, word = [name for name in dir(error.obj) if not name.startswith("_")], error.name
+    else:
+        return ""
+    near = get_close_matches(word, known, 3)
+    return f"\n  {'It is perhaps ' + ' or '.join(near) if near else 'It has ' + few(sorted(known))}." if known else ""
+
+
 def call_factory(
     spec: str, arguments: Mapping[str, Any] | None = None
 ) -> tuple[torch.nn.Module, tuple[Any, ...] | None]:
@@ -72,7 +90,8 @@ def call_factory(
         try:
             made = imported(spec)(**(arguments or {}))
         except Exception as error:
-            raise UsageError(f"factory {spec}: {type(error).__name__}: {said(error)}{to_install(error)}") from error
+            advice = _nearest(spec, error) or to_install(error)
+            raise UsageError(f"factory {spec}: {type(error).__name__}: {said(error)}{advice}") from error
     model, inputs = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     if not isinstance(model, torch.nn.Module):
         raise UsageError(f"factory {spec}: returned {type(model).__name__}; expected a module, or (module, inputs)")

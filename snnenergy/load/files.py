@@ -25,12 +25,20 @@ class Kind(StrEnum):
     OTHER = "other"
 
 
+def code_hint(path: Path) -> str:
+    """Where a file is named that looks like code: how a function of it is named."""
+    text, _, name = str(path).partition(":")
+    module = text.removesuffix(".py").replace("/", ".")
+    code = text.endswith(".py") or Path(*module.split(".")).with_suffix(".py").is_file()
+    return f"; a function that makes the model is named {module}:{name or 'function'}" if code else ""
+
+
 def read_model(path: Path) -> bytes:
     """The whole file, read once: everything later looks at these bytes, so the file cannot change underneath."""
     try:
         status = path.stat()
     except FileNotFoundError as error:
-        raise UsageError(f"{path}: no such model file") from error
+        raise UsageError(f"{path}: no such model file{code_hint(path)}") from error
     except (OSError, ValueError) as error:
         raise UnsafeModelError(f"{path}: cannot be read: {said(error)}") from error
     if not stat.S_ISREG(status.st_mode):

@@ -105,7 +105,7 @@ def _refusal(kind: Kind, path: Path, data: bytes) -> str:
     if kind is Kind.PICKLE:
         return f"{path}: a bare pickle, which runs code on load; save the model with torch.save or torch.export.save"
     found = "a zip of no kind known here" if files.is_zip(data) else files.describe_other(data)
-    return f"{path}: expected a model file (.pt2, torch.save, safetensors), found {found}"
+    return f"{path}: expected a model file (.pt2, torch.save, safetensors), found {found}{files.code_hint(path)}"
 
 
 def _from_factory(spec: str, arguments: Mapping[str, Any]) -> Model:

@@ -152,7 +152,7 @@ def test_check_and_diff_of_stored_counts_load_no_torch(project: Path, fresh: Fre
         assert not loaded(done.stderr) & {"torch", "pandas", "pint", "altair", "vl_convert", "fvcore", "jinja2"}
 
 
-def test_a_hundred_models_take_under_a_second(project: Path) -> None:
+def test_a_hundred_models_take_less_than_three_times_what_one_takes(project: Path) -> None:
     """The SNN of the digits example a hundred times over, every one changed, each against its own baseline."""
     whole = json.loads((DIGITS / "baseline" / "digits_snn.json").read_text(encoding="utf-8"))
     for i in range(100):
@@ -161,24 +161,27 @@ def test_a_hundred_models_take_under_a_second(project: Path) -> None:
         whole["layers"][0]["adds"] = i + 1
         (project / f"m{i:03}.json").write_text(json.dumps(whole))
     (project / "snnenergy.toml").write_text(BUDGETS.replace(CHIP, "loihi").replace("1150", '"50 k"'))
-    arguments = ["check", *(f"m{i:03}.json" for i in range(100)), "--format", "text,markdown=v.md"]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    seconds = []
-    for _ in range(3):
+
+    arguments = ("check", "--format", "text,markdown=v.md")
+
+    def seconds(models: int) -> float:
+        """Of one core: what else runs on the machine does not count."""
         start = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(
-            [sys.executable, "-m", "snnenergy", *arguments],
-            env=env,
+            [sys.executable, "-m", "snnenergy", *arguments, *(f"m{i:03}.json" for i in range(models))],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
             check=False,
             timeout=60,
         )
         end = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds.append(end.ru_utime + end.ru_stime - start.ru_utime - start.ru_stime)
         assert done.returncode == 0, done.stdout[:500] + done.stderr
-        assert done.stdout.startswith("passed: 200 budgets hold")
-    assert min(seconds) < 1.0, seconds  # of one core: what else runs on the machine does not count
+        assert done.stdout.startswith(f"passed: {2 * models} budgets hold")
+        return end.ru_utime + end.ru_stime - start.ru_utime - start.ru_stime
+
+    one, hundred = zip(*((seconds(1), seconds(100)) for _ in range(3)), strict=True)
+    assert min(hundred) < 3 * min(one), (one, hundred)
 
 
 # diff

@@ -414,7 +414,7 @@ def test_a_file_beside_the_model_does_not_stand_in_for_a_library(tmp_path: Path)
         ("nets:mak", "module 'nets' has no attribute 'mak'\n  It is perhaps make."),
         ("kit.net:make", "No module named 'kit.net'\n  It is perhaps kit.nets."),
     ],
-)  # fmt: skip
+)
 def test_code_that_is_named_wrongly(named: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "kit").mkdir()

@@ -19,11 +19,10 @@ from snnenergy.trace.lineage import version
 def as_it_was(model: nn.Module) -> Iterator[None]:
     """Modes, attributes, parameters, buffers, states and gradients of `model`, and all random generators, are put back."""
     modules = list(model.modules())
-    held = [dict(vars(module)) for module in modules]
     containers: dict[int, tuple[Any, Any]] = {}
     tensors = {id(t): t for t in (*model.parameters(), *model.buffers())}  # a ScriptModule's are not its own
-    for own in held:
-        _reach(own, containers, tensors)
+    for module in modules:
+        _reach(vars(module), containers, tensors)
     values = [(t, t.detach().clone(), version(t)) for t in tensors.values()]
     modes = [module.training for module in modules]
     grads = [(p, p.grad) for p in model.parameters()]
@@ -35,8 +34,6 @@ def as_it_was(model: nn.Module) -> Iterator[None]:
     finally:
         random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002  # as above
-        for module, own in zip(modules, held, strict=True):
-            _put_back(vars(module), own)
         for value, was in containers.values():
             _put_back(value, was)
         with torch.no_grad():

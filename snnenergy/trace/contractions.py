@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from snnenergy.trace.fanout import Axis, ConvShape
-from snnenergy.trace.formulas import Arithmetic
+from snnenergy.trace.formulas import Arithmetic, scored
 from snnenergy.trace.lineage import Lineage
 
 
@@ -255,12 +255,6 @@ def _sdpa(r: Reader, call: Call) -> None:
     r.product(q, k.transpose(1, 2), "sdpa")
     r.product(weights, v, "sdpa")
     r.elementwise(scored(weights.numel(), mask))
-
-
-def scored(n: int, mask: Tensor | None) -> Arithmetic:
-    """What turns n products q k^T into weights: the scale, a mask that is added, a softmax (as `_softmax` in formulas.py)."""
-    added = mask is not None and mask.dtype != torch.bool
-    return Arithmetic(adds=(2 + added) * n, muls=2 * n, compares=n, specials=n)
 
 
 def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None, causal: bool, scale: float | None) -> Tensor:

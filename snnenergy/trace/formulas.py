@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -90,6 +91,16 @@ def over(
         )
 
     return formula
+
+
+SOFTMAX = Arithmetic(adds=2, muls=1, compares=1, specials=1)
+"""Per element."""
+
+
+def scored(n: int, mask: Tensor | None) -> Arithmetic:
+    """What turns n products q k^T into weights: the scale, a mask that is added, a softmax."""
+    added = mask is not None and mask.dtype != torch.bool
+    return Arithmetic((SOFTMAX.adds + added) * n, (SOFTMAX.muls + 1) * n, SOFTMAX.compares * n, SOFTMAX.specials * n)
 
 
 def _batch_norm(args: Sequence[Any], out: Any) -> Arithmetic:
@@ -300,8 +311,7 @@ _GROUPS: dict[str, Row] = {
     "std var var_mean std_mean": over(adds=3, muls=1, per_output=Arithmetic(specials=1)),
     "norm linalg_vector_norm": over(adds=1, muls=1, per_output=Arithmetic(specials=1)),
     "logsumexp": over(adds=2, compares=1, specials=1, per_output=Arithmetic(specials=1)),
-    "_softmax softmax": over(adds=2, muls=1, compares=1, specials=1),
-    "_safe_softmax _masked_softmax": over(adds=2, muls=1, compares=1, specials=1),
+    "_softmax softmax _safe_softmax _masked_softmax": over(*SOFTMAX),
     "_log_softmax log_softmax": over(adds=3, compares=1, specials=1),
     "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training cudnn_batch_norm batch_norm _batch_norm_with_update "
     "_batch_norm_no_update miopen_batch_norm _batch_norm_impl_index": _batch_norm,

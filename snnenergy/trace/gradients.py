@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from snnenergy.trace.contractions import Call, Reader, attention_weights, conv_shape, reshaped, scored
+from snnenergy.trace.contractions import Call, Reader, attention_weights, conv_shape, reshaped
 from snnenergy.trace.fanout import ConvShape
-from snnenergy.trace.formulas import Arithmetic
+from snnenergy.trace.formulas import Arithmetic, scored
 
 
 def _convolution_backward(r: Reader, call: Call) -> None:

@@ -279,7 +279,7 @@ class Recorder:
         self._opened.close()
         self._opened = ExitStack()
         self.surveying = self.watched = None
-        self._inputs = []
+        self._inputs, self._handled = [], None  # an exception holds the frames it passed through
         self.survey.let_go()
         self.depth = 0
 

@@ -46,6 +46,11 @@ def tensors_among(values: Iterable[Any]) -> list[Tensor]:
     return found
 
 
+def outputs_of(out: Any) -> list[Tensor]:
+    """The tensors that a module returned, in their order: of which one is a neuron's spikes."""
+    return [out] if isinstance(out, Tensor) else tensors_among(out if isinstance(out, _LISTS) else (out,))
+
+
 def given(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Tensor], tuple[tuple[str, Any], ...]]:
     """The tensors among the arguments, and what is plain; most models are given one tensor."""
     if len(args) == 1 and not kwargs and type(args[0]) is Tensor and args[0].layout is torch.strided:

@@ -27,7 +27,7 @@ from snnenergy.trace.operators import MASKED, STEPS, Operator, operator_of
 from snnenergy.trace.reading import Reading
 from snnenergy.trace.repeats import Repeats
 from snnenergy.trace.short import SHORT
-from snnenergy.trace.signature import tensors_among
+from snnenergy.trace.signature import outputs_of, tensors_among
 from snnenergy.trace.sites import OUTPUT_FANS, Site
 from snnenergy.trace.structure import Work, stated
 
@@ -358,7 +358,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
     def note_output(self, path: str, out: Any) -> None:
         """A neuron module returned: count its updates and read its spikes."""
         forward = self.forward
-        outs = [out] if isinstance(out, Tensor) else tensors_among(out if isinstance(out, tuple | list) else (out,))
+        outs = outputs_of(out)
         firing = forward.fired.get(path)
         if firing is None:
             work = self.work_of(path)

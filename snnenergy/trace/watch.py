@@ -24,7 +24,7 @@ from snnenergy.trace.forward import Forward, Frame, Lost, Read
 from snnenergy.trace.lineage import standing, unwrapped
 from snnenergy.trace.operators import COMPARISONS
 from snnenergy.trace.padding import unpadded
-from snnenergy.trace.signature import tensors_among
+from snnenergy.trace.signature import outputs_of
 from snnenergy.trace.sites import OUTPUT_FANS, Fans, Site
 from snnenergy.trace.structure import Work
 from snnenergy.trace.wake import DIFFERENT, Wake
@@ -266,7 +266,6 @@ def output_hook(rec: Recorder, module: nn.Module) -> Callable[[nn.Module, tuple[
         if plan is None or key not in plan.outputs or get_ident() != rec.thread:
             return
         site, index = plan.outputs[key]
-        outs = tensors_among(out if isinstance(out, tuple | list) else (out,))
-        site.take(unwrapped(outs[index]), OUTPUT_FANS)
+        site.take(unwrapped(outputs_of(out)[index]), OUTPUT_FANS)
 
     return hook

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,7 +14,19 @@ from torch import Tensor, nn
 from snnenergy.counts import Counts, Domain, Evidence
 from snnenergy.errors import CountsError
 from snnenergy.trace import count, counting
-from tests.trace_nets import LIF, Functional, Steps, acs_and_macs, analog, repeated, spikes, streams, surveyed, synaptic
+from tests.trace_nets import (
+    LIF,
+    Functional,
+    Steps,
+    acs_and_macs,
+    analog,
+    figures,
+    repeated,
+    spikes,
+    streams,
+    surveyed,
+    synaptic,
+)
 
 
 def domain(x: Tensor, layer: nn.Module | None = None) -> str:
@@ -299,6 +312,64 @@ def test_a_mask_made_of_parameters_and_buffers_is_a_weight_and_decides_nothing()
     assert (stream.domain, stream.driven) == ("analog", 1200)
 
 
+class Held(nn.Module):
+    """Multiplies by what it holds under a name, as an attribute, in a list or in a dict; `masked`: by a weight times it."""
+
+    def __init__(self, held: Any, masked: bool = False) -> None:
+        super().__init__()
+        self.held = held
+        self.weight = nn.Parameter(torch.ones(5, 6)) if masked else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        (w,) = (
+            self.held
+            if isinstance(self.held, list)
+            else self.held.values()
+            if isinstance(self.held, dict)
+            else [self.held]
+        )
+        return F.linear(x, w if self.weight is None else self.weight * w)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("hold", [lambda w: w, lambda w: [w], lambda w: {"w": w}])
+def test_a_plain_tensor_that_a_module_holds_is_a_weight_and_decides_nothing(
+    hold: Callable[[Tensor], Any], masked: bool
+) -> None:
+    """18 of 30 words are not zero, and all of them are -1 or 1: an analog input stays one."""
+    w = torch.tensor([-1.0, 1.0, 0.0, 1.0, 0.0]).repeat(6).reshape(5, 6)
+    model, x = Held(hold(w), masked), analog(4, 6)
+    (layer,) = synaptic(count(model, x))
+    (stream,) = layer.streams
+    assert (stream.domain, stream.driven, stream.effective) == ("analog", 120, 72)
+    assert (layer.op, layer.weights, layer.weights_nonzero) == ("linear", 30, 18)
+    assert figures(repeated(model, 6, x)) == figures(repeated(model, 6, x, survey="always"))
+
+
+class Assembled(nn.Module):
+    """A layer on spikes and another tensor, put side by side into one made beforehand; or into a buffer."""
+
+    def __init__(self, kept: bool) -> None:
+        super().__init__()
+        self.register_buffer("room", torch.zeros(2, 8) if kept else None)
+        self.spikes, self.before, self.fc = LIF(), nn.Linear(4, 4), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        room = torch.zeros(2, 8) if self.room is None else self.room
+        with torch.no_grad():
+            room[:, :4] = self.spikes(x)
+            room[:, 4:] = self.before(y)
+        made: Tensor = self.fc(room)
+        return made
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_what_is_put_together_in_a_tensor_is_driven_by_what_was_put_there(kept: bool) -> None:
+    layer = count(Assembled(kept), analog(2, 4), analog(2, 4), samples=2)["fc"]
+    assert not layer.streams[0].evidence.neuron
+    assert layer.sources == (() if kept else ("spikes",))
+
+
 # ---- segments
 class Joined(nn.Module):
     """cat of two inputs along the features, some op that keeps elements apart, a linear layer."""
@@ -320,6 +391,34 @@ ONE_OF_30[0, 3] = 1
 
 def test_a_cat_of_spike_and_analog_channels_is_two_streams() -> None:
     assert acs_and_macs(Joined(32), ONE_OF_30, analog(1, 2)) == (10, 20)
+
+
+@pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
+def test_a_cat_that_a_convolution_pads_is_two_streams(mode: str) -> None:
+    """Two channels of spikes and one of grey values; the layer's sources are layers, whatever its streams are called."""
+
+    class Padded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.before = nn.Conv2d(1, 1, 1)
+            self.conv = nn.Conv2d(3, 4, 3, padding=1, padding_mode=mode, bias=False)
+
+        def forward(self, x: Tensor, y: Tensor) -> Tensor:
+            made: Tensor = self.conv(torch.cat([x, self.before(y), self.before(y)], 1)[:, :3])
+            return made
+
+    model, x, y = Padded(), spikes(2, 1, 5, 5), analog(2, 1, 5, 5)
+    layer = count(model, x, y)["conv"]
+    around = F.pad(x, (1, 1, 1, 1), **({} if mode == "zeros" else {"mode": mode}))
+    taps = F.conv2d(around, torch.ones(4, 1, 3, 3))
+    assert [(s.source, s.domain) for s in layer.streams] == [
+        ("(input)", "spike"),
+        ("before", "analog"),
+        ("before#1", "analog"),
+    ]
+    assert layer.streams[0].driven == int(taps.sum())
+    assert layer.sources == ("(input)", "before")  # and not itself, which copies what it pads
+    assert figures(repeated(model, 6, x, y)) == figures(repeated(model, 6, x, y, survey="always"))
 
 
 def test_a_cat_stays_two_streams_in_an_open_context() -> None:

@@ -381,6 +381,44 @@ def test_a_buffer_that_is_a_weight_and_changes_in_every_forward(replaces: bool) 
     assert counts.total().effective == effective
 
 
+class Reservoir(nn.Module):
+    """Weights and state, all of them plain attributes that torch does not know."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.into, self.among = spikes(8, 6, seed=1) - spikes(8, 6, seed=2), {"w": spikes(8, 8, seed=3)}
+        self.state = torch.zeros(1, 8)
+        self.tanh = nn.Tanh()
+
+    def forward(self, x: Tensor) -> Tensor:
+        for step in x:
+            self.state = self.tanh(F.linear(step, self.into) + F.linear(self.state, self.among["w"]))
+        return self.state
+
+
+@pytest.mark.parametrize("survey", ["auto", "always"])
+def test_weights_and_a_state_that_are_plain_attributes(survey: str) -> None:
+    """One of the weights is replaced in its dict before the fifth of nine forwards; the state goes from forward to forward."""
+    model, twin = Reservoir(), Reservoir()
+    inputs, state = [analog(5, 1, 6, seed=i) for i in range(9)], torch.zeros(1, 8)
+    into = among = 0
+    with counting(model, survey=survey, time_axis=0) as rec:
+        for i, x in enumerate(inputs):
+            if i == 4:
+                model.among["w"] = twin.among["w"] = torch.eye(8)
+            model(x)
+            for step in x:
+                into += int(((step != 0).float() @ (twin.into != 0).float().t()).sum())
+                among += int(((state != 0).float() @ (twin.among["w"] != 0).float().t()).sum())
+                state = twin(step.unsqueeze(0))
+    rows = {layer.path: layer for layer in synaptic(rec.counts())}
+    assert {path: layer.effective for path, layer in rows.items()} == {"param:into": into, "param:among.w": among}
+    assert {path: layer.dense_macs for path, layer in rows.items()} == {
+        "param:into": 9 * 5 * 48,
+        "param:among.w": 9 * 5 * 64,
+    }
+
+
 def test_weights_edited_behind_autograds_back_are_seen_by_the_next_context() -> None:
     layer, x = nn.Linear(6, 4, bias=False), torch.ones(1, 6)
     nn.init.ones_(layer.weight)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from snnenergy.trace.fanout import Axis, ConvShape
 from snnenergy.trace.formulas import Arithmetic, scored
-from snnenergy.trace.lineage import Lineage
+from snnenergy.trace.lineage import ACTIVATION, BUFFER, Lineage
 
 
 class Reader(Protocol):
@@ -68,7 +68,7 @@ def reshaped(r: Reader, t: Tensor, *shape: int) -> Tensor:
 
 def matmul2(r: Reader, a: Tensor, b: Tensor, bias: Tensor | None = None) -> None:
     """a [m, k] @ b [k, n]: the operand nearer to a parameter is the weight; two activations are a product."""
-    left, right = r.weight_level(a), r.weight_level(b)
+    left, right = _levels(r, a, b)
     own = _own(r, bias) if left != right else None
     met = own is not bias  # what is added is no word of this layer's: adds, and no bias
     if right > left:  # as a view the call is none that is remembered, with the adds of a bias or with none
@@ -83,7 +83,7 @@ def matmul2(r: Reader, a: Tensor, b: Tensor, bias: Tensor | None = None) -> None
 
 def batched(r: Reader, a: Tensor, b: Tensor, op: str = "matmul", bias: Tensor | None = None) -> None:
     """a [B, m, k] @ b [B, k, n]; a weight expanded over the batch is one weight."""
-    left, right = r.weight_level(a), r.weight_level(b)
+    left, right = _levels(r, a, b)
     own = _own(r, bias) if left != right else None
     if right > left and (b.shape[0] == 1 or b.stride(0) == 0):
         r.linear(reshaped(r, a, -1, a.shape[2]), b[0], bias=own)
@@ -97,6 +97,14 @@ def batched(r: Reader, a: Tensor, b: Tensor, op: str = "matmul", bias: Tensor | 
         r.product(a, b, op)
     if own is not bias:
         r.added_to(a.shape[0] * a.shape[1] * b.shape[2])
+
+
+def _levels(r: Reader, a: Tensor, b: Tensor) -> tuple[int, int]:
+    """How near each is to a parameter; of two that modules keep, a weight and a state, the larger one is the weight."""
+    left, right = r.weight_level(a), r.weight_level(b)
+    if left == right == BUFFER:
+        return (BUFFER, ACTIVATION) if a.numel() > b.numel() else (ACTIVATION, BUFFER)
+    return left, right
 
 
 def _own(r: Reader, bias: Tensor | None) -> Tensor | None:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 from snnenergy.frameworks import kept_weights
-from snnenergy.trace.tree import Modules, buffers_of, modules_of, parameters_of
+from snnenergy.trace.tree import Modules, buffers_of, modules_of, parameters_of, plain_tensors_of
 
 OWN, PARAMETER, BUFFER, ACTIVATION = 3, 2, 1, 0
 
@@ -75,6 +75,8 @@ class Tag(NamedTuple):
 
 
 UNKNOWN = Tag()
+_WRITE = torch.ops.aten.copy_.default
+"""What an assignment to a part of a tensor is, too."""
 
 
 def version(t: Tensor) -> int:
@@ -131,7 +133,7 @@ def _device(t: Tensor) -> torch.device:
 
 
 class Named(NamedTuple):
-    """A parameter or buffer inside its storage: elements [start, stop)."""
+    """A parameter, buffer or plain tensor of a module inside its storage: elements [start, stop)."""
 
     name: str
     start: int
@@ -163,26 +165,35 @@ class Lineage:
         self._tensors: dict[int, list[Tensor]] = {}
         self.named = {}
         self._base: dict[int, Tag] = {}
-        weights = [*parameters_of(modules), *kept_weights(modules)]
-        for level, rows in ((PARAMETER, weights), (BUFFER, buffers_of(modules))):
+        for rows, level in (
+            ((*parameters_of(modules), *kept_weights(modules)), PARAMETER),
+            (buffers_of(modules), BUFFER),
+        ):
             for raw, t in rows:
-                if t.layout is not torch.strided:
-                    continue
-                name, start, key = plain_name(raw), int(t.storage_offset()), storage(t)
-                row = Named(name, start, start + max(1, t.numel()), level == PARAMETER)
-                if key in self._base:
-                    self.owners[key].append(row)
-                    self._tensors[key].append(t)
-                else:
-                    self._base[key] = Tag(level=level, roots=frozenset((key,)))
-                    self.owners[key], self._tensors[key] = [row], [t]
-                self.named[name] = t
+                self._know(plain_name(raw), t, level)
+        own = set(self._base)
+        self._plain: list[tuple[str, int]] = []
+        for raw, t in plain_tensors_of(modules):
+            if t.layout is torch.strided and storage(t) not in own:  # else it is a view of one of those
+                self._know(plain_name(raw), t, BUFFER)
+                self._plain.append((plain_name(raw), storage(t)))
+
+    def _know(self, name: str, t: Tensor, level: int) -> None:
+        if t.layout is not torch.strided:
+            return
+        start, key = int(t.storage_offset()), storage(t)
+        if key not in self._base:
+            self._base[key] = Tag(level=level, roots=frozenset((key,)))
+            self.owners[key], self._tensors[key] = [], []
+        self.owners[key].append(Named(name, start, start + max(1, t.numel()), level == PARAMETER))
+        self._tensors[key].append(t)
+        self.named[name] = t
 
     heavy: set[int]  # storages of parameters, and of what was computed from them alone
     labelled: set[int]  # storages that have segments
 
     def begin(self, inputs: Iterable[Tensor]) -> None:
-        self.let_go()
+        self._forget_marks()
         self.tags = dict(self._base)
         self.heavy = set(self._base)
         for t in inputs:
@@ -191,6 +202,16 @@ class Lineage:
                 self.tags[storage(t)] = Tag(producer="(input)")
 
     def let_go(self) -> None:
+        """The forward is over: nor is what a module keeps of it, as a plain attribute, ours to keep."""
+        self._forget_marks()
+        for name, key in self._plain:
+            self._base.pop(key, None)
+            self.owners.pop(key, None)
+            self._tensors.pop(key, None)
+            self.named.pop(name, None)
+        self._plain = []
+
+    def _forget_marks(self) -> None:
         self.labelled, self.heavy, self.tags = set(), set(), {}
         self._held: dict[int, weakref.ref[Any]] = {}  # by whose end the tag at an address ends
 
@@ -261,6 +282,9 @@ class Lineage:
                     self.mark(out, found)
             return
         tags = [self.of(t) for t in tensors]
+        if func is _WRITE:
+            self._written(tensors[0], tags[0], tags[1])
+            return
         for out in outs:
             key = storage(out)
             if any(storage(t) == key for t in tensors) and (len(tensors) == 1 or not any(t.segments for t in tags)):
@@ -278,6 +302,21 @@ class Lineage:
                 roots=_roots(tags),
             )
             self.mark(out, moved)
+
+    def _written(self, t: Tensor, before: Tag, tag: Tag) -> None:
+        """Values with a tag were copied into t, or into a part of it: where it was made from nothing, they are all it holds."""
+        known = (tag,) if before.made else (before, tag)
+        self.mark(
+            t,
+            Tag(
+                level=min(k.level for k in known),
+                producer=known[0].producer,
+                neuron=all(k.neuron for k in known),
+                linear=all(k.linear for k in known),
+                compared=all(k.compared for k in known),
+                roots=_roots(known),
+            ),
+        )
 
     def joined(self, tensors: Sequence[Tensor], out: Tensor, func: Any, axis: int) -> None:
         """A `cat` or `stack`: every operand's elements are labelled with where they came from."""

@@ -195,16 +195,15 @@ class Reading:
             segments = self.layers.named_segments(path, x, 1) or self._segments(x, 1, tag)
             site = self.layers.site(key, path, kind, None, segments=segments)
             site.rank = x.dim()
-            for segment in segments:
-                if segment.source:
-                    structure.sources.setdefault(segment.source)
+            known = ("(input)", *self.layers.structures)
+            structure.sources.update(dict.fromkeys(s.source for s in segments if s.source in known))
         self.layers.open(site)
         if not watching:
             site.neuron &= tag.neuron
         return site
 
     def _segments(self, x: Tensor, axis: int, tag: Tag) -> tuple[Segment, ...]:
-        found = self.lineage.segments_of(x)
+        found = self.lineage.segments_of(x) or self._before_padding(x)
         if found is None:
             return (Segment(tag.producer),)
         labels, names = found
@@ -214,6 +213,13 @@ class Reading:
             return (Segment(tag.producer),)
         present = torch.unique(line).tolist()
         return tuple(Segment(names[i], (line == i).nonzero().squeeze(1).cpu().numpy()) for i in present)
+
+    def _before_padding(self, x: Tensor) -> tuple[Tensor, tuple[str, ...]] | None:
+        """Of what a convolution pads by itself, as around a circle: its channels are those that it was given."""
+        frame = self.survey.frames[-1]
+        given = frame.argument if frame.leaf and hasattr(frame.module, "padding_mode") else None
+        alike = given is not None and given.dim() == x.dim() and given.shape[:2] == x.shape[:2]
+        return self.lineage.segments_of(given) if given is not None and alike else None
 
     def _read(self, site: Site, x: Tensor, fans: Fans, w: Tensor, name: str | None, tag: Tag, *, steady: bool) -> None:
         survey = self.survey

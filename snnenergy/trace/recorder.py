@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,7 @@ from snnenergy.trace.lineage import Lineage
 from snnenergy.trace.scopes import Names, check_paths, check_roles, frame_of, plain_name, surveyed_modules
 from snnenergy.trace.signature import calls_running, given, modes
 from snnenergy.trace.survey import Survey
-from snnenergy.trace.tree import Modules, modules_of
+from snnenergy.trace.tree import Modules, Place, modules_of, place_of
 from snnenergy.trace.wake import Learner, Waker, listening
 from snnenergy.trace.watch import Builder, Plan, output_hook
 from snnenergy.trace.weights import Weights
@@ -360,18 +360,10 @@ class Recorder:
             if site is not None:
                 plan.listeners.append((site, Listener(activity, plan.clock)))
 
-    def _places(self, w: Tensor) -> list[tuple[dict[str, Any], str, Tensor]]:
-        """Where modules keep, or kept when the forward began, a parameter or buffer: it may be replaced there."""
-        found = []
-        for name in self.lineage.names_of(w):
-            path, _, attribute = name.rpartition(".")
-            module = self.names.at(path)
-            if module is not None and self.lineage.named.get(name) is w:
-                own = module._parameters if attribute in module._parameters else module._buffers
-                if attribute not in own:
-                    continue  # a framework keeps it elsewhere
-                found.append((cast("dict[str, Any]", own), attribute, w))
-        return found
+    def _places(self, w: Tensor) -> list[tuple[Place, Tensor]]:
+        """Where modules keep, or kept when the forward began, what is a weight: it may be replaced there."""
+        names = [name for name in self.lineage.names_of(w) if self.lineage.named.get(name) is w]
+        return [(place, w) for name in names if (place := place_of(name, self.names.at)) is not None]
 
     def _abandon(self, why: str) -> None:
         """The open forward does not count; it stands in the ledger."""

@@ -5,7 +5,8 @@ torch's generators nest as deep as the model; one walk with a stack costs a coun
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -38,6 +39,53 @@ def parameters_of(modules: Modules) -> list[tuple[str, Tensor]]:
 def buffers_of(modules: Modules) -> list[tuple[str, Tensor]]:
     """(path, buffer) in the order of `named_buffers`, each once."""
     return _held((path, module._buffers) for path, module in modules)
+
+
+def plain_tensors_of(modules: Modules) -> list[tuple[str, Tensor]]:
+    """(path, tensor) of what modules hold as plain attributes, also in a list, a tuple or a dict: torch knows none of them."""
+    return _held((path, _plain(module)) for path, module in modules)
+
+
+def _plain(module: nn.Module) -> dict[str, Tensor | None]:
+    found: dict[str, Tensor | None] = {}
+    for name, value in vars(module).items():
+        if isinstance(value, Tensor):
+            found[name] = value
+        elif type(value) in (list, tuple, dict) and not name.startswith("_"):
+            found.update({f"{name}.{key}": item for key, item in _items(value) if isinstance(item, Tensor)})
+    return found
+
+
+def _items(value: Any) -> Iterable[tuple[Any, Any]]:
+    return value.items() if type(value) is dict else enumerate(value)
+
+
+class Place(NamedTuple):
+    """Where a module keeps a tensor: in its parameters, its buffers or its attributes, or in the container `within` there."""
+
+    own: Mapping[str, Any]
+    attribute: str
+    within: str = ""
+
+    def holds(self, t: Tensor) -> bool:
+        """Whether that very tensor is still there."""
+        found = self.own.get(self.attribute)
+        if self.within and type(found) in (list, tuple, dict):
+            return any(item is t for key, item in _items(found) if str(key) == self.within)
+        return found is t
+
+
+def place_of(name: str, module_at: Callable[[str], nn.Module | None]) -> Place | None:
+    """The place of a name that `parameters_of` and its like give; None where a framework keeps it elsewhere."""
+    path, _, attribute = name.rpartition(".")
+    module, within = module_at(path), ""
+    if module is None:
+        (path, _, attribute), within = path.rpartition("."), attribute
+        module = module_at(path)
+    for own in (module._parameters, module._buffers, vars(module)) if module is not None else ():
+        if attribute in own:
+            return Place(own, attribute, within)
+    return None
 
 
 def _held(owners: Iterable[tuple[str, Mapping[str, Tensor | None]]]) -> list[tuple[str, Tensor]]:

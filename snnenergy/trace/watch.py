@@ -27,6 +27,7 @@ from snnenergy.trace.padding import unpadded
 from snnenergy.trace.signature import outputs_of
 from snnenergy.trace.sites import OUTPUT_FANS, Fans, Site
 from snnenergy.trace.structure import Work
+from snnenergy.trace.tree import Place
 from snnenergy.trace.wake import DIFFERENT, Wake
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Plan:
     regions: list[str | None] = field(default_factory=list)
     weights: list[Tensor] = field(default_factory=list)
     versions: list[tuple[int, int]] = field(default_factory=list)  # and places of the weights
-    owned: list[tuple[dict[str, Any], str, Tensor]] = field(default_factory=list)  # where their modules keep them
+    owned: list[tuple[Place, Tensor]] = field(default_factory=list)  # where their modules keep them
     forwards: int = 0
 
     def prepare(self) -> None:
@@ -85,7 +86,7 @@ class Plan:
 
     def stale(self) -> bool:
         """A weight changed since the survey: its zeros may have moved."""
-        replaced = any(own.get(name) is not t for own, name, t in self.owned)
+        replaced = any(not place.holds(t) for place, t in self.owned)
         return replaced or [standing(w) for w in self.weights] != self.versions
 
     def retire(self) -> None:

@@ -260,6 +260,18 @@ def test_script_module_by_compiling() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")  # TorchScript says on every call that it is deprecated
+def test_script_module_that_was_frozen() -> None:
+    """Its weights are constants of the program, of which torch knows nothing; nor has it a mode."""
+    model = nn.Sequential(nn.Linear(6, 5), nn.Sigmoid(), nn.Linear(5, 3)).eval()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.sign_()
+    x = torch.arange(1, 13).reshape(2, 6) / 13
+    with torch.no_grad():
+        assert spiking_totals(count(torch.jit.freeze(torch.jit.script(model)), x)) == spiking_totals(count(model, x))
+
+
+@pytest.mark.filterwarnings("ignore")  # TorchScript says on every call that it is deprecated
 def test_script_module_inside_a_model() -> None:
     model, x = conv_net(), NETS["conv"][1](4)
     mixed = nn.Sequential(torch.jit.script(nn.Sequential(*list(model)[:4])), *list(model)[4:])

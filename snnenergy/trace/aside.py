@@ -24,7 +24,7 @@ def as_it_was(model: nn.Module) -> Iterator[None]:
     for module in modules:
         _reach(vars(module), containers, tensors)
     values = [(t, t.detach().clone(), version(t)) for t in tensors.values()]
-    modes = [module.training for module in modules]
+    modes = [getattr(module, "training", None) for module in modules]  # a frozen ScriptModule has none
     grads = [(p, p.grad) for p in model.parameters()]
     devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  # encoders draw from the global generator
@@ -41,7 +41,7 @@ def as_it_was(model: nn.Module) -> Iterator[None]:
                 if version(t) != at or not torch.equal(t, was):
                     t.copy_(was)
         for module, mode in zip(modules, modes, strict=True):
-            if module.training is not mode:  # a ScriptModule keeps it elsewhere
+            if mode is not None and module.training is not mode:  # a ScriptModule keeps it elsewhere
                 module.training = mode
         for p, grad in grads:
             p.grad = grad

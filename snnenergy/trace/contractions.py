@@ -100,7 +100,7 @@ def batched(r: Reader, a: Tensor, b: Tensor, op: str = "matmul", bias: Tensor | 
 
 
 def _levels(r: Reader, a: Tensor, b: Tensor) -> tuple[int, int]:
-    """How near each is to a parameter; of two that modules keep, a weight and a state, the larger one is the weight."""
+    """How near each is to a parameter; of two that were there before, the larger one is the weight and not the state."""
     left, right = r.weight_level(a), r.weight_level(b)
     if left == right == BUFFER:
         return (BUFFER, ACTIVATION) if a.numel() > b.numel() else (ACTIVATION, BUFFER)

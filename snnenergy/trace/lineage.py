@@ -192,7 +192,9 @@ class Lineage:
     heavy: set[int]  # storages of parameters, and of what was computed from them alone
     labelled: set[int]  # storages that have segments
 
-    def begin(self, inputs: Iterable[Tensor]) -> None:
+    def begin(self, inputs: Iterable[Tensor], *, whole: bool = True) -> None:
+        """whole: every operator of the forward is told of, so that what has no tag was there before it."""
+        self.whole = whole
         self._forget_marks()
         self.tags = dict(self._base)
         self.heavy = set(self._base)
@@ -233,11 +235,17 @@ class Lineage:
     def of(self, t: Tensor) -> Tag:
         return self.tags.get(storage(t), UNKNOWN)
 
+    def level_of(self, t: Tensor) -> int:
+        """How near to a parameter; what neither the input nor an operator made is as good as a buffer."""
+        found = self.tags.get(storage(t))
+        return found.level if found is not None else BUFFER if self.whole else ACTIVATION
+
     def wrote(self, sources: Sequence[int], outs: Sequence[Tensor], tag: Tag) -> None:
         """Tag the outputs of an op that computes from these storages; a tag of an input written in place is replaced."""
-        if sources and self.heavy.issuperset(sources):
-            known = [self.tags[key] for key in sources]
-            tag = tag._replace(level=min(t.level for t in known), roots=_roots(known))
+        known = [self.tags[key] for key in sources if key in self.heavy]
+        others = {key for key in sources if key not in self.heavy}
+        if known and not (others and (not self.whole or others & self.tags.keys())):
+            tag = tag._replace(level=min(t.level for t in known), roots=_roots(known) | others)
         for out in outs:
             self.mark(out, tag)
 
@@ -274,12 +282,16 @@ class Lineage:
     def moved(self, tensors: Sequence[Tensor], outs: Sequence[Tensor], func: Any, args: Any, kwargs: Any) -> None:
         """Outputs of an op that only moves values: they keep their origin; labels of a `cat` are moved the same way."""
         if len(tensors) == 1 and (source := storage(tensors[0])) not in self.labelled:
-            found = self.tags.get(source, UNKNOWN)
-            if found.pad:
+            found = self.tags.get(source)
+            if found is not None and found.pad:
                 found = found._replace(pad=None)
             for out in outs:
-                if storage(out) != source:  # a view keeps the tag of its storage
+                if storage(out) == source:
+                    continue  # a view keeps the tag of its storage
+                if found is not None:
                     self.mark(out, found)
+                else:
+                    _forget(storage(out), self.tags, self.heavy, self.labelled, None)
             return
         tags = [self.of(t) for t in tensors]
         if func is _WRITE:
@@ -352,9 +364,9 @@ class Lineage:
     def sources_of(self, t: Tensor) -> tuple[Tensor, ...]:
         """The parameters and buffers a weight was computed from; empty where it was not from those alone."""
         tag = self.of(t)
-        if not tag.level:
+        if not tag.level or not self._tensors.keys() >= tag.roots:
             return ()
-        return tuple([p for key in tag.roots for p in self._tensors.get(key, ())])
+        return tuple([p for key in tag.roots for p in self._tensors[key]])
 
     def segments_of(self, t: Tensor) -> tuple[Tensor, tuple[str, ...]] | None:
         """Labels of t's shape, and the names that they stand for."""

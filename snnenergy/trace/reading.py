@@ -47,7 +47,7 @@ class Reading:
             key = storage(t)
             if any(p is not None and storage(p) == key for p in frame.module._parameters.values()):
                 return OWN
-        return self.lineage.of(t).level
+        return self.lineage.level_of(t)
 
     def zero_pad(self, t: Tensor) -> tuple[tuple[int, int], ...]:
         return self.lineage.pad_of(t)
@@ -228,6 +228,7 @@ class Reading:
         survey.last = Read(site, x, fans, w, made_of, tuple(map(standing, made_of)), steady)
         if self._learns:
             frame.reads.append(survey.last)
+        frame.derived |= not made_of
         given = frame.argument
         if given is not None and site.kind == "conv" and given.dim() == x.dim() - 1 == self.rec.input_rank:
             forward.unbatched = True

@@ -85,7 +85,7 @@ def calls_running(module: nn.Module) -> int:
 def modes(modules: Sequence[nn.Module]) -> tuple[Any, ...]:
     casts = torch._C._is_any_autocast_enabled()
     return (
-        tuple([module.training for module in modules]),
+        tuple([getattr(module, "training", None) for module in modules]),  # a frozen ScriptModule has none
         torch.is_grad_enabled(),
         torch.is_inference_mode_enabled(),
         casts and tuple((torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in ("cpu", "cuda")),

@@ -75,7 +75,7 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         self.frames = [Frame("(root)", root.type_name, root.leaf, None, root.neuron)]
         if not self.rec.once and not self.watching:
             self.lineage.look()
-        self.lineage.begin(inputs)
+        self.lineage.begin(inputs, whole=not self.watching)
         self.inputs = {address(t): tuple(t.shape) for t in inputs if t.numel()}
         self._first = address(inputs[0]) if inputs else 0
         self.shapes_only = any(map(valueless, inputs))

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from snnenergy.frameworks import bindsnet, lava, norse, plain, sinabs, snntorch, spikingjelly
+from snnenergy.frameworks import bindsnet, lava, neurons, norse, plain, sinabs, snntorch, spikingjelly
 from snnenergy.frameworks.classes import put
 from snnenergy.frameworks.rules import LearningRule as LearningRule
 
@@ -23,7 +23,7 @@ class TimeLayout:
 
     steps: T; order: how steps and samples lie in a layer: `TN` and `NT` in its first axes, `XT`: T last
     folded: one call runs all steps; axis: time axis of the model's own input, where that is known too (-1: the last)
-    samples: where steps and samples lie in one axis of the layer, how many samples that makes
+    samples: how many the layer saw; squeezed: steps and samples lie in one axis of it
     """
 
     steps: int
@@ -32,6 +32,7 @@ class TimeLayout:
     axis: int | None = None
     source: str = ""
     samples: int | None = None
+    squeezed: bool = False
 
 
 def neuron_model(module: Any) -> str | None:
@@ -43,10 +44,21 @@ def neuron_model(module: Any) -> str | None:
     return None
 
 
+def known_by_name(module: Any) -> bool:
+    """Whether it is only the name of its class that says of this module that it is a neuron."""
+    return all(a.neuron_model(module) is None for a in _ADAPTERS if a is not plain)
+
+
 def emits_spikes(module: Any) -> bool:
     """Whether a framework says that this module's first output is spikes, also where one event carries several."""
     framework = any(a.neuron_model(module) not in (None, "LI") for a in _ADAPTERS if a is not plain)
     return framework and not type(module).__name__.startswith("NonSpiking")
+
+
+def state_words(module: Any, model: str | None) -> int:
+    """State variables that a neuron of that model keeps; 0 where that is not known."""
+    words = neurons.state_words(model)
+    return words + norse.further_words(module) + sinabs.further_words(module) if words else 0
 
 
 def fires(module: Any) -> bool:
@@ -87,7 +99,12 @@ def put_to_rest(module: Any) -> bool:
 
 def neuron_model_of_class(qualified: str) -> str | None:
     """The same from a class's qualified name, as an exported program keeps it."""
-    return plain.by_name(qualified.rpartition(".")[2])
+    package, name = qualified.partition(".")[0], qualified.rpartition(".")[2]
+    tables: dict[str, dict[str, str]] = {a.__name__.rpartition(".")[2]: a.NEURONS for a in _ADAPTERS if a is not plain}
+    known = tables.get(package, {}).get(name)
+    if known is not None:
+        return known
+    return plain.by_name(name)
 
 
 def neuron_layout(module: Any, shape: tuple[int, ...]) -> TimeLayout | None:

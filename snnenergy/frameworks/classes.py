@@ -22,6 +22,11 @@ def lookup(module: Any, package: str, table: Mapping[str, str]) -> str | None:
     return None
 
 
+def time_first(shape: tuple[int, ...], source: str) -> Mapping[str, Any]:
+    """What a layer says of time that sees T x N x X, or T x X of one sample; of T x X nobody knows which of them X is."""
+    return {"steps": shape[0], "order": "TN", "samples": shape[1] if len(shape) > 2 else None, "source": source}
+
+
 def put(owner: Any, name: str, value: float) -> bool:
     """Sets a number, or every element of a tensor, that `owner` holds as `name`, or as `name.field` of a named tuple.
 

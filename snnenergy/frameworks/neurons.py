@@ -92,6 +92,8 @@ NEURONS: dict[str, NeuronModel] = {
         "doi:10.48550/arXiv.2210.13768",
     ),
     "KLIF": NeuronModel(1, Update(adds=2, muls=3, compares=2), "v = max(k (a v + x), 0)" + _RESET, "arXiv:2302.09238"),
+    "RF": NeuronModel(2, None, "resonate and fire: an oscillating state", "SpikingJelly RAFNode"),
+    "CLIF": NeuronModel(2, None, "LIF with a complementary state", "SpikingJelly ComplementaryLIFNode"),
     "LIAF": NeuronModel(1, None, "LIF that puts out an analog value", "arXiv:2011.06176"),
     "SRM": NeuronModel(2, None, "spike response model: kernels over past spikes"),
     "SLSTM": NeuronModel(2, None, "LSTM cell whose hidden state spikes"),

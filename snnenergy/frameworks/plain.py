@@ -9,6 +9,7 @@ from typing import Any
 from snnenergy.frameworks.classes import active
 
 NAMES = {
+    "CUBALIF": "CUBA",
     "ALIF": "ALIF",
     "PLIF": "PLIF",
     "GLIF": "GLIF",

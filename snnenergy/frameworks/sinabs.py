@@ -29,17 +29,24 @@ def neuron_model(module: Any) -> str | None:
     return lookup(module, "sinabs", NEURONS)
 
 
+def further_words(module: Any) -> int:
+    """A synaptic current, where it has a time constant."""
+    return int(neuron_model(module) is not None and getattr(module, "tau_syn", None) is not None)
+
+
 def time_layout(module: Any, shape: tuple[int, ...]) -> Mapping[str, Any] | None:
     if neuron_model(module) is None or not shape:
         return None
     if not type(module).__name__.endswith("Squeeze"):
-        return {"steps": shape[1], "order": "NT", "source": "sinabs (N, T, ...)"} if len(shape) > 2 else None
+        layout = {"steps": shape[1], "order": "NT", "samples": shape[0], "source": "sinabs (N, T, ...)"}
+        return layout if len(shape) > 2 else None
     steps, batch = getattr(module, "num_timesteps", None), getattr(module, "batch_size", None)
     if not steps or steps < 0:
         steps = shape[0] // batch if batch and batch > 0 else None
     if not steps:
         return None
-    return {"steps": steps, "order": "NT", "samples": shape[0] // steps, "source": "sinabs squeezed layers (N T, ...)"}
+    samples, source = shape[0] // steps, "sinabs squeezed layers (N T, ...)"
+    return {"steps": steps, "order": "NT", "samples": samples, "squeezed": True, "source": source}
 
 
 def state_left(module: Any) -> bool:

@@ -1,11 +1,11 @@
-"""snnTorch: neurons by class; one call is one time step, the user's loop is the time axis."""
+"""snnTorch: neurons by class; one call is one time step, the user's loop is the time axis, but for a few."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from snnenergy.frameworks.classes import active, lookup
+from snnenergy.frameworks.classes import active, lookup, time_first
 
 NEURONS = {
     "Leaky": "LIF",
@@ -17,10 +17,15 @@ NEURONS = {
     "LeakyParallel": "LIF",
     "SLSTM": "SLSTM",
     "SConv2dLSTM": "SLSTM",
-    "LeakyReLU": "LIF",
+    "StateLeaky": "LIF",
+    "LinearLeaky": "LIF",
+    "DeltaLeaky": "LIF",
     "SpikingNeuron": "spiking",
 }
 
+
+_WHOLE = {"LeakyParallel": "LIF", "StateLeaky": "LIF"}
+"""They run all steps in one call; `LinearLeaky` is a `StateLeaky`."""
 
 THRESHOLDS = ("threshold",)
 
@@ -30,9 +35,9 @@ def neuron_model(module: Any) -> str | None:
 
 
 def time_layout(module: Any, shape: tuple[int, ...]) -> Mapping[str, Any] | None:
-    if lookup(module, "snntorch", {"LeakyParallel": "LIF"}) is None or not shape:
+    if lookup(module, "snntorch", _WHOLE) is None or not shape:
         return None
-    return {"steps": shape[0], "order": "TN", "source": "snnTorch LeakyParallel (T, N, ...)"}
+    return time_first(shape, f"snnTorch {type(module).__name__} (T, N, ...)")
 
 
 STATE = ("mem", "syn", "spk", "syn_exc", "syn_inh")

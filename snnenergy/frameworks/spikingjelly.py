@@ -1,11 +1,14 @@
-"""SpikingJelly 2.x: neurons by class; `step_mode == "m"` puts time on axis 0 of every layer, T x N x X."""
+"""SpikingJelly 2.x: neurons by class; `step_mode == "m"` puts time on axis 0 of every layer, T x N x X.
+
+Some neurons (PSN, ...) know no other mode, and do not say so.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from snnenergy.frameworks.classes import active, lookup
+from snnenergy.frameworks.classes import active, lookup, time_first
 from snnenergy.frameworks.rules import EVERY, PAIR, LearningRule, Touched
 
 NEURONS = {
@@ -32,6 +35,20 @@ NEURONS = {
     "DSRIFNode": "IF",
     "DSRLIFNode": "LIF",
     "CUBALIFNode": "CUBA",
+    "ComplementaryLIFNode": "CLIF",
+    "ActivationAwareIFNode": "IF",
+    "STBIFNode": "ternary IF",
+    "FewSpikeNode": "few spikes",
+    "FlexSN": "spiking",
+    "SimpleBaseNode": "spiking",
+    "ILCIFNode": "IF",
+    "ILCLIFNode": "LIF",
+    "ILCCUBALIFNode": "CUBA",
+    "ILCBaseNode": "spiking",
+    "NoisyNonSpikingIFNode": "IF",
+    "NoisyCUBALIFNode": "CUBA",
+    "NoisyILCCUBALIFNode": "CUBA",
+    "NoisyBaseNode": "spiking",
     "BaseNode": "spiking",
 }
 
@@ -46,9 +63,12 @@ def neuron_model(module: Any) -> str | None:
 
 
 def time_layout(module: Any, shape: tuple[int, ...]) -> Mapping[str, Any] | None:
-    if lookup(module, "spikingjelly", NEURONS) is None or getattr(module, "step_mode", "s") != "m" or not shape:
+    if lookup(module, "spikingjelly", NEURONS) is None or not shape:
         return None
-    return {"steps": shape[0], "order": "TN", "source": 'SpikingJelly step_mode "m"'}
+    always = "m" if any(c.__name__ == "MultiStepModule" for c in type(module).__mro__) else "s"
+    if getattr(module, "step_mode", always) != "m":
+        return None
+    return time_first(shape, 'SpikingJelly step_mode "m"')
 
 
 def state_left(module: Any) -> bool:

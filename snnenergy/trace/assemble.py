@@ -26,11 +26,10 @@ from snnenergy.counts import (
     Uncounted,
     weighted_by,
 )
-from snnenergy.frameworks import neurons
+from snnenergy.frameworks import neurons, state_words
 from snnenergy.trace import clock, digest
 from snnenergy.trace.learning import Learnt, name_of
 from snnenergy.trace.rest import left_note
-from snnenergy.trace.scopes import plain_name
 from snnenergy.trace.structure import Structure, Work
 
 if TYPE_CHECKING:
@@ -49,11 +48,12 @@ def assemble(rec: Recorder) -> Counts:
     steps = {p.clock.steps for p in plans}
     time_steps = steps.pop() if len(steps) == 1 else None
     order = plans[-1].clock.order if plans else "TN"
+    runs = sum(p.forwards * p.clock.samples * (p.clock.steps or 1) for p in plans)
     sites: dict[str, list[Site]] = {}
     for site in rec.layers.sites.values():
         sites.setdefault(site.path, []).append(site)
     layers = tuple(
-        _layer(rec, s, work[path], sites.get(path, []), time_steps, order)
+        _layer(rec, s, work[path], sites.get(path, []), time_steps, order, runs)
         for path, s in rec.layers.structures.items()
         if path in work
     )
@@ -106,10 +106,12 @@ def inputs_of(rec: Recorder, path: str, sites: list[Site]) -> list[Site]:
     return [site for site in sites if site is not spikes]
 
 
-def _layer(rec: Recorder, s: Structure, w: Work, sites: list[Site], steps: int | None, order: str) -> LayerCounts:
+def _layer(
+    rec: Recorder, s: Structure, w: Work, sites: list[Site], steps: int | None, order: str, runs: int
+) -> LayerCounts:
+    """runs: time steps of all samples, of which each updates a neuron once"""
     inputs, spikes = inputs_of(rec, s.path, sites), rec.layers.known_spikes(s.path)
     streams = tuple(stream for site in inputs for stream in _streams(site))
-    samples = max(1, rec.samples)
     heard = rec.activities.get(s.path) if spikes is not None else None
     silent, saturated = heard.pair if heard is not None else (None, None)
     return LayerCounts(
@@ -122,12 +124,12 @@ def _layer(rec: Recorder, s: Structure, w: Work, sites: list[Site], steps: int |
         valid_macs=w.valid_macs,
         streams=streams,
         neuron_model=s.neuron_model,
-        neurons=w.updates // (samples * (steps or 1)) if s.role == "neuron" else 0,
+        neurons=w.updates // max(1, runs) if s.role == "neuron" else 0,
         updates=w.updates,
         spikes_out=sum(t.totals[0] for t in spikes.tallies) if spikes is not None else None,
         silent=silent,
         saturated=saturated,
-        state_words=neurons.state_words(s.neuron_model),
+        state_words=state_words(rec.names.at(s.path), s.neuron_model),
         adds=w.adds,
         muls=w.muls,
         compares=w.compares,
@@ -305,6 +307,9 @@ def _versions() -> dict[str, str]:
 
 def _identity(rec: Recorder, layers: tuple[LayerCounts, ...], steps: int | None, time_source: str) -> Identity:
     notes = [f"surveyed {rec.surveyed} of {rec.forwards} forwards"]
+    if len(rec.steps) > 1:
+        lengths = " and ".join(map(str, sorted(n or 1 for n in rec.steps)))
+        notes.append(f"T differs between forwards ({lengths} steps): nothing is told step by step")
     if steps:
         notes.append(f"T = {steps} steps, {rec.samples} samples ({time_source})")
     notes += left_note(rec.state_left)
@@ -318,7 +323,7 @@ def _identity(rec: Recorder, layers: tuple[LayerCounts, ...], steps: int | None,
     ]
     dtype = next((str(p.dtype).removeprefix("torch.") for p in rec.model.parameters()), "")
     return Identity(
-        weights=rec.weights_then or digest.weights(rec.tree, plain_name, rec.weights.nonzero()),
+        weights=rec.weights_then or digest.weights(rec.tree, rec.weights.nonzero()),
         architecture=digest.architecture(structure),
         time_steps=steps,
         dtype=dtype,

@@ -39,28 +39,36 @@ def read(
     selects: Mapping[int, int],
     unbatched: bool,
     conv_rows: int | None,
+    linear_rows: int | None = None,
     step_rows: int | None = None,
 ) -> Clock:
     """The clock of one forward whose first input has `shape`; raises TimeAxisError where samples cannot be known.
 
     neuron_calls, layer_calls: how often each ran; selects: slices the model took off its input, per axis;
-    conv_rows: rows of the first convolution, which are samples x steps where a framework folds them
+    conv_rows, linear_rows: of the first such layer, which are samples x steps where a framework folds them
     step_rows: rows of one call of the first neuron, or else layer, which are samples where a loop runs the steps
     """
     order = stated.order if stated is not None else "TN"
+    axis: int | None
     if time_axis is not None:
         given = _axis(time_axis, shape)
         order = order if stated is not None else _order(given, shape or ())
         clock = Clock(shape[given] if shape else None, given, 0, order, "time_axis given")
     elif stated is not None:
-        axis = _folded_axis(shape, stated, conv_rows) if stated.axis is None else _axis(stated.axis, shape)
+        seen = stated.samples if stated.squeezed or stated.samples in (shape or ())[:2] else None
+        if stated.axis is not None:
+            axis = _axis(stated.axis, shape)
+        elif seen is None or stated.squeezed:
+            axis = _folded_axis(shape, stated, conv_rows)
+        else:
+            axis = _stated_axis(shape or (), stated, conv_rows or linear_rows)
         clock = Clock(stated.steps, axis, 0, order, stated.source)
-        if samples is None and stated.samples is not None:
-            samples = stated.samples
+        if samples is None and seen is not None:
+            samples = seen
         elif samples is None and stated.folded and conv_rows and conv_rows % stated.steps == 0:
             samples = conv_rows // stated.steps
     else:
-        steps = _loop(neuron_calls, layer_calls)
+        steps = _loop(neuron_calls, list(layer_calls), _one_taken(selects, shape, step_rows))
         source = "a loop inside forward" if steps else ""
         axis = _taken_axis(selects, steps, shape, step_rows)
         if axis is None and steps and shape and len(shape) > 1 and shape[0] == steps != shape[1] == step_rows:
@@ -69,9 +77,20 @@ def read(
     return replace(clock, samples=_samples(shape, clock.axis, unbatched) if samples is None else samples)
 
 
+def _stated_axis(shape: tuple[int, ...], stated: TimeLayout, rows: int | None) -> int | None:
+    """Where T lies in an input that has an axis of N samples as the layers have: None, it was repeated.
+
+    rows: of the first layer; N of them where it ran once per sample, before the steps were made
+    """
+    at = 0 if stated.order == "TN" else 1
+    both = len(shape) > 1 and shape[at] == stated.steps and shape[1 - at] == stated.samples
+    once = shape[0] == stated.samples == rows and stated.steps > 1
+    return at if both and not once else None
+
+
 def _folded_axis(shape: tuple[int, ...] | None, stated: TimeLayout, conv_rows: int | None) -> int | None:
     """Where the T steps that a framework's layers saw lie in the model's own input; None: it was repeated, or is folded."""
-    if stated.samples is not None and shape and shape[0] == stated.samples * stated.steps:
+    if stated.squeezed and shape and shape[0] == (stated.samples or 0) * stated.steps:
         return None
     axis = 0 if stated.order == "TN" else 1
     if not shape or len(shape) <= axis or shape[axis] != stated.steps:
@@ -81,14 +100,25 @@ def _folded_axis(shape: tuple[int, ...] | None, stated: TimeLayout, conv_rows: i
     )
 
 
-def _loop(neuron_calls: Iterable[int], layer_calls: Iterable[int]) -> int | None:
-    """Steps of a loop inside forward: how often neurons ran, or, without neurons, every layer."""
+def _loop(neuron_calls: Iterable[int], layer_calls: Iterable[int], one: bool) -> int | None:
+    """Steps of a loop inside forward: how often neurons ran, or, without neurons, every layer.
+
+    Where every layer ran a number of times and the neurons a multiple of it, each of them serves several layers in a step.
+    one: the model took one step off its input, as a loop over one step does
+    """
     neurons = [n for n in neuron_calls if n]
+    layers = {n for n in layer_calls if n}
+    each = layers.pop() if len(layers) == 1 else 1
     if neurons:
         steps = max(set(neurons), key=lambda n: (neurons.count(n), n))
-        return steps if steps > 1 else None
-    layers = {n for n in layer_calls if n}
-    return layers.pop() if len(layers) == 1 and layers != {1} else None
+        steps = each if each > 1 and steps % each == 0 else steps
+        return steps if steps > 1 or one else None
+    return each if each > 1 else None
+
+
+def _one_taken(selects: Mapping[int, int], shape: tuple[int, ...] | None, rows: int | None) -> bool:
+    """Whether the model took all of an axis 0 that is one long, and a call then saw the samples of axis 1."""
+    return shape is not None and len(shape) > 1 and shape[0] == 1 == selects.get(0) and shape[1] == rows
 
 
 def _taken_axis(

@@ -28,9 +28,9 @@ from snnenergy.frameworks import neuron_model
 from snnenergy.trace import counting, region
 from snnenergy.trace.answers import right
 from snnenergy.trace.converted import as_converted, folded
+from snnenergy.trace.exported import exported_neurons, is_exported
 from snnenergy.trace.recorder import active
 from snnenergy.trace.rectifiers import KEPT, LIKE_RELU, name_of, rectifies
-from snnenergy.trace.scopes import exported_neurons, is_exported
 from snnenergy.trace.workload import count_workload
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from torch import Tensor
 from snnenergy.frameworks import kept_weights
 from snnenergy.trace.arrays import FLOAT8
 from snnenergy.trace.lineage import valueless, version
-from snnenergy.trace.tree import Modules, parameters_of
+from snnenergy.trace.tree import Modules, parameters_of, plain_name
 
 SMALL = 1 << 16
 """Bytes of inputs that are copied and digested later, of at most so many forwards."""
@@ -65,7 +65,7 @@ def _sample(t: Tensor) -> bytes:
     return flat[:: max(1, flat.size // 64)].tobytes()
 
 
-def weights(modules: Modules, plain_name: Any, nonzero: Mapping[str, int] = MappingProxyType({})) -> str:
+def weights(modules: Modules, nonzero: Mapping[str, int] = MappingProxyType({})) -> str:
     """Of all parameters, by name; state buffers do not count.
 
     nonzero: words that are not zero, by name, of those that were counted just now: pruning through `.data` leaves no version

@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from snnenergy.frameworks import called_past_hooks, left_spikes
-from snnenergy.trace.scopes import Exported, exported_neurons, is_exported, surveyed_modules
+from snnenergy.trace.exported import Exported, exported_neurons, is_exported
+from snnenergy.trace.scopes import surveyed_modules
 from snnenergy.trace.watch import NO_KEYWORDS, glance_hook
 
 if TYPE_CHECKING:

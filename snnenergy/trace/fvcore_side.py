@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from snnenergy.trace.scopes import plain_name
+from snnenergy.trace.tree import plain_name
 
 FIGURES = ("conv", "linear", "matmul", "addmm", "mm", "bmm", "einsum")
 """fvcore's own names of what it counts in MACs."""

@@ -112,11 +112,14 @@ class Layers:
         found = self.spikes(path) if self._spike_outputs.get(path) is not None else None
         return found if found is not None and all(tally.seen for tally in found.tallies) else None
 
-    def spike_output(self, path: str, outs: Sequence[Tensor]) -> int | None:
-        """Which of a neuron's outputs are its spikes: the first made by a comparison, else of one magnitude; None: none."""
+    def spike_output(self, path: str, outs: Sequence[Tensor], *, known: bool = False) -> int | None:
+        """Which of a neuron's outputs are its spikes: the first made by a comparison, else of one magnitude; None: none.
+
+        known: the only one is
+        """
         if path in self._spike_outputs:
             return self._spike_outputs[path]
-        found = next((i for i, t in enumerate(outs) if self._lineage.of(t).compared), None)
+        found = 0 if known else next((i for i, t in enumerate(outs) if self._lineage.of(t).compared), None)
         if found is None:
             found = next((i for i, t in enumerate(outs) if binary(t)), None)
         module = self._names.at(path)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 from snnenergy.frameworks import kept_weights
-from snnenergy.trace.tree import Modules, buffers_of, modules_of, parameters_of, plain_tensors_of
+from snnenergy.trace.tree import Modules, buffers_of, modules_of, parameters_of, plain_name, plain_tensors_of
 
 OWN, PARAMETER, BUFFER, ACTIVATION = 3, 2, 1, 0
 
@@ -144,8 +144,8 @@ class Named(NamedTuple):
 class Lineage:
     """Tags of one forward.  `owners` maps a storage to the parameters that live in it."""
 
-    def __init__(self, model: nn.Module, plain_name: Any, modules: Modules) -> None:
-        self._model, self._plain_name = model, plain_name
+    def __init__(self, model: nn.Module, modules: Modules) -> None:
+        self._model = model
         self.named: dict[str, Tensor] = {}
         self.renewed: dict[str, int] = {}  # how often another tensor took a name
         self._look(modules)
@@ -159,7 +159,6 @@ class Lineage:
                 self.renewed[name] = self.renewed.get(name, 0) + 1
 
     def _look(self, modules: Modules) -> None:
-        plain_name = self._plain_name
         self.owners: dict[int, list[Named]] = {}
         self.tags: dict[int, Tag] = {}
         self._tensors: dict[int, list[Tensor]] = {}

@@ -27,7 +27,7 @@ from snnenergy.trace.forward import Forward, Frame, Lost
 from snnenergy.trace.layers import Layers
 from snnenergy.trace.learning import Learning
 from snnenergy.trace.lineage import Lineage
-from snnenergy.trace.scopes import Names, check_paths, check_roles, frame_of, plain_name, surveyed_modules
+from snnenergy.trace.scopes import Names, check_paths, check_roles, frame_of, surveyed_modules
 from snnenergy.trace.signature import calls_running, given, modes
 from snnenergy.trace.survey import Survey
 from snnenergy.trace.tree import Modules, Place, modules_of, place_of
@@ -98,7 +98,7 @@ class Recorder:
         check_roles(self.roles)
         check_paths(model, self.name, (*self.roles, *self._spike_channels))
         self.names = Names(model, self.roles)
-        self.lineage = Lineage(model, plain_name, self.names.tree)
+        self.lineage = Lineage(model, self.names.tree)
         root = self.names.get(model)
         assert root is not None
         self.root = root
@@ -129,7 +129,7 @@ class Recorder:
         self._opened = ExitStack()
         self.learning = Learning(self, self._learners)
         self.weights.learnt = self.learning.names()
-        self.weights_then = digest.weights(self.names.tree, plain_name) if self.learning.rules else None
+        self.weights_then = digest.weights(self.names.tree) if self.learning.rules else None
         self.doors = Doors(self, self._stack)
         self.learning.hook(self._stack)
         self.doors.open()
@@ -312,6 +312,7 @@ class Recorder:
                 self._shape,
                 stated=forward.stated or input_layout(self.names.modules, self._shape),
                 conv_rows=forward.conv_rows,
+                linear_rows=forward.linear_rows,
                 step_rows=forward.neuron_rows or forward.conv_rows or forward.linear_rows,
                 time_axis=self._time_axis,
                 samples=self._samples,

@@ -1,4 +1,4 @@
-"""Where we are: names of modules, the stack of running ones, exported programs node by node."""
+"""Where we are: names of modules, and the stack of running ones."""
 
 from __future__ import annotations
 
@@ -13,19 +13,15 @@ from torch import nn
 
 from snnenergy.counts import ROLES
 from snnenergy.errors import UsageError
-from snnenergy.frameworks import neuron_layout, neuron_model, neuron_model_of_class, neurons, state_left
+from snnenergy.frameworks import known_by_name, neuron_layout, neuron_model, neurons, state_left
+from snnenergy.trace.exported import module_paths
 from snnenergy.trace.forward import Forward, Frame
 from snnenergy.trace.repeats import OF_PARAMETER
 from snnenergy.trace.survey import Survey
-from snnenergy.trace.tree import modules_of
+from snnenergy.trace.tree import modules_of, plain_name
 
 if TYPE_CHECKING:
     from snnenergy.trace.recorder import Recorder
-
-
-def plain_name(path: str) -> str:
-    """A module or parameter path without torch.compile's wrapper."""
-    return ".".join(part for part in path.split(".") if part != "_orig_mod") if "_orig_mod" in path else path
 
 
 class Named(NamedTuple):
@@ -58,6 +54,18 @@ class Names:
             self.named[id(module)] = Named(path, cls.__name__, leaf, path if kind else None, kind)
             self.modules.append(module)
             self._at.setdefault(path, module)
+        self._open_blocks(roles)
+
+    def _open_blocks(self, roles: Mapping[str, str]) -> None:
+        """A block that is named like a neuron (`ConvLIF`) and holds one is none: its neuron is the one inside."""
+        neurons = [n for n in self.named.values() if n.model is not None]
+        for block in neurons:
+            module = self._at[block.path]
+            if block.leaf or block.path in roles or not known_by_name(module):
+                continue
+            inside = "" if block.path == "(root)" else f"{block.path}."
+            if any(n is not block and n.path.startswith(inside) for n in neurons):
+                self.named[id(module)] = block._replace(neuron=None, model=None)
 
     def get(self, module: nn.Module) -> Named | None:
         return self.named.get(id(module))
@@ -181,28 +189,6 @@ def _ask_for_time(forward: Forward, path: str, module: nn.Module, shape: torch.S
             firing.asked.append(shape)
 
 
-# ---- exported programs: a layer is the value's path in nn_module_stack
-_SPIKES = frozenset(("gt", "ge", "lt", "le", "heaviside"))
-_CASTS = frozenset(("to", "_to_copy", "type_as", "clone", "alias", "convert_element_type"))
-
-
-def is_exported(module: nn.Module) -> bool:
-    """A graph of plain operators; one that calls modules has hooks of its own."""
-    if not isinstance(module, torch.fx.GraphModule):
-        return False
-    nodes = list(module.graph.nodes)
-    layers = (n for n in nodes if n.op == "call_module" and n.target != "_guards_fn")
-    return any("nn_module_stack" in n.meta for n in nodes) and next(layers, None) is None
-
-
-def module_paths(module: nn.Module) -> set[str]:
-    """Paths that a role may be given to: of its modules, or of those that an exported program was traced through."""
-    if not isinstance(module, torch.fx.GraphModule) or not is_exported(module):
-        return {plain_name(name) or "(root)" for name, _ in module.named_modules()}
-    rows = (value for n in module.graph.nodes for value in (n.meta.get("nn_module_stack") or {}).values())
-    return {plain_name(str(path)).partition("@")[0] or "(root)" for path, _ in rows}
-
-
 def check_paths(model: nn.Module, name: str, paths: Iterable[str]) -> None:
     """Raises UsageError where one of the paths a user named is no module of the model."""
     asked = [
@@ -220,93 +206,3 @@ def check_roles(roles: Mapping[str, str]) -> None:
     for path, role in roles.items():
         if role not in (*ROLES, *neurons.NEURONS):
             raise UsageError(f"roles: {path!r} is {role!r}; use one of {', '.join((*ROLES, *neurons.NEURONS))}")
-
-
-class Exported(torch.fx.Interpreter):
-    """Runs a graph node by node, so that each op has the scope of the module it was traced in."""
-
-    def __init__(self, module: torch.fx.GraphModule, rec: Recorder) -> None:
-        super().__init__(module)
-        self.rec = rec
-        self._frames = _node_frames(module, rec.roles)
-        self._spikes = _spike_nodes(module, self._frames)
-
-    def run_node(self, n: torch.fx.Node) -> Any:
-        frame = self._frames.get(n.name)
-        survey = self.rec.surveying
-        if frame is None or survey is None:
-            return super().run_node(n)
-        survey.frames.append(Frame(frame.path, frame.type_name, frame.leaf, None, frame.neuron))
-        self.rec.node = (n.meta.get("stack_trace") or n.name, str(n.target))
-        try:
-            out = super().run_node(n)
-            if n.name in self._spikes:
-                survey.paused = True
-                survey.note_output(self._spikes[n.name], out)
-            return out
-        finally:
-            survey.paused = False
-            self.rec.node = None
-            survey.frames.pop()
-
-
-def _node_frames(module: torch.fx.GraphModule, roles: Mapping[str, str]) -> dict[str, Frame]:
-    stacks: dict[str, list[tuple[str, str]]] = {}
-    for node in module.graph.nodes:
-        stack = node.meta.get("nn_module_stack")
-        if stack and node.op == "call_function":
-            rows = [
-                (plain_name(str(v[0])), v[1] if isinstance(v[1], str) else v[1].__qualname__) for v in stack.values()
-            ]
-            stacks[node.name] = [(path.partition("@")[0] or "(root)", kind) for path, kind in rows]
-    paths = {path for rows in stacks.values() for path, _ in rows}
-    frames = {}
-    for name, rows in stacks.items():
-        path, kind = rows[-1]
-        neuron = next((p for p, k in rows if _role(p, k, roles)), None)
-        leaf = path != "(root)" and not any(p.startswith(path + ".") for p in paths)
-        frames[name] = Frame(path, kind.rpartition(".")[2], leaf, None, neuron)
-    return frames
-
-
-def _role(path: str, kind: str, roles: Mapping[str, str]) -> str | None:
-    role = roles.get(path)
-    if role is None:
-        return neuron_model_of_class(kind)
-    return None if role in ("synaptic", "other") else role
-
-
-def exported_neurons(module: torch.fx.GraphModule, roles: Mapping[str, str]) -> dict[str, str]:
-    """Paths of neuron modules in a graph and their models."""
-    found: dict[str, str] = {}
-    for node in module.graph.nodes:
-        for value in (node.meta.get("nn_module_stack") or {}).values():
-            path = plain_name(str(value[0])).partition("@")[0] or "(root)"
-            kind = value[1] if isinstance(value[1], str) else value[1].__qualname__
-            model = _role(path, kind, roles)
-            if model is not None:
-                found[path] = model
-    return found
-
-
-def _spike_nodes(module: torch.fx.GraphModule, frames: Mapping[str, Frame]) -> dict[str, str]:
-    """Nodes whose value leaves a neuron's scope and comes from a comparison: node name -> neuron path."""
-    found = {}
-    for node in module.graph.nodes:
-        frame = frames.get(node.name)
-        if frame is None or frame.neuron is None or not _from_comparison(node):
-            continue
-        users = [frames.get(u.name) for u in node.users]
-        if any(u is None or u.neuron != frame.neuron for u in users):
-            found[node.name] = frame.neuron
-    return found
-
-
-def _packet(node: torch.fx.Node) -> str:
-    return str(node.target).removeprefix("aten.").partition(".")[0]
-
-
-def _from_comparison(node: torch.fx.Node) -> bool:
-    while _packet(node) in _CASTS and node.args and isinstance(node.args[0], torch.fx.Node):
-        node = node.args[0]
-    return _packet(node) in _SPIKES

@@ -355,8 +355,8 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
             finally:
                 self.paused = False
 
-    def note_output(self, path: str, out: Any) -> None:
-        """A neuron module returned: count its updates and read its spikes."""
+    def note_output(self, path: str, out: Any, *, spikes: bool = False) -> None:
+        """A neuron module returned: count its updates and read its spikes; spikes: its only output is known to be them."""
         forward = self.forward
         outs = outputs_of(out)
         firing = forward.fired.get(path)
@@ -364,26 +364,27 @@ class Survey(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
             work = self.work_of(path)
             if not outs:
                 return
-            firing = Firing(work, self.layers.spike_output(path, list(map(unwrapped, outs))))
+            index = self.layers.spike_output(path, list(map(unwrapped, outs)), known=spikes)
+            firing = Firing(work, index)
             forward.fired[path] = firing
         elif not outs:
             return
         call, index, work = firing.calls, firing.index, firing.work
         firing.calls = call + 1
-        spikes = unwrapped(outs[index]) if index is not None and index < len(outs) else None
-        n = (unwrapped(outs[0]) if spikes is None else spikes).numel()
+        fired = unwrapped(outs[index]) if index is not None and index < len(outs) else None
+        n = (unwrapped(outs[0]) if fired is None else fired).numel()
         work.updates += n
         work.output_elements += n
-        if spikes is None:
+        if fired is None:
             return
-        forward.spiking[(address(spikes), n)] = (path, call, spikes.is_contiguous())
+        forward.spiking[(address(fired), n)] = (path, call, fired.is_contiguous())
         if firing.site is None:
             firing.site = self.layers.output(path)
             if not call:
                 firing.heard = Hearing()
                 firing.site.listen(firing.heard)
             self.layers.open(firing.site)
-        firing.site.take(spikes, OUTPUT_FANS)
+        firing.site.take(fired, OUTPUT_FANS)
 
 
 @lru_cache(maxsize=4096)

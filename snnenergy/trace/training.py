@@ -24,8 +24,8 @@ from snnenergy.trace.losses import SUM, Loss, chosen
 from snnenergy.trace.optimizers import OPTIMIZERS
 from snnenergy.trace.recorder import Recorder
 from snnenergy.trace.rest import rested
-from snnenergy.trace.scopes import plain_name
 from snnenergy.trace.signature import all_tensors
+from snnenergy.trace.tree import plain_name
 from snnenergy.trace.workload import check_roles
 
 if TYPE_CHECKING:

@@ -13,6 +13,11 @@ from torch import Tensor, nn
 Modules = list[tuple[str, nn.Module]]
 
 
+def plain_name(path: str) -> str:
+    """A module or parameter path without torch.compile's wrapper."""
+    return ".".join(part for part in path.split(".") if part != "_orig_mod") if "_orig_mod" in path else path
+
+
 def modules_of(model: nn.Module) -> Modules:
     """(path, module) in the order of `named_modules`; a module under two names has the first."""
     found: Modules = []

@@ -157,6 +157,14 @@ def test_unknown_activity_is_said_and_charged_densely() -> None:
         apply(Counts("net"), "ours")
 
 
+@pytest.mark.parametrize("shape", [{"kernel": [3]}, {"kernel": [3], "out_channels": 8}, {"kernel": [3], "stride": [1]}])
+def test_the_reach_of_a_convolution_that_is_not_known_is_asked_for(shape: dict[str, Any]) -> None:
+    spikes = {"domain": "spike", "elements": 8, "nonzero": 2, "driven": 4, "effective": 4}
+    layer = {"path": "conv", "role": "synaptic", "op": "conv", "streams": [spikes], "geometry": shape}
+    with pytest.raises(UsageError, match="conv: its geometry holds no out_channels, kernel and stride that agree"):
+        apply(Counts.build("net", [layer]), "lava")
+
+
 # The shipped conventions
 
 

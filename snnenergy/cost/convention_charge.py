@@ -154,7 +154,7 @@ def fanout(layer: LayerCounts) -> float:
     if "kernel" not in shape:
         return float(shape.get("outputs") or layer.fan_out)
     try:
-        reach = shape["out_channels"] / shape.get("groups", 1)
+        reach: float = shape["out_channels"] / shape.get("groups", 1)
         for kernel, stride in zip(shape["kernel"], shape["stride"], strict=True):
             reach *= kernel / stride
     except (KeyError, ValueError) as error:

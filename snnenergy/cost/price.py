@@ -16,9 +16,8 @@ from snnenergy.cost.run import Run, span
 from snnenergy.cost.structure import Population
 from snnenergy.cost.training import batch_of, demand_step, refusal
 from snnenergy.counts import Counts, LayerCounts
-from snnenergy.errors import BudgetError, UsageError
+from snnenergy.errors import BudgetError, UsageError, near
 from snnenergy.hardware import Profile, load_hardware
-from snnenergy.hardware.document import near
 
 StrPath = str | os.PathLike[str]
 

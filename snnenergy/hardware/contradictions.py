@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from snnenergy.hardware.document import Document, Finding, Path_, near
+from snnenergy.errors import near
+from snnenergy.hardware.document import Document, Finding, Path_
 from snnenergy.hardware.profile import OperatingPoint, Profile
 
 

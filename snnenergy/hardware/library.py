@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from snnenergy.errors import ProfileError, UnknownHardwareError
+from snnenergy.errors import ProfileError, UnknownHardwareError, near
 from snnenergy.hardware.contradictions import contradictions
-from snnenergy.hardware.document import Document, Finding, check, near, read, sentence, text_of
+from snnenergy.hardware.document import Document, Finding, check, read, sentence, text_of
 from snnenergy.hardware.document import parse as parse_document
 from snnenergy.hardware.profile import Profile
 from snnenergy.shipped import shipped

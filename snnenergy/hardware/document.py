@@ -264,6 +264,10 @@ def _finding(document: Document, model: type[BaseModel], raw: dict[str, Any]) ->
         words = re.findall(r"'([^']*)'", expected)
         given = raw["ctx"].get("tag", found)
         return document.finding(location, f"expected {expected}, found {given!r:.40}{near(str(given), words)}")
+    if kind in ("model_type", "dict_type"):
+        return document.finding(
+            location, f"expected keys and values, found {'null' if found is None else repr(found)[:40]}"
+        )
     message = raw["msg"].removeprefix("Value error, ")
     if kind != "value_error":
         message = f"{message[:1].lower()}{message[1:]}, found {'null' if found is None else repr(found)[:40]}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -245,36 +245,49 @@ def _predicted(made: Estimate, name: str, load: Workload, counts: Counts) -> Ran
     return _PREDICTIONS[name](made, (load.steps or counted) / counted)
 
 
-@lru_cache(maxsize=64)
 def band(chip: Profile) -> str:
     """How far this profile can be trusted, from its rows on silicon; `unvalidated` where there is none.
 
     >>> band(load_hardware("tianjic"))
     'unvalidated'
     """
-    silicon = [row for row in rows_of(chip) if row.standing in ("independent", "held out") and row.unit != "s"]
+    silicon = _silicon(chip)
     if not silicon:
         return "unvalidated"
-    ratios = sorted(row.ratio for row in silicon)
     kinds = sorted({row.quantity for row in silicon})
     runs = len({row.workload for row in silicon})
     return (
-        f"predicted / measured {ratios[0]:.2f} to {ratios[-1]:.2f} on silicon "
-        f"({', '.join(kinds)}; {len(silicon)} measurement{'s' * (len(silicon) > 1)}, {runs} run{'s' * (runs > 1)})"
+        f"predicted / measured {_ends(silicon)} on silicon "
+        f"({', '.join(kinds)}; {_measurements(silicon)}, {runs} run{'s' * (runs > 1)})"
     )
 
 
-def evidence(chip: Profile) -> str:
-    """How well a chip is known, in a word or two: validated with its ratios, sourced, proxy, or unpublished.
+@lru_cache(maxsize=64)
+def _silicon(chip: Profile) -> tuple[Row, ...]:
+    """The rows that a band is made of."""
+    return tuple(r for r in rows_of(chip) if r.standing in ("independent", "held out") and r.unit != "s")
 
+
+def _ends(rows: Sequence[Row]) -> str:
+    ratios = [row.ratio for row in rows]
+    return f"{min(ratios):.2f} to {max(ratios):.2f}"
+
+
+def _measurements(rows: Sequence[Row]) -> str:
+    return f"{len(rows)} measurement{'s' * (len(rows) > 1)}"
+
+
+def evidence(chip: Profile) -> str:
+    """How well a chip is known, in a few words: validated with its ratios, sourced, proxy, or unpublished.
+
+    validated: set beside measurements of the chip, whatever came out
     proxy: an energy or a static power stands in for the chip's own; unpublished: an energy that its charges need is null
 
     >>> evidence(load_hardware("tianjic")), evidence(load_hardware("akida"))
     ('sourced', 'unpublished')
     """
-    words = band(chip)
-    if words != "unvalidated":
-        return f"validated {words.removeprefix('predicted / measured ').split(' on silicon')[0]}"
+    if silicon := _silicon(chip):
+        return f"validated {_ends(silicon)}, {_measurements(silicon)}"
     events = {getattr(chip.charges, domain) for domain in ("spike", "ternary", "graded", "analog")}
     if any(getattr(chip.energy, event) is None for event in events & {"synop", "ann_op"}):
         return "unpublished"

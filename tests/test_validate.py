@@ -13,7 +13,7 @@ import pytest
 
 from snnenergy.cost import validate
 from snnenergy.counts import Counts
-from snnenergy.errors import ProfileError
+from snnenergy.errors import CountsError, ProfileError
 from snnenergy.hardware import load_hardware
 from snnenergy.hardware.profile import NoLatency
 
@@ -244,6 +244,13 @@ def test_a_measurement_that_is_none_is_refused_where_it_stands(
     wrong.write_text(OWN.replace(old, new, 1), encoding="utf-8")
     with pytest.raises(ProfileError, match=rf"wrong\.yaml:.*{re.escape(message)}"):
         validate.run(file=wrong)
+
+
+def test_counts_that_are_not_there_are_no_fault_of_a_chip(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text(OWN.replace("time_steps: 10", "counts: absent.json"), encoding="utf-8")
+    with pytest.raises(CountsError, match=r"absent\.json: no such file$"):
+        validate.run(file=own)
 
 
 def test_power_of_a_chip_that_has_no_time_is_refused(tmp_path: Path) -> None:

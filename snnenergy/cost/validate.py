@@ -186,8 +186,9 @@ def _rows(chip: Profile, file: Path | None) -> Iterator[Row]:
         for i, measured in enumerate(load.measured):
             if chip.name not in measured.profiles:
                 continue
+            counts = counts_of(name, file)
             try:
-                made = _estimated(chip, measured, counts_of(name, file))
+                made = _estimated(chip, measured, counts)
             except UsageError as error:
                 if file is None:
                     continue  # somebody's own profile of that name, without the figures that it takes
@@ -201,7 +202,7 @@ def _rows(chip: Profile, file: Path | None) -> Iterator[Row]:
                 hardware=chip.name,
                 quantity=measured.quantity,
                 unit=measured.unit,
-                predicted=_predicted(made, measured.quantity, load, counts_of(name, file)),
+                predicted=_predicted(made, measured.quantity, load, counts),
                 measured=measured.si,
                 standing=measured.standing,
                 source=source.doi or source.url or source.title,

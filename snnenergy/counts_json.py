@@ -16,6 +16,8 @@ from snnenergy import untrusted
 from snnenergy.errors import CountsError
 
 MAX_BYTES = 256 * 1024 * 1024
+MAX_COUNT = 10**30
+"""No run counts so far; products of two such counts are still floats."""
 
 
 def encode(value: Any) -> Any:
@@ -118,6 +120,8 @@ def _object(cls: type, document: object, where: str) -> Any:
     if unknown:
         raise CountsError(f"{where}: unknown field {unknown[0]!r:.80}")
     values = {n: _value(hints[n], document[n], f"{where}.{n}") for n in hints if n in document}
+    if cls is C.LayerCounts:
+        _geometry(values.get("geometry", {}), f"{where}.geometry")
     made = _construct(cls, values, where)
     if cls is C.Stream and "domain" in document and document["domain"] != made.domain:
         try:
@@ -128,6 +132,22 @@ def _object(cls: type, document: object, where: str) -> Any:
             raise CountsError(f"{where}.domain: says {domain}, but its evidence says {made.domain}")
         made = dataclasses.replace(made, override=domain)
     return made
+
+
+_SIZES = frozenset("in_channels out_channels groups inputs outputs batch m k n synapses".split())
+_AXES = frozenset("input output kernel stride padding dilation".split())
+_DIVISORS = frozenset("groups kernel stride dilation".split())
+"""Never zero."""
+
+
+def _geometry(shape: Mapping[str, object], where: str) -> None:
+    """What a layer may say of its structure: sizes, and lists with one number for each axis."""
+    for name, found in shape.items():
+        if name not in _SIZES | _AXES:
+            raise CountsError(f"{where}: unknown field {name!r:.80}")
+        made = _value(int if name in _SIZES else tuple[int, ...], found, f"{where}.{name}")
+        if name in _DIVISORS and 0 in (made if name in _AXES else (made,)):
+            raise CountsError(f"{where}.{name}: expected 1 or more, found 0")
 
 
 def _construct(cls: type, values: dict[str, Any], where: str) -> Any:
@@ -147,7 +167,7 @@ def _value(hint: Any, value: object, where: str) -> Any:
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise CountsError(f"{where}: expected a list, found {_kind(value)}")
-        if args[0] is int and all(type(v) is int and v >= 0 for v in value):
+        if args[0] is int and all(type(v) is int and 0 <= v <= MAX_COUNT for v in value):
             return tuple(value)  # lists per step are long: no place is worked out for numbers that are right
         return tuple(_value(args[0], v, f"{where}[{i}]") for i, v in enumerate(value))
     if origin is not None and issubclass(origin, Mapping):
@@ -170,6 +190,8 @@ def _scalar(hint: Any, value: object, where: str) -> Any:
     if hint is int and isinstance(value, int) and not isinstance(value, bool):
         if value < 0 and not where.endswith(".seed"):
             raise CountsError(f"{where}: a count cannot be negative, found {value}")
+        if abs(value) > MAX_COUNT:
+            raise CountsError(f"{where}: larger than {float(MAX_COUNT):g}, which no run counts")
         return value
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         return float(value)

@@ -18,7 +18,8 @@ SnnEnergyError                  base; never raised itself
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 
@@ -97,3 +98,16 @@ def few(names: Sequence[str], most: int = 5) -> str:
     """The first of some names, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+LISTED = "; expected one of "
+"""What stands before a list of known words."""
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` where a known word is close, else the known words, else nothing."""
+    words = sorted(known)
+    close = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"{LISTED}{', '.join(words)}" if 0 < len(words) <= 24 else ""

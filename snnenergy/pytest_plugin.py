@@ -142,8 +142,7 @@ def _budgets(item: pytest.Function) -> list[Placed]:
 
 def _fields(mark: pytest.Mark) -> Mapping[str, Any]:
     """A mark's words as the fields of a budget."""
-    from snnenergy.errors import UsageError
-    from snnenergy.hardware.document import near
+    from snnenergy.errors import UsageError, near
 
     if mark.args:
         raise UsageError(f"takes words, as in hardware='loihi', max='3 uJ'; found {mark.args!r:.60}")

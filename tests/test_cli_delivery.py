@@ -7,6 +7,7 @@ import dataclasses
 import io
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -34,6 +35,22 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_every_format_is_an_option_and_every_option_a_format() -> None:
     assert list(formats(Look())) == [field.name for field in dataclasses.fields(Targets)]
+
+
+def test_a_table_waits_for_no_other_format() -> None:
+    code = """
+import atexit, sys
+from snnenergy.cli import main
+atexit.register(lambda: print(*sys.modules, file=sys.stderr))
+main()
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", code, "report", str(ROOT / "reports" / "digits.json")],
+        check=True, cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip  # one call
+    loaded = set(ran.stderr.split())
+    assert "snnenergy.report.terminal" in loaded
+    assert not loaded & {f"snnenergy.report.{form}" for form in ("html", "charts", "latex", "markdown", "tables")}
 
 
 def test_all_formats_say_the_same_energy(cli: Cli, pair: tuple[Path, Path], tmp_path: Path) -> None:

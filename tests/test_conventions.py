@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,14 @@ def test_unknown_activity_is_said_and_charged_densely() -> None:
         apply(Counts("net"), "ours")
 
 
+@pytest.mark.parametrize("shape", [{"kernel": [3]}, {"kernel": [3], "out_channels": 8}, {"kernel": [3], "stride": [1]}])
+def test_the_reach_of_a_convolution_that_is_not_known_is_asked_for(shape: dict[str, Any]) -> None:
+    spikes = {"domain": "spike", "elements": 8, "nonzero": 2, "driven": 4, "effective": 4}
+    layer = {"path": "conv", "role": "synaptic", "op": "conv", "streams": [spikes], "geometry": shape}
+    with pytest.raises(UsageError, match="conv: its geometry holds no out_channels, kernel and stride that agree"):
+        apply(Counts.build("net", [layer]), "lava")
+
+
 # The shipped conventions
 
 
@@ -192,9 +201,44 @@ def test_names_and_files_that_are_wrong(tmp_path: Path) -> None:
         own.write_text(text.replace(old, new), encoding="utf-8")
         with pytest.raises(ProfileError, match=said):
             load(own)
-    own.write_text(text + "variants: {x: {name: y}}\n", encoding="utf-8")
-    with pytest.raises(ProfileError, match="cannot change 'name'"):
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("variants: {x: {name: y}}", "variants.x.name: unknown key; expected one of energy, rules, title"),
+        ("variants: {x: {title: 5}}", "variants.x.title: input should be a valid string"),
+        ("variants: {x: {energy: 3 pJ}}", "variants.x.energy: expected keys and values, found '3 pJ'"),
+        ("variants: {x: {rules: null}}", "variants.x.rules: expected keys and values, found null"),
+        ("variants: {x: {rules: [1]}}", "variants.x.rules: expected keys and values, found [1]"),
+        ("variants: {x: {rules: {padding: foo}}}", "variants.x.rules.padding: expected 'counted' or 'skipped'"),
+        ("variants: {x: {rules: {charges: null}}}", "variants.x.rules.charges: expected keys and values, found null"),
+        ("  cells: {LSTM: -17}", "rules.cells.LSTM: input should be greater than or equal to 0"),
+        ("  cells: {LSTM: 1e999}", "rules.cells.LSTM: input should be a finite number"),
+        ("  neuron: {LIF: {acs_per_spike: 1e999}}", "neuron.LIF.acs_per_spike: input should be a finite number"),
+        ('  neuron: {LIF: {acs_per_spike: "3"}}', "neuron.LIF.acs_per_spike: input should be a valid number"),
+        ("  neuron: {LIF: {macs_per_update: inf}}", "neuron.LIF.macs_per_update: input should be a valid number"),
+    ],
+)
+def test_nonsense_is_refused_where_it_stands(tmp_path: Path, line: str, message: str) -> None:
+    lines = (ROOT / "conventions" / "ours.yaml").read_text(encoding="utf-8").splitlines()
+    at = lines.index("rules:") + 1 if line.startswith(" ") else len(lines)
+    own = tmp_path / "ours.yaml"
+    own.write_text("\n".join([*lines[:at], line, *lines[at:]]), encoding="utf-8")
+    with pytest.raises(ProfileError, match=rf"ours\.yaml:{at + 1}:\d+: .*{re.escape(message)}"):
         load(own)
+
+
+def test_a_variant_sets_what_it_names_and_keeps_the_rest() -> None:
+    changed = rule(padding="counted", cells={"LSTM": 17}).model_dump() | {"energy": {"mac": "4 pJ", "ac": "1 pJ"}}
+    variants = {"bias": {"rules": {"bias": "layer"}}, "bare": {"title": "Bare", "energy": None}}
+    made = Convention.model_validate(changed | {"variants": variants})
+    bias, bare = made.variant("bias"), made.variant("bare")
+    assert bias == made.model_copy(
+        update={"name": "test:bias", "rules": made.rules.model_copy(update={"bias": "layer"}), "variants": {}}
+    )
+    assert (bare.title, bare.energy, bare.rules) == ("Bare", None, made.rules)
+    assert made.model_dump(mode="json")["variants"] == variants
 
 
 def test_every_convention_beside_the_others() -> None:

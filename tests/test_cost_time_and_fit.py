@@ -137,7 +137,8 @@ def test_a_convolution_is_packed_in_patches() -> None:
     # Each channel alone: 4 x 4 patches read 36 inputs, 16 neurons; 7 of 8 groups share a core. 8 x 8: 100 inputs, 64 neurons,
     # 2 groups a core, 4 cores.
     assert estimate(Counts.build("n", [depthwise, lif("x", 512, 1)]), "truenorth").fit.cores == 4
-    for odd in ({"kernel": "x"}, {"kernel": [3.0, 3]}, {"groups": 0}, {"output": [10**12, 10**12]}):
+    odd: dict[str, Any]
+    for odd in ({"kernel": []}, {"in_channels": 1, "groups": 2, "output": [10**9]}, {"output": [10**12, 10**12]}):
         broken = conv | {"geometry": geometry | odd}
         assert (estimate(Counts.build("n", [broken, lif("x", 512, 1)]), "truenorth").fit.cores or 0) >= 2
 

@@ -421,6 +421,27 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no such role": ({"layers": [{"path": "a", "role": "dense"}]}, "role must be one of"),
     "a path twice": ({"layers": [{"path": "a"}, {"path": "a"}]}, "two layers have the path"),
+    "400 digits": ({"layers": [{"path": "a", "weights": 10**400}]}, r"weights: larger than 1e\+30"),
+    "400 digits in a step": (
+        {"layers": [{"path": "a", "per_step": {"driven": [10**400]}}]},
+        r"driven\[0\]: larger than",
+    ),
+    **{
+        f"geometry {shape}": ({"layers": [{"path": "a", "geometry": shape}]}, rf"layers\[0\]\.geometry\.{message}")
+        for shape, message in (
+            ({"synapses": "x"}, "synapses: expected int, found 'x'"),
+            ({"outputs": [1]}, "outputs: expected int, found a list"),
+            ({"kernel": 3}, "kernel: expected a list, found 3"),
+            ({"kernel": [3.0, 3]}, r"kernel\[0\]: expected int, found 3.0"),
+            ({"stride": [1, 0]}, "stride: expected 1 or more, found 0"),
+            ({"groups": 0}, "groups: expected 1 or more, found 0"),
+            ({"padding": [-1]}, r"padding\[0\]: a count cannot be negative"),
+        )
+    },
+    "a key of no geometry": (
+        {"layers": [{"path": "a", "geometry": {"kernels": [3]}}]},
+        r"layers\[0\]\.geometry: unknown field 'kernels'",
+    ),
     "another version": ({"schema_version": 99}, "schema_version 99"),
     "a string for a version": ({"schema_version": "1"}, "schema_version '1'"),
 }

@@ -24,7 +24,8 @@ def rows(out: str) -> dict[str, list[str]]:
 def test_the_list_says_how_well_each_chip_is_known(cli: Cli) -> None:
     listed = rows(cli("hardware", "list").out)
     assert set(listed) == {chip.name for chip in list_hardware()}
-    assert listed["loihi"] == ["loihi", "14 nm", "neuromorphic", "validated 0.85 to 1.11"]
+    assert listed["loihi"] == ["loihi", "14 nm", "neuromorphic", "validated 0.85 to 1.11, 6 measurements"]
+    assert listed["jetson_agx_orin"][3] == "validated 0.43 to 0.43, 1 measurement"
     assert listed["odin"][3] == "sourced"  # its two rows were part of what was published together
     assert listed["h100_pcie"][3] == "proxy"
     assert listed["akida"][3] == "unpublished"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -136,6 +139,33 @@ def test_unknown_keys_name_the_nearest_at_every_depth() -> None:
         "f.yaml:3:5: rows.0: the key 'weight' is missing",
         "f.yaml:3:6: rows.0.wieght: unknown key; did you mean 'weight'?",
         "f.yaml:4:1: nmae: unknown key; did you mean 'name'?",
+    ]
+
+
+def test_findings_of_one_place_keep_their_order() -> None:
+    """`a` is refused by all of its types, at one place; hashes of texts differ from run to run."""
+    code = """
+from pydantic import create_model
+from snnenergy.hardware.document import check, parse
+print(*check(parse("a: x", "f.yaml"), create_model("Model", a=(int | float | bool, ...)))[1])
+"""
+    runs = {
+        subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, check=True, capture_output=True
+        ).stdout
+        for seed in "123"
+    }
+    assert len(runs) == 1
+
+
+def test_known_words_are_listed_once() -> None:
+    made = parse("name: x\nquite: 1\nother: 2\nroms: 3\nthings: 4\n", "f.yaml")
+    _, found = document.check(made, Outer)
+    assert [str(f) for f in found] == [
+        "f.yaml:2:1: quite: unknown key; expected one of name, rows",
+        "f.yaml:3:1: other: unknown key",
+        "f.yaml:4:1: roms: unknown key; did you mean 'rows'?",
+        "f.yaml:5:1: things: unknown key",
     ]
 
 

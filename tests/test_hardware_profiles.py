@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,7 @@ from snnenergy.errors import ProfileError, UnknownHardwareError
 from snnenergy.hardware import json_schema, lint, list_hardware, load_hardware, sheet
 from snnenergy.hardware.document import read
 from snnenergy.hardware.figures import Figure
+from snnenergy.hardware.gaps import gaps
 from snnenergy.report import document
 from snnenergy.shipped import shipped
 
@@ -212,7 +215,7 @@ def test_a_wrong_profile_is_told_where_and_what(tmp_path: Path, old: str, new: s
             "",
             "a barrier needs `capacity.cores`",
         ),
-        ("lemaire2022", "  law: regression", "  law: regresion", "no such law; did you mean 'regression'?"),
+        ("lemaire2022", "  law: regression", "  law: regresion", "no such law in SRAM; did you mean 'regression'?"),
     ],
 )
 def test_a_profile_that_would_leave_something_out_is_refused(
@@ -222,6 +225,158 @@ def test_a_profile_that_would_leave_something_out_is_refused(
     assert old in text
     (tmp_path / f"{name}.yaml").write_text(text.replace(old, new, 1), encoding="utf-8")
     assert any(message in str(finding) for finding in lint(tmp_path / f"{name}.yaml"))
+
+
+def fig(value: str | int, **more: str) -> dict[str, Any]:
+    return {"value": value, **more, "source": "m", "how": "measured"}
+
+
+def small(**sections: Any) -> str:
+    """A sound profile of a few figures, one section a line, with some of its sections exchanged."""
+    chip = {
+        "schema_version": 1,
+        "name": "small",
+        "title": "A chip of a few figures",
+        "family": "neuromorphic",
+        "node": "unknown",
+        "summary": "For tests.",
+        "sources": {"m": {"title": "bench"}},
+        "charges": dict.fromkeys(("spike", "ternary", "graded", "analog"), "synop"),
+        "energy": {"synop": fig("10 pJ")},
+        "latency": {"model": "fixed_tick", "tick": fig("1 ms")},
+    } | sections
+    return "".join(f"{name}: {json.dumps(value)}\n" for name, value in chip.items())
+
+
+def memory(*levels: dict[str, Any], law: str | None = "a", dataflow: str = "per_event") -> dict[str, Any]:
+    named = [{"name": f"L{i}", **level} for i, level in enumerate(levels)]
+    return row() | {"memory": {"dataflow": dataflow, "levels": named, **({"law": law} if law else {})}}
+
+
+def law(*points: tuple[str, str], **more: Any) -> dict[str, Any]:
+    rows = [{"size": size, "energy": energy} for size, energy in points]
+    return {"source": "m", **({"points": rows} if rows else {}), **more}
+
+
+LAW = law(("1 B", "1 pJ"), ("1 KiB", "2 pJ"))
+SYNC = {"tiles": 1, "time": fig("1 ns")}
+
+
+def row(**figures: Any) -> dict[str, Any]:
+    return {"arithmetic": [{"bits": 32, "format": "fp32", "mac": fig("1 pJ"), "add": fig("1 pJ"), **figures}]}
+
+
+def barrier(*sync: dict[str, Any], **capacity: Any) -> dict[str, Any]:
+    model = {"model": "barrier", "synop": fig("1 ns"), "sync": list(sync or (SYNC,))}
+    return {"latency": model, "capacity": {"cores": fig(4), **capacity}}
+
+
+def point(name: str = "slow", **changes: Any) -> dict[str, Any]:
+    return {"operating_points": {name: {"note": "slower", **changes}}}
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        (
+            {"energy": {"synop": fig("10 pJ", low="-1 pJ")}},
+            "energy.synop.low: input should be greater than or equal to 0",
+        ),
+        (row(peak=fig("0 OP/s")), "arithmetic.0.peak.value: input should be greater than 0"),
+        (row(peak=fig("1 OP/s", low="0 OP/s")), "arithmetic.0.peak.low: input should be greater than 0"),
+        (memory({"laws": {"a": LAW}, "bandwidth": fig("0 B/s")}), "bandwidth.value: input should be greater than 0"),
+        (memory({"laws": {"a": LAW}, "capacity": fig("0 B")}), "capacity.value: input should be greater than 0"),
+        *(
+            (barrier(**{name: fig(0)}), f"capacity.{name}.value: input should be greater than 0")
+            for name in ("cores", "neurons_per_core", "axons_out_per_core", "cores_per_tile", "fan_in", "weight_bits")
+        ),
+        (barrier(synapse_memory_per_core=fig("0 B")), "synapse_memory_per_core.value: input should be greater than 0"),
+        (barrier(SYNC, SYNC), "latency.sync: expected rows in rising order of `tiles`, each once"),
+        (barrier(SYNC | {"tiles": 8}, SYNC), "latency.sync: expected rows in rising order of `tiles`, each once"),
+        (memory({"laws": {"a": law(*2 * [("1 B", "1 pJ")])}}), "a.points: expected rows in rising order of `size`"),
+        (memory({"laws": {"a": law(("1 B", "-1 pJ"))}}), "points.0.energy: input should be greater than or equal to 0"),
+        (memory({"laws": {"a": law(("0 B", "1 pJ"))}}), "points.0.size: input should be greater than 0"),
+        (memory({"laws": {"a": law()}}), "memory.levels.0.laws.a: expected `base` and `per_bit`, or `points`"),
+        (memory({"laws": {"a": law(base=fig("1 pJ"))}}), "laws.a: expected `base` and `per_bit`, or `points`"),
+        (
+            memory({"laws": {"a": LAW}}, law=None),
+            "memory.levels.0.laws: `memory.law` names none of them; expected one of a",
+        ),
+        (memory({"laws": {"a": LAW}}, {"laws": {"b": LAW}}), "memory.law: no such law in L1; expected one of b"),
+        (memory({"per_bit": fig("1 pJ/bit")}), "memory.law: no level has `laws`"),
+        (memory({}, law=None), "memory.levels.0: every event is charged its accesses: expected `access`"),
+        (memory({"access": fig("1 pJ")}, law=None), "memory.levels.0: `access` is the energy of so many bits"),
+        (memory({"laws": {"a": LAW}}) | {"arithmetic": []}, "memory: addresses are computed for every event"),
+        (
+            {"latency": {"model": "roofline", "launch": fig("1 us")}}
+            | memory({"bandwidth": fig("1 GB/s")}, law=None, dataflow="streamed")
+            | {"arithmetic": []},
+            "latency: a roofline needs an `arithmetic` section",
+        ),
+        (point(), "operating_points.slow: replaces nothing"),
+        (
+            point("default", static=fig("3 mW")),
+            "operating_points.default: the profile's own operating point has this name",
+        ),
+        (
+            point(tick=fig("2 ms")) | {"latency": {"model": "none"}},
+            "operating_points.slow.tick: the model of time is none, which has no tick",
+        ),
+        (
+            point(synop=fig("1 pJ")) | {"energy": {"synop": fig("2 pJ"), "synop_conv": fig("3 pJ")}},
+            "operating_points.slow.synop: convolutions are charged `synop_conv`",
+        ),
+        (point(memory_law="b"), "operating_points.slow.memory_law: there is no `memory`"),
+        (point(memory_law="b") | memory({"laws": {"a": LAW}}), "operating_points.slow: no such law in L0"),
+        (point(latency=barrier()["latency"]), "operating_points.slow.latency: a barrier needs `capacity.cores`"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_profile_that_no_net_could_be_priced_on_is_refused(
+    tmp_path: Path, sections: dict[str, Any], message: str
+) -> None:
+    file = tmp_path / "small.yaml"
+    file.write_text(small(**sections), encoding="utf-8")
+    assert [message in str(finding) for finding in lint(file)] == [True]
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {},
+        {"family": "processor"},
+        {"family": "datapath"},
+        row(add=fig("0 pJ")) | {"charges": dict.fromkeys(("spike", "ternary", "graded", "analog"), "add")},
+        barrier(SYNC, SYNC | {"tiles": 4}),
+        memory({"laws": {"a": LAW}}, {"width": 32, "access": fig("640 pJ")}, {"per_bit": fig("1 pJ/bit")}),
+        point(synop=fig("1 pJ"), synop_conv=fig("1 pJ")),
+        point("default", synop=fig("10 pJ")),
+    ],
+)
+def test_a_sound_profile_prices_at_every_point(tmp_path: Path, sections: dict[str, Any]) -> None:
+    file = tmp_path / "small.yaml"
+    file.write_text(small(**sections), encoding="utf-8")
+    assert lint(file) == []
+    for name in (None, *load_hardware(file).operating_points):
+        assert price(demo()["snn"], file, operating_point=name).energy is not None
+
+
+def test_a_point_with_its_own_model_of_time_keeps_it() -> None:
+    chip = load_hardware("truenorth")
+    fast, slow = (
+        chip.operating_points["tick 200 us"].model_copy(update={"latency": given}) for given in (None, chip.latency)
+    )
+    assert chip.changed(fast) == chip.changed(slow)
+
+
+def test_a_streamed_memory_without_an_energy_is_a_gap(tmp_path: Path) -> None:
+    file = tmp_path / "small.yaml"
+    level = {"width": 32, "access": fig("640 pJ")}
+    file.write_text(small(**memory(level, law=None, dataflow="streamed")), encoding="utf-8")
+    assert (
+        "`access` and `laws` are for a memory read per event"
+        in dict(gaps(load_hardware(file)))["memory.levels.0.per_bit"]
+    )
 
 
 def test_profiles_are_found_beside_the_code_and_inside_a_wheel(tmp_path: Path) -> None:

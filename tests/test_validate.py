@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import pytest
 
 from snnenergy.cost import validate
 from snnenergy.counts import Counts
-from snnenergy.errors import ProfileError
+from snnenergy.errors import CountsError, ProfileError
 from snnenergy.hardware import load_hardware
+from snnenergy.hardware.profile import NoLatency
 
 ROOT = Path(__file__).parents[1]
 PILOTNET = ROOT.parent / "shared" / "data" / "pilotnet_lif"
@@ -201,12 +203,64 @@ def test_ones_own_measurements_can_be_checked(tmp_path: Path) -> None:
     assert (row.hardware, row.source) == ("loihi", "My own board")
     assert row.ratio == pytest.approx(23.6 / 20)
     assert not row.passed
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("20 uJ", "20", '12:44: workloads.mine.measured.0.value: expected a quantity such as "23.6 pJ", found 20'),
+        (
+            "20 uJ",
+            "3 mW",
+            '12:44: workloads.mine.measured.0.value: expected a quantity such as "23.6 pJ", found "3 mW"',
+        ),
+        ("20 uJ", "0 J", '12:44: workloads.mine.measured.0.value: expected a quantity above 0, found "0 J"'),
+        ("20 uJ", "-3 mJ", '12:44: workloads.mine.measured.0.value: expected a quantity above 0, found "-3 mJ"'),
+        (
+            "source: bench",
+            "source: bnech",
+            "7:13: workloads.mine.source: no such source 'bnech'; did you mean 'bench'?",
+        ),
+        (
+            "time_steps: 10",
+            "time_steps: 0",
+            "8:17: workloads.mine.time_steps: input should be greater than or equal to 1",
+        ),
+        ("time_steps: 10", "steps: -5", "8:12: workloads.mine.steps: input should be greater than or equal to 1"),
+        ("tolerance: 0.1", "tolerance: 1e999", "measured.0.tolerance: input should be a finite number"),
+        (
+            "domain: spike",
+            "domain: analog",
+            "12:9: workloads.mine.measured.0: loihi does not price it: analog: not supported",
+        ),
+        ("0.1}", "0.1, operating_point: fast}", "12:9: workloads.mine.measured.0: loihi has no operating point 'fast'"),
+        ("energy, value: 20 uJ, profiles: [loihi]", "x", "measured.0.quantity: expected 'dynamic energy', "),
+    ],
+)
+def test_a_measurement_that_is_none_is_refused_where_it_stands(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
     wrong = tmp_path / "wrong.yaml"
-    wrong.write_text(OWN.replace("20 uJ", "20"), encoding="utf-8")
-    with pytest.raises(
-        ProfileError, match=r'wrong.yaml:12:44: workloads.mine.measured.0.value: expected a quantity such as "1.09 mJ"'
-    ):
+    wrong.write_text(OWN.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(ProfileError, match=rf"wrong\.yaml:.*{re.escape(message)}"):
         validate.run(file=wrong)
+
+
+def test_counts_that_are_not_there_are_no_fault_of_a_chip(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text(OWN.replace("time_steps: 10", "counts: absent.json"), encoding="utf-8")
+    with pytest.raises(CountsError, match=r"absent\.json: no such file$"):
+        validate.run(file=own)
+
+
+def test_power_of_a_chip_that_has_no_time_is_refused(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text(OWN.replace("synaptic energy, value: 20 uJ", "power, value: 3 mW"), encoding="utf-8")
+    chip = load_hardware("loihi")
+    timeless = chip.model_copy(update={"latency": NoLatency(model="none")})
+    with pytest.raises(ProfileError, match=r"measured\.0: loihi does not say how long it takes; take loihi out"):
+        validate.rows_of(timeless, own)
+    assert {row.quantity for row in validate.rows_of(timeless)} == {"dynamic energy"}
 
 
 STRIDES = {"conv_0": (2, 2, 0), "conv_1": (2, 2, 0), "conv_2": (2, 2, 0), "conv_3": (2, 1, 1), "conv_4": (1, 1, 0)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -43,7 +43,7 @@ class Targets:
 
     def checked(self) -> dict[str, str]:
         """Those that were given, by format; UsageError before any work where one cannot be written."""
-        wanted = output.check({form: getattr(self, form) for form in formats(Look())})
+        wanted = output.check({form.name: getattr(self, form.name) for form in fields(self)})
         if "html" in wanted:
             from snnenergy.report import sealed
 
@@ -154,7 +154,7 @@ def deliver(
     if unknown := set(shares) - set(comparison.models):
         raise UsageError(f"--accuracy: no model {min(unknown)!r}; there are {', '.join(comparison.models)}")
     comparison = replace(comparison, accuracy={**comparison.accuracy, **shares})
-    known = formats(look, alone=alone, witness=witness, spreads=spreads)
+    known = formats(look, alone=alone, witness=witness, spreads=spreads) if wanted else {}
     if training.is_training(comparison):
         training.check(wanted, look)
         training.deliver(comparison, wanted, known)

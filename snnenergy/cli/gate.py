@@ -16,7 +16,7 @@ from snnenergy.cli import output, overwriting, stored
 from snnenergy.cli.delivery import Look
 from snnenergy.cli.gated import counted
 from snnenergy.cli.runner import command, say
-from snnenergy.errors import CoverageError, UsageError
+from snnenergy.errors import CoverageError, UsageError, near
 
 if TYPE_CHECKING:
     from snnenergy.counts import Counts
@@ -58,7 +58,6 @@ class Forms:
     def targets(self) -> list[tuple[str, str]]:
         """(format, file or `-`), checked before any work."""
         from snnenergy.gate.formats import FORMATS
-        from snnenergy.hardware.document import near
 
         found = [tuple(part.partition("=")[::2]) for text in self.format or () for part in text.split(",")]
         made = [(form.strip(), file or output.STDOUT) for form, file in found]

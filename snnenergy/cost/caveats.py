@@ -199,7 +199,7 @@ def _numbers(told: Told) -> Iterator[str]:
         return
     layers = [layer for layer in run.counts.layers if layer.dense_macs]
     for figures in dict.fromkeys(run.arithmetic(layer) for layer in layers):
-        if figures.mac is not None and figures.add is not None:
+        if figures.mac is not None and figures.add is not None and figures.add.value:
             yield f"MAC/AC = {figures.mac.value / figures.add.value:.1f} ({figures.format})"
     for layer in layers:
         own = run.weight_bits(layer)

@@ -153,10 +153,10 @@ def fanout(layer: LayerCounts) -> float:
     shape = layer.geometry
     if "kernel" not in shape:
         return float(shape.get("outputs") or layer.fan_out)
-    reach = float(shape["out_channels"]) / float(shape.get("groups", 1))
     try:
+        reach: float = shape["out_channels"] / shape.get("groups", 1)
         for kernel, stride in zip(shape["kernel"], shape["stride"], strict=True):
             reach *= kernel / stride
-    except (KeyError, TypeError, ValueError) as error:
-        raise UsageError(f"{layer.path}: its geometry holds no kernel and stride that agree") from error
+    except (KeyError, ValueError) as error:
+        raise UsageError(f"{layer.path}: its geometry holds no out_channels, kernel and stride that agree") from error
     return reach

@@ -10,9 +10,10 @@ from typing import Literal
 from pydantic import Field
 
 from snnenergy.cost.convention_charge import Charger
-from snnenergy.cost.convention_rules import Joules, Strict
+from snnenergy.cost.convention_rules import Joules
 from snnenergy.counts import Counts
 from snnenergy.hardware.document import read, validate
+from snnenergy.hardware.figures import Strict
 
 NEAR = 0.005
 """Relative room of printed numbers: three digits."""

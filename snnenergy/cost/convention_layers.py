@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from snnenergy.cost.convention_rates import SPIKES, Rate
-from snnenergy.cost.convention_rules import Strict
 from snnenergy.counts import Evidence, LayerCounts, Stream
+from snnenergy.hardware.figures import Strict
 
 ANALOG = Evidence(many=True)
 GRADED = Evidence(magnitudes=(1.0, 2.0), positive=True, zeros=True)

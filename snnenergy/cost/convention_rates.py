@@ -10,8 +10,7 @@ from typing import Any
 
 from snnenergy.cost.structure import upstream
 from snnenergy.counts import Counts, Evidence, LayerCounts, Stream
-from snnenergy.errors import UsageError
-from snnenergy.hardware.document import near
+from snnenergy.errors import UsageError, near
 
 RATE_SAMPLES = 1_000_000
 """Counts are whole numbers and rates are not: they are counted over so many imagined inferences."""

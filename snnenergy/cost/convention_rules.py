@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, field_serializer
 
 from snnenergy.counts import Domain
 from snnenergy.hardware import quantity
-
-
-class Strict(BaseModel):
-    """Unknown keys and wrong kinds of values are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+from snnenergy.hardware.figures import Strict
 
 
 def _joules(value: object) -> object:
@@ -57,12 +52,16 @@ class Charges(Strict):
         return charge
 
 
+Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""Operations; a mean, so it need not be whole."""
+
+
 class NeuronRule(Strict):
     """What a neuron costs beside its synapses: per update (neuron and time step) and per spike that it sends."""
 
-    macs_per_update: float = Field(default=0.0, ge=0, strict=False)
-    acs_per_update: float = Field(default=0.0, ge=0, strict=False)
-    acs_per_spike: float = Field(default=0.0, ge=0, strict=False)
+    macs_per_update: Number = 0.0
+    acs_per_update: Number = 0.0
+    acs_per_spike: Number = 0.0
 
 
 class Rules(Strict):
@@ -95,7 +94,7 @@ class Rules(Strict):
     elementwise: Literal["free", "macs"] = "free"
     neuron: dict[str, NeuronRule] = Field(default_factory=dict)
     neurons: Literal["recognised", "outputs"] = "recognised"
-    cells: dict[str, float] = Field(default_factory=dict)
+    cells: dict[str, Number] = Field(default_factory=dict)
     ops_per_mac: Literal[1, 2] = 1
 
 
@@ -121,6 +120,20 @@ class Reference(Strict):
         return ", ".join(filter(None, (self.authors, self.title, str(self.year or ""), self.doi or self.url)))
 
 
+class Change(Rules):
+    """The rules that a variant sets; the others stay as the convention has them."""
+
+    charges: Charges = Charges(spike="ac", ternary="ac", graded="mac", analog="mac")  # a default is never read
+
+
+class Variant(Strict):
+    """Changes to a convention under a further name; `energy: null`: it counts and does not price."""
+
+    title: str = ""
+    rules: Change = Change()
+    energy: Prices | None = None
+
+
 class Convention(Strict):
     """A counting convention: who counts so, by which rules, at which prices.
 
@@ -135,23 +148,17 @@ class Convention(Strict):
     sources: tuple[Reference, ...] = Field(strict=False)
     rules: Rules
     energy: Prices | None
-    variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    variants: dict[str, Variant] = Field(default_factory=dict)
     notes: tuple[str, ...] = Field((), strict=False)
 
-    @model_validator(mode="after")
-    def _variants_are_sound(self) -> Convention:
-        for variant in self.variants:
-            self.variant(variant)
-        return self
+    @field_serializer("variants")
+    def _as_set(self, variants: dict[str, Variant]) -> dict[str, Any]:
+        return {name: variant.model_dump(mode="json", exclude_unset=True) for name, variant in variants.items()}
 
     def variant(self, name: str) -> Convention:
         """The convention with that variant's changes, called `name:variant`."""
         change = self.variants[name]
-        if unknown := set(change) - {"title", "rules", "energy"}:
-            raise ValueError(f"variant {name!r}: cannot change {min(unknown)!r}; it may change title, rules, energy")
-        rules = Rules.model_validate(self.rules.model_dump() | change.get("rules", {}))
-        energy = Prices.model_validate(change["energy"]) if change.get("energy") else self.energy
-        title = change.get("title", self.title)
-        return self.model_copy(
-            update={"name": f"{self.name}:{name}", "title": title, "rules": rules, "energy": energy, "variants": {}}
-        )
+        rules = {field: getattr(change.rules, field) for field in change.rules.model_fields_set}
+        parts = {field: getattr(change, field) for field in change.model_fields_set}
+        parts |= {"name": f"{self.name}:{name}", "rules": self.rules.model_copy(update=rules), "variants": {}}
+        return self.model_copy(update=parts)

@@ -13,8 +13,8 @@ from pathlib import Path
 from snnenergy.cost.convention_charge import Charger, Ops, total
 from snnenergy.cost.convention_rules import Convention
 from snnenergy.counts import Counts
-from snnenergy.errors import ProfileError, UsageError
-from snnenergy.hardware.document import near, read, validate
+from snnenergy.errors import ProfileError, UsageError, near
+from snnenergy.hardware.document import read, validate
 from snnenergy.shipped import shipped
 
 DEFAULT = "ours"

@@ -79,7 +79,7 @@ def patch_cores(layer: LayerCounts, axons: int, neurons_per_core: Count | None) 
     sizes = _whole([layer.geometry.get(name) for name in _SIZES])
     axes = [_whole(layer.geometry.get(name)) for name in _AXES]
     rows = list(zip(*axes, strict=False))
-    if "transpose" in layer.op or not sizes or not rows:
+    if "transpose" in layer.op or not sizes or not rows or any(channels % sizes[2] for channels in sizes[:2]):
         return 1
     channels_in, channels_out, groups = sizes
     held = neurons_per_core.value if neurons_per_core is not None else math.inf

@@ -9,7 +9,7 @@ from itertools import pairwise
 from snnenergy.cost.records import ZERO, Range
 from snnenergy.cost.run import Run, is_convolution, span
 from snnenergy.counts import LayerCounts
-from snnenergy.hardware.profile import Law, Level
+from snnenergy.hardware.memory import Law, Level
 
 STATE_BITS = 32
 

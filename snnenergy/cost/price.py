@@ -16,9 +16,8 @@ from snnenergy.cost.run import Run, span
 from snnenergy.cost.structure import Population
 from snnenergy.cost.training import batch_of, demand_step, refusal
 from snnenergy.counts import Counts, LayerCounts
-from snnenergy.errors import BudgetError, UsageError
+from snnenergy.errors import BudgetError, UsageError, near
 from snnenergy.hardware import Profile, load_hardware
-from snnenergy.hardware.document import near
 
 StrPath = str | os.PathLike[str]
 
@@ -47,7 +46,7 @@ def estimate(
     if counts.conditions.training:
         demand_step(counts, batch)
         return dynamic_only(counts, chip, operating_point, bits=bits)
-    run = Run(_usable(counts), _at(chip, operating_point), _positive("batch", batch), _width(bits), pipeline)
+    run = Run(usable(counts), _at(chip, operating_point), _positive("batch", batch), _width(bits), pipeline)
     made = _estimate(run, _band(chip) if run.chip is chip else "unvalidated at this operating point")
     if strict_fit and made.fit.fits is False:
         raise BudgetError(f"{counts.model} does not fit {chip.title}:\n" + "\n".join(made.fit.problems[:12]))
@@ -72,9 +71,9 @@ def dynamic_only(
     Of training counts at the batch of their step; no band was validated for those.
     """
     if counts.conditions.training:
-        run = Run(_usable(counts), _at(chip, operating_point), batch_of(counts), _width(bits))
+        run = Run(usable(counts), _at(chip, operating_point), batch_of(counts), _width(bits))
         return _refused(run) if refusal(chip) else _estimate(run, "unvalidated for training")
-    return _estimate(Run(_usable(counts), _at(chip, operating_point), batch, _width(bits), pipeline), "")
+    return _estimate(Run(usable(counts), _at(chip, operating_point), batch, _width(bits), pipeline), "")
 
 
 def _refused(run: Run) -> Estimate:
@@ -97,7 +96,8 @@ def again(counts: Counts, chip: Profile, options: Mapping[str, str]) -> Estimate
     return dynamic_only(counts, chip, batch=batch or 1, bits=bits, pipeline="pipeline" in options)
 
 
-def _usable(counts: Counts) -> Counts:
+def usable(counts: Counts) -> Counts:
+    """The counts, where they hold a sample; else UsageError."""
     if counts.samples < 1:
         raise UsageError(f"{counts.model}: these counts hold no sample; there is no inference to price")
     return counts

@@ -12,10 +12,11 @@ from pydantic import Field
 
 from snnenergy.cost.convention_layers import AnyLayer
 from snnenergy.cost.convention_rates import price_rates
-from snnenergy.cost.convention_rules import Reference, Strict
+from snnenergy.cost.convention_rules import Reference
 from snnenergy.cost.conventions import apply
 from snnenergy.counts import Counts
 from snnenergy.hardware.document import read, validate
+from snnenergy.hardware.figures import Strict
 from snnenergy.shipped import shipped
 
 UNITS = {"": 1.0, "G": 1e9, "B": 1.0, "x": 1.0, "J": 1.0, "mJ": 1e-3, "nJ": 1e-9}

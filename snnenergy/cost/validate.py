@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import Field, StringConstraints, ValidationInfo, field_validator
 
 from snnenergy.cost import measured as measured_here
 from snnenergy.cost.price import StrPath, dynamic_only
 from snnenergy.cost.records import Estimate, Range
 from snnenergy.counts import Counts
-from snnenergy.errors import CountsError, ProfileError
+from snnenergy.errors import CountsError, ProfileError, UsageError, near
 from snnenergy.hardware import Profile, load_hardware, quantity
-from snnenergy.hardware.document import read, validate
+from snnenergy.hardware.document import Document, read, validate
 from snnenergy.hardware.figures import Strict
 from snnenergy.hardware.profile import Source
 from snnenergy.shipped import shipped
@@ -44,14 +44,15 @@ class Measured(Strict):
     profiles: tuple[str, ...] = Field(strict=False)
     standing: Standing = "independent"
     operating_point: str | None = None
-    tolerance: float | None = Field(default=None, gt=0)
+    tolerance: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     note: str = ""
 
     @field_validator("value", mode="before")
     @classmethod
-    def _quantity(cls, value: object) -> object:
-        if not any(_parses(value, dimension) for dimension in ("J", "W", "s")):
-            raise ValueError(f'expected a quantity such as "1.09 mJ", found {value!r:.40}')
+    def _quantity(cls, value: object, given: ValidationInfo) -> object:
+        name = given.data.get("quantity")
+        if name is not None and quantity.parse(value, _unit(name)) <= 0:
+            raise ValueError(f'expected a quantity above 0, found "{value}"')
         return value
 
     @property
@@ -60,17 +61,18 @@ class Measured(Strict):
 
     @property
     def unit(self) -> str:
-        if self.quantity in _SECONDS:
-            return "s"
-        return "W" if "power" in self.quantity else "J"
+        return _unit(self.quantity)
+
+    @property
+    def timed(self) -> bool:
+        """Whether a prediction needs a model of time."""
+        return self.unit != "J" or self.quantity == "energy"
 
 
-def _parses(value: object, dimension: str) -> bool:
-    try:
-        quantity.parse(value, dimension)
-    except ValueError:
-        return False
-    return True
+def _unit(name: Quantity) -> str:
+    if name in _SECONDS:
+        return "s"
+    return "W" if "power" in name else "J"
 
 
 class Workload(Strict):
@@ -83,8 +85,8 @@ class Workload(Strict):
     source: str
     counts: str | None = None
     layers: tuple[dict[str, Any], ...] = Field(default=(), strict=False)
-    time_steps: int | None = None
-    steps: int | None = None
+    time_steps: int | None = Field(default=None, ge=1)
+    steps: int | None = Field(default=None, ge=1)
     measured: tuple[Measured, ...] = Field(strict=False, min_length=1)
     note: str = ""
 
@@ -133,9 +135,20 @@ SHIPPED = "validation/workloads.yaml"
 
 
 @cache
+def _document(file: Path | None) -> Document:
+    return read(file or shipped("hardware_profiles") / SHIPPED)
+
+
+@cache
 def workloads(file: Path | None = None) -> Workloads:
     """Published runs: those that ship with the profiles, or those of a file written like it."""
-    return validate(read(file or shipped("hardware_profiles") / SHIPPED), Workloads)
+    document = _document(file)
+    made = validate(document, Workloads)
+    for name, load in made.workloads.items():
+        if load.source not in made.sources:
+            words = f"no such source {load.source!r}{near(load.source, made.sources)}"
+            raise ProfileError(str(document.finding(("workloads", name, "source"), words)))
+    return made
 
 
 @cache
@@ -170,13 +183,18 @@ def rows_of(chip: Profile, file: Path | None = None) -> tuple[Row, ...]:
 def _rows(chip: Profile, file: Path | None) -> Iterator[Row]:
     published = workloads(file)
     for name, load in published.workloads.items():
-        for measured in load.measured:
-            point = measured.operating_point
-            if chip.name not in measured.profiles or point not in (None, chip.operating_point, *chip.operating_points):
+        for i, measured in enumerate(load.measured):
+            if chip.name not in measured.profiles:
                 continue
-            made = dynamic_only(counts_of(name, file), chip, point)
-            if made.latency is None and (measured.unit != "J" or measured.quantity == "energy"):
-                continue  # somebody's own profile of that name, without a model of time
+            counts = counts_of(name, file)
+            try:
+                made = _estimated(chip, measured, counts)
+            except UsageError as error:
+                if file is None:
+                    continue  # somebody's own profile of that name, without the figures that it takes
+                words = f"{error}; take {chip.name} out of its `profiles`"
+                place = _document(file).finding(("workloads", name, "measured", i), words)
+                raise ProfileError(str(place)) from None
             source = published.sources[load.source]
             yield Row(
                 workload=name,
@@ -184,13 +202,23 @@ def _rows(chip: Profile, file: Path | None) -> Iterator[Row]:
                 hardware=chip.name,
                 quantity=measured.quantity,
                 unit=measured.unit,
-                predicted=_predicted(made, measured.quantity, load, counts_of(name, file)),
+                predicted=_predicted(made, measured.quantity, load, counts),
                 measured=measured.si,
                 standing=measured.standing,
                 source=source.doi or source.url or source.title,
                 tolerance=measured.tolerance,
                 note=measured.note,
             )
+
+
+def _estimated(chip: Profile, measured: Measured, counts: Counts) -> Estimate:
+    """What a profile says of a measurement; UsageError where it says nothing."""
+    made = dynamic_only(counts, chip, measured.operating_point)
+    if measured.unit != "s" and made.energy is None:
+        raise UsageError(f"{chip.name} does not price it: {made.verdict}")
+    if measured.timed and not (made.latency and made.latency.low):
+        raise UsageError(f"{chip.name} does not say how long it takes")
+    return made
 
 
 def _power(energy: Range, made: Estimate) -> Range:
@@ -218,36 +246,49 @@ def _predicted(made: Estimate, name: str, load: Workload, counts: Counts) -> Ran
     return _PREDICTIONS[name](made, (load.steps or counted) / counted)
 
 
-@lru_cache(maxsize=64)
 def band(chip: Profile) -> str:
     """How far this profile can be trusted, from its rows on silicon; `unvalidated` where there is none.
 
     >>> band(load_hardware("tianjic"))
     'unvalidated'
     """
-    silicon = [row for row in rows_of(chip) if row.standing in ("independent", "held out") and row.unit != "s"]
+    silicon = _silicon(chip)
     if not silicon:
         return "unvalidated"
-    ratios = sorted(row.ratio for row in silicon)
     kinds = sorted({row.quantity for row in silicon})
     runs = len({row.workload for row in silicon})
     return (
-        f"predicted / measured {ratios[0]:.2f} to {ratios[-1]:.2f} on silicon "
-        f"({', '.join(kinds)}; {len(silicon)} measurement{'s' * (len(silicon) > 1)}, {runs} run{'s' * (runs > 1)})"
+        f"predicted / measured {_ends(silicon)} on silicon "
+        f"({', '.join(kinds)}; {_measurements(silicon)}, {runs} run{'s' * (runs > 1)})"
     )
 
 
-def evidence(chip: Profile) -> str:
-    """How well a chip is known, in a word or two: validated with its ratios, sourced, proxy, or unpublished.
+@lru_cache(maxsize=64)
+def _silicon(chip: Profile) -> tuple[Row, ...]:
+    """The rows that a band is made of."""
+    return tuple(r for r in rows_of(chip) if r.standing in ("independent", "held out") and r.unit != "s")
 
+
+def _ends(rows: Sequence[Row]) -> str:
+    ratios = [row.ratio for row in rows]
+    return f"{min(ratios):.2f} to {max(ratios):.2f}"
+
+
+def _measurements(rows: Sequence[Row]) -> str:
+    return f"{len(rows)} measurement{'s' * (len(rows) > 1)}"
+
+
+def evidence(chip: Profile) -> str:
+    """How well a chip is known, in a few words: validated with its ratios, sourced, proxy, or unpublished.
+
+    validated: set beside measurements of the chip, whatever came out
     proxy: an energy or a static power stands in for the chip's own; unpublished: an energy that its charges need is null
 
     >>> evidence(load_hardware("tianjic")), evidence(load_hardware("akida"))
     ('sourced', 'unpublished')
     """
-    words = band(chip)
-    if words != "unvalidated":
-        return f"validated {words.removeprefix('predicted / measured ').split(' on silicon')[0]}"
+    if silicon := _silicon(chip):
+        return f"validated {_ends(silicon)}, {_measurements(silicon)}"
     events = {getattr(chip.charges, domain) for domain in ("spike", "ternary", "graded", "analog")}
     if any(getattr(chip.energy, event) is None for event in events & {"synop", "ann_op"}):
         return "unpublished"

@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StrictInt, ValidationInfo, WithJsonSchema, field_validator, model_validator
 
-from snnenergy.errors import UsageError
+from snnenergy.errors import UsageError, near
 from snnenergy.gate import metrics, places
 from snnenergy.gate.metrics import METRICS
-from snnenergy.hardware.document import Document, check, near, sentence
+from snnenergy.hardware.document import Document, check, sentence
 from snnenergy.hardware.figures import Strict
 
 FILE = "snnenergy.toml"

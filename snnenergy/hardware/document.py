@@ -6,17 +6,16 @@ anchors, aliases (a bomb in a few lines), merge keys and duplicate keys are refu
 
 from __future__ import annotations
 
-import difflib
 import re
 import typing
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from snnenergy.errors import ProfileError, SnnEnergyError
+from snnenergy.errors import LISTED, ProfileError, SnnEnergyError, near
 from snnenergy.untrusted import regular
 
 MAX_BYTES = 1 << 20
@@ -229,13 +228,22 @@ def check(document: Document, model: type[Model]) -> tuple[Model | None, list[Fi
     except ValidationError as cause:
         raw = [dict(e) for e in cause.errors(include_url=False)]
         found = [_finding(document, model, e) for e in raw if not _follows(e, raw)]
-        return None, sorted(set(found), key=_place)
+        return None, list(_listed_once(sorted(dict.fromkeys(found), key=_place)))
 
 
 def _follows(error: dict[str, Any], others: list[dict[str, Any]]) -> bool:
     """A list counts as too short when its items are wrong; those are told, this is not."""
     size = len(error["loc"])
     return error["type"] == "too_short" and any(o["loc"][:size] == error["loc"] for o in others if o is not error)
+
+
+def _listed_once(found: Iterable[Finding]) -> Iterator[Finding]:
+    """The findings; where the same words could have stood at several places, they are listed at the first."""
+    told = set()
+    for finding in found:
+        message, _, words = finding.message.partition(LISTED)
+        yield replace(finding, message=message) if words in told else finding
+        told.add(words)
 
 
 def _place(finding: Finding) -> tuple[int, int]:
@@ -256,19 +264,14 @@ def _finding(document: Document, model: type[BaseModel], raw: dict[str, Any]) ->
         words = re.findall(r"'([^']*)'", expected)
         given = raw["ctx"].get("tag", found)
         return document.finding(location, f"expected {expected}, found {given!r:.40}{near(str(given), words)}")
+    if kind in ("model_type", "dict_type"):
+        return document.finding(
+            location, f"expected keys and values, found {'null' if found is None else repr(found)[:40]}"
+        )
     message = raw["msg"].removeprefix("Value error, ")
     if kind != "value_error":
         message = f"{message[:1].lower()}{message[1:]}, found {'null' if found is None else repr(found)[:40]}"
     return document.finding(location, message)
-
-
-def near(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` where a known word is close, else the known words, else nothing."""
-    words = sorted(known)
-    close = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; expected one of {', '.join(words)}" if 0 < len(words) <= 24 else ""
 
 
 def _fields(model: type[BaseModel], location: Iterable[str | int]) -> set[str]:

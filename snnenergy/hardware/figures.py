@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from snnenergy.hardware import quantity
 
@@ -14,6 +25,9 @@ How = Literal["measured", "fitted", "simulated", "datasheet", "published", "deri
 measured: on silicon; fitted: to measurements; simulated: before silicon; datasheet: stated by the maker
 published: printed without saying how; derived: arithmetic on the figures its note names; proxy: of something else
 """
+
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
 
 
 class Strict(BaseModel):
@@ -34,7 +48,7 @@ class Known(Strict):
 class Count(Known):
     """A whole number: cores, neurons, bits of a weight."""
 
-    value: StrictInt = Field(ge=0)
+    value: StrictInt = Field(gt=0)
 
 
 class Figure(Known):
@@ -46,8 +60,8 @@ class Figure(Known):
     dimension: ClassVar[str] = "J"
 
     value: float = Field(ge=0)
-    low: float = Field(default=-1.0, validate_default=False)
-    high: float = Field(default=-1.0, validate_default=False)
+    low: float = Field(default=-1.0, ge=0, validate_default=False)
+    high: float = Field(default=-1.0, ge=0, validate_default=False)
 
     @field_validator("value", "low", "high", mode="before")
     @classmethod
@@ -99,19 +113,26 @@ class Power(Figure):
     dimension: ClassVar[str] = "W"
 
 
-class Rate(Figure):
+class Divisor(Figure):
+    """A quantity that work is divided by: above zero."""
+
+    value: float = Field(gt=0)
+    low: float = Field(default=-1.0, gt=0, validate_default=False)
+
+
+class Rate(Divisor):
     """Operations per second; a multiply-accumulate is two."""
 
     dimension: ClassVar[str] = "op/s"
 
 
-class Bandwidth(Figure):
+class Bandwidth(Divisor):
     """Bits per second."""
 
     dimension: ClassVar[str] = "bit/s"
 
 
-class Size(Figure):
+class Size(Divisor):
     """Bits of memory."""
 
     dimension: ClassVar[str] = "bit"
@@ -121,3 +142,9 @@ class BitEnergy(Figure):
     """Joules per bit moved."""
 
     dimension: ClassVar[str] = "J/bit"
+
+
+def rising(values: Iterable[float], name: str) -> None:
+    """ValueError where one is not above the one before: what lies between two is read on the line through them."""
+    if any(b <= a for a, b in pairwise(values)):
+        raise ValueError(f"expected rows in rising order of `{name}`, each once")

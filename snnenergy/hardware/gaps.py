@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from snnenergy.hardware.profile import Profile
 
+FREE = "moving weights and values costs nothing apart from the energy of an operation"
+
 
 def gaps(chip: Profile) -> Iterator[tuple[str, str]]:
     """Place of every gap and its effect: first what the file names as unknown, then what it leaves out."""
@@ -17,7 +19,13 @@ def gaps(chip: Profile) -> Iterator[tuple[str, str]]:
     if chip.family == "neuromorphic" and chip.capacity is None:
         yield "capacity", "left out: whether a net fits is not checked"
     if chip.family == "processor" and chip.memory is None:
-        yield "memory", "left out: moving weights and values costs nothing apart from the energy of an operation"
+        yield "memory", f"left out: {FREE}"
+    if chip.memory is not None and chip.memory.dataflow == "streamed":
+        last, level = len(chip.memory.levels) - 1, chip.memory.levels[-1]
+        place = f"memory.levels.{last}.per_bit"
+        if level.per_bit is None and place not in chip.unknown:
+            ignored = "; `access` and `laws` are for a memory read per event" if level.access or level.laws else ""
+            yield place, f"left out: {FREE}{ignored}"
     for place, figure in chip.figures().items():
         if figure.how == "proxy":
             yield place, f"a proxy: {figure.note or figure.conditions}"

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from snnenergy.errors import ProfileError, UnknownHardwareError
-from snnenergy.hardware.document import Document, Finding, check, near, read, sentence, text_of
+from snnenergy.errors import ProfileError, UnknownHardwareError, near
+from snnenergy.hardware.contradictions import contradictions
+from snnenergy.hardware.document import Document, Finding, check, read, sentence, text_of
 from snnenergy.hardware.document import parse as parse_document
 from snnenergy.hardware.profile import Profile
 from snnenergy.shipped import shipped
@@ -98,69 +99,3 @@ def _examined(document: Document, stem: str) -> tuple[Profile | None, list[Findi
     if chip is not None:
         found = list(contradictions(document, chip, stem))
     return chip, found
-
-
-def contradictions(document: Document, chip: Profile, stem: str) -> Iterator[Finding]:
-    """What no single value shows: names, sources and unknowns that do not fit together."""
-    if chip.name != stem:
-        yield document.finding(("name",), f"expected {stem!r}, the name of the file, found {chip.name!r}")
-    yield from _sources(document, chip)
-    yield from _unknowns(document, chip)
-    if chip.memory and chip.memory.law:
-        laws = {name for level in chip.memory.levels for name in level.laws}
-        if chip.memory.law not in laws:
-            yield document.finding(("memory", "law"), f"no such law{near(chip.memory.law, laws)}")
-    for key, words in _unpriced(chip):
-        yield document.finding(key, words)
-
-
-def _sources(document: Document, chip: Profile) -> Iterator[Finding]:
-    """Every `source:` of the document must be one of `sources:`; a note may cite others of them."""
-    for path in document.marks:
-        if path and path[-1] in ("source", "node_source") and (name := _value(document, path)) not in chip.sources:
-            yield document.finding(path, f"no such source {name!r}{near(str(name), chip.sources)}")
-
-
-def _unknowns(document: Document, chip: Profile) -> Iterator[Finding]:
-    """A figure that is null is named under `unknown`, and the other way round."""
-    nulls = {
-        ".".join(map(str, p)): p for p in document.marks if p and _value(document, p) is None and p[0] != "sources"
-    }
-    for name, path in nulls.items():
-        if name not in chip.unknown:
-            yield document.finding(
-                path, f"null, but not named under `unknown`; add `{name}: what that does to an estimate`"
-            )
-    for name in chip.unknown:
-        if name not in nulls:
-            yield document.finding(("unknown", name), "named unknown, but no figure of that name is null", key=True)
-
-
-def _unpriced(chip: Profile) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Charges that no figure prices, and that are not named unknown either."""
-    charges = {getattr(chip.charges, d) for d in ("spike", "ternary", "graded", "analog")}
-    for event in ("synop", "ann_op"):
-        if event in charges and getattr(chip.energy, event) is None and f"energy.{event}" not in chip.unknown:
-            yield ("energy",), f"`charges` names {event}, but energy.{event} is missing"
-    if charges & {"dense_mac", "mac", "add", "unit_adds"} and not chip.arithmetic:
-        yield ("charges",), "`charges` names arithmetic, but there is no `arithmetic` section"
-    yield from _untimed(chip)
-
-
-def _untimed(chip: Profile) -> Iterator[tuple[tuple[str, ...], str]]:
-    """What a model of time needs from other sections; without it a part of the time would be zero."""
-    if chip.latency.model == "roofline":
-        for i, row in enumerate(chip.arithmetic):
-            if row.peak is None and f"arithmetic.{i}.peak" not in chip.unknown:
-                yield ("arithmetic", str(i)), "a roofline needs `peak`, the operations per second of this format"
-        if chip.memory is None or chip.memory.levels[-1].bandwidth is None:
-            yield ("memory",), "a roofline needs a memory whose last level has a `bandwidth`"
-    if chip.latency.model == "barrier" and (chip.capacity is None or chip.capacity.cores is None):
-        yield ("latency",), "a barrier needs `capacity.cores`, over which the work is spread"
-
-
-def _value(document: Document, path: Iterable[str | int]) -> Any:
-    value = document.value
-    for part in path:
-        value = value[part]
-    return value

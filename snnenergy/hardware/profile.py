@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import Field, StrictInt, StringConstraints, field_validator
 
-from snnenergy.hardware import quantity
-from snnenergy.hardware.figures import Bandwidth, BitEnergy, Count, Energy, Figure, Power, Rate, Size, Strict, Time
+from snnenergy.hardware.figures import Count, Energy, Figure, Power, Rate, Size, Strict, Text, Time, rising
+from snnenergy.hardware.memory import Memory
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=40)]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
 
 
 class Source(Strict):
@@ -118,57 +117,6 @@ class Supply(Strict):
     resolvable: Power | None = None
 
 
-class Point(Strict):
-    """One published access energy of a memory of one size."""
-
-    size: float
-    energy: float
-
-    @field_validator("size", mode="before")
-    @classmethod
-    def _size(cls, value: object) -> float:
-        return quantity.parse(value, "bit")
-
-    @field_validator("energy", mode="before")
-    @classmethod
-    def _energy(cls, value: object) -> float:
-        return quantity.parse(value, "J")
-
-
-class Law(Strict):
-    """Energy per access by memory size: a line (base + per_bit x bits), or straight lines between points."""
-
-    base: Energy | None = None
-    per_bit: BitEnergy | None = None
-    points: tuple[Point, ...] = Field(default=(), strict=False)
-    source: str
-    note: str = ""
-
-
-class Level(Strict):
-    """One memory level: capacity, and either energy per access (`width` bits), a law by size, or energy per bit."""
-
-    name: Text
-    capacity: Size | None = None
-    width: StrictInt | None = Field(default=None, gt=0)
-    access: Energy | None = None
-    laws: dict[str, Law] = Field(default_factory=dict)
-    per_bit: BitEnergy | None = None
-    bandwidth: Bandwidth | None = None
-
-
-class Memory(Strict):
-    """Levels from the nearest to the farthest, and how operands move.
-
-    streamed: each call reads its weights and inputs and writes its outputs once (a batch shares the weights)
-    per_event: every operation reads its operands, nothing is reused
-    """
-
-    dataflow: Literal["streamed", "per_event"]
-    levels: tuple[Level, ...] = Field(min_length=1, strict=False)
-    law: str | None = None
-
-
 class Roofline(Strict):
     """Launch overhead per kernel, then the longer of work / peak rate and bits / bandwidth.
 
@@ -214,6 +162,12 @@ class Barrier(Strict):
     message: Time | None = None
     sync: tuple[Sync, ...] = Field(min_length=1, strict=False)
 
+    @field_validator("sync")
+    @classmethod
+    def _in_order(cls, sync: tuple[Sync, ...]) -> tuple[Sync, ...]:
+        rising((row.tiles for row in sync), "tiles")
+        return sync
+
 
 class NoLatency(Strict):
     """Energy only."""
@@ -250,6 +204,7 @@ class OperatingPoint(Strict):
 
     note: Text
     synop: Energy | None = None
+    synop_conv: Energy | None = None
     static: Power | None = None
     tick: Time | None = None
     latency: Latency | None = None
@@ -328,23 +283,31 @@ class Profile(Strict):
         """The chip at another of its operating points; KeyError when it has none of that name."""
         if name is None or name == self.operating_point:
             return self
-        point = self.operating_points[name]
-        changes: dict[str, object] = {"operating_point": name}
-        if point.synop is not None:
-            changes["energy"] = self.energy.model_copy(update={"synop": point.synop})
-        if point.static is not None:
-            changes["power"] = self.power.model_copy(update={"static": point.static})
-        if point.latency is not None:
-            changes["latency"] = point.latency
-        if point.tick is not None:
-            changes["latency"] = self.latency.model_copy(update={"tick": point.tick})
-        if point.memory_law is not None and self.memory is not None:
-            changes["memory"] = self.memory.model_copy(update={"law": point.memory_law})
-        return self.model_copy(update=changes)
+        return self.changed(self.operating_points[name]).model_copy(update={"operating_point": name})
+
+    def changed(self, point: OperatingPoint) -> Self:
+        """The chip with what that point replaces."""
+        latency = point.latency or self.latency
+        parts: dict[str, Strict | None] = {
+            "energy": _with(self.energy, synop=point.synop, synop_conv=point.synop_conv),
+            "power": _with(self.power, static=point.static),
+            "latency": _with(latency, tick=point.tick),
+            "memory": self.memory and _with(self.memory, law=point.memory_law),
+        }
+        return self.model_copy(update={name: part for name, part in parts.items() if part is not getattr(self, name)})
 
     def figures(self) -> dict[str, Figure | Count]:
         """Every figure of the profile by its dotted place in the file."""
         return dict(_walk(self, ""))
+
+
+S = TypeVar("S", bound=Strict)
+
+
+def _with(part: S, **changes: object) -> S:
+    """A part of a chip with those of the changes that are made; the part itself where there are none."""
+    made = {name: value for name, value in changes.items() if value is not None}
+    return part.model_copy(update=made) if made else part
 
 
 def _walk(value: object, place: str) -> list[tuple[str, Figure | Count]]:

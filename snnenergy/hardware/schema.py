@@ -10,7 +10,7 @@ from pydantic_core import core_schema
 
 from snnenergy.hardware import quantity
 from snnenergy.hardware.figures import Figure
-from snnenergy.hardware.profile import Point
+from snnenergy.hardware.memory import Point
 
 
 class _AsWritten(GenerateJsonSchema):

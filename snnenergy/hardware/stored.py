@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from snnenergy.errors import ProfileError
+from snnenergy.hardware.contradictions import contradictions
 from snnenergy.hardware.document import MAX_DEPTH, TOP, Document, Path_, check
 from snnenergy.hardware.figures import Figure, Strict
-from snnenergy.hardware.library import contradictions
-from snnenergy.hardware.profile import Point, Profile
+from snnenergy.hardware.memory import Point
+from snnenergy.hardware.profile import Profile
 
 _UNITS = {"op/s": "OP/s"}
 """Dimensions whose unit is spelled otherwise."""

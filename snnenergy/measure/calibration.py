@@ -12,7 +12,8 @@ from torch import Tensor
 from snnenergy.cost.roofline import Terms, terms
 from snnenergy.cost.run import Run
 from snnenergy.counts import Counts
-from snnenergy.hardware.profile import Charges, Level, Memory, NoLatency, OpClass, Profile
+from snnenergy.hardware.memory import Level, Memory
+from snnenergy.hardware.profile import Charges, NoLatency, OpClass, Profile
 from snnenergy.measure import meters
 from snnenergy.measure.fitting import Residuals, Sample, Speed, fit, residuals
 from snnenergy.measure.machine import Machine

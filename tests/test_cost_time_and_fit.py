@@ -11,6 +11,7 @@ from snnenergy.cost.memory import interpolate
 from snnenergy.cost.structure import populations
 from snnenergy.counts import Counts
 from snnenergy.errors import UsageError
+from snnenergy.hardware import load_hardware
 
 SPIKES: dict[str, Any] = {"magnitudes": [1.0], "positive": True, "zeros": True}
 ANALOG: dict[str, Any] = {"many": True}
@@ -200,8 +201,47 @@ def test_the_slowest_core_sets_each_step() -> None:
     step = 10 * 8.4
     assert made.latency is not None
     assert made.latency.nominal == pytest.approx(((100 * 3.5 + step) + (60 * 3.5 + step) + 2 * 113) * 1e-9)
-    without = Counts.build("n", [a | {"per_step": None}, lif("x", 10, 2)], time_steps=2)
-    assert any("taken as the mean, so a lower bound" in line for line in estimate(without, "loihi").caveats)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "said"),
+    [
+        (None, None, "events per step were not recorded;"),
+        ([], [1], "events per step were not recorded;"),  # a list of another length is none
+        ([30, 50], [1], "events per step of layer b were not recorded;"),
+        ([30, 50], [5, 5], ""),
+    ],
+)
+def test_a_step_that_was_not_recorded_is_a_mean_and_says_so(a: Any, b: Any, said: str) -> None:
+    layers = [
+        row | {"per_step": None if steps is None else {"effective": steps, "driven": steps}}
+        for row, steps in ((spiking("a", 10, 10, 2), a), (spiking("b", 10, 10, 2), b))
+    ]
+    layers = [layers[0], lif("x", 10, 2), layers[1], lif("y", 10, 2)]
+    lines = [
+        line for line in estimate(Counts.build("n", layers, time_steps=2), "loihi").caveats if "lower bound" in line
+    ]
+    expected = [f"latency: {said} every step is taken as the mean, so a lower bound"] if said else []
+    assert lines == expected
+
+
+@pytest.mark.parametrize("model", ["barrier", "roofline"])
+@pytest.mark.parametrize("streams", [[{"elements": 10, "driven": 90_000, "effective": 90_000, "evidence": ANALOG}], []])
+def test_a_layer_that_the_chip_does_not_run_takes_none_of_its_time(model: str, streams: list[dict[str, Any]]) -> None:
+    chip = load_hardware("loihi")
+    if model == "roofline":
+        chip = load_hardware("h100").model_copy(update={"charges": chip.charges, "energy": chip.energy})
+    steps = {"effective": [90_000, 0], "driven": [90_000, 0]}
+    first = spiking("a", 10, 10, 2, dense_macs=90_000, streams=streams, per_step=steps)
+    rest = [lif("x", 10, 2), spiking("b", 10, 10, 2), lif("y", 10, 2)]
+    made, without = (
+        estimate(Counts.build("n", layers, time_steps=2), chip, pipeline=True) for layers in ([first, *rest], rest)
+    )
+    assert made.partial
+    assert made.latency is not None
+    assert made.latency == without.latency
+    assert made.breakdown.static == without.breakdown.static
+    assert "latency: without layer a, which this chip is not known to run" in made.caveats
 
 
 def test_lemaire_memory_by_hand() -> None:

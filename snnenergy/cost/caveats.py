@@ -10,9 +10,9 @@ from snnenergy.cost.charge import PRODUCT, Priced
 from snnenergy.cost.fit import WEIGHTS, is_width
 from snnenergy.cost.memory import traffic
 from snnenergy.cost.records import Breakdown, Duration, Estimate, Fit
-from snnenergy.cost.run import Run
+from snnenergy.cost.run import Run, named
 from snnenergy.cost.structure import Population
-from snnenergy.hardware.profile import Barrier
+from snnenergy.hardware.profile import Barrier, Roofline
 from snnenergy.hardware.quantity import show
 
 
@@ -79,14 +79,6 @@ def reason(row: Priced) -> str:
     if row.missing:
         return f"{row.missing[0]}: not published"
     return "no stream recorded" if row.unrecorded else ""
-
-
-def named(paths: list[str]) -> str:
-    """`layer conv1`, `layers conv1, conv2`, or the first few of many."""
-    shown = ", ".join(path or "(the model itself)" for path in paths[:4]) + (
-        f" and {len(paths) - 4} more" if len(paths) > 4 else ""
-    )
-    return f"layer{'s' * (len(paths) > 1)} {shown}"
 
 
 def _unsupported(told: Told) -> dict[str, list[str]]:
@@ -224,6 +216,9 @@ def _timing(told: Told) -> Iterator[str]:
     if time is None:
         return
     yield from time.notes
+    apart = [path for path, row in told.priced.items() if not row.runs]
+    if apart and isinstance(told.run.chip.latency, Barrier | Roofline):
+        yield f"latency: without {named(apart)}, which this chip is not known to run"
     capacity, cores = told.run.chip.capacity, told.fit.cores
     if power.static is not None and capacity is not None and capacity.cores is not None and cores:
         share = cores / ((told.fit.chips or 1) * capacity.cores.value)

@@ -75,8 +75,13 @@ class Priced:
     host_arithmetic: float = 0.0
 
     @property
+    def runs(self) -> bool:
+        """Whether the chip is known to run the layer: what it runs takes time, whatever is published of its energy."""
+        return not (self.unsupported or self.unrecorded)
+
+    @property
     def priced(self) -> bool:
-        return not (self.unsupported or self.missing or self.unrecorded)
+        return self.runs and not self.missing
 
     def __add__(self, other: Priced) -> Priced:
         return Priced(

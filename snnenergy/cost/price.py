@@ -165,11 +165,11 @@ def _estimate(run: Run, band: str) -> Estimate:
     fitted = fit(run, mapped, placement, unsupported)
     homes = {p.path: p for p in mapped}
     layers = [_layer(run, layer, priced[layer.path], homes.get(layer.path), placement) for layer in run.counts.layers]
-    time = duration(run, mapped, placement)
+    time = duration(run, mapped, placement, {path for path, row in priced.items() if not row.runs})
     breakdown = sum((row.breakdown for row in layers), Breakdown()) + _standing(run, fitted, time)
     complete = all(row.priced for row in layers)
     nothing = not complete and not any(row.priced and row.events for row in layers)
-    runs = not (nothing and any(row.unsupported or row.unrecorded for row in priced.values()))
+    runs = not nothing or all(row.runs for row in priced.values())
     partial = bool(run.counts.uncounted) or not complete
     told = caveats.Told(run, priced, mapped, fitted, time, breakdown)
     return Estimate(

@@ -69,6 +69,14 @@ def is_convolution(layer: LayerCounts) -> bool:
     return "conv" in f"{layer.op} {layer.module_type}".lower() or "kernel" in layer.geometry
 
 
+def named(paths: list[str]) -> str:
+    """`layer conv1`, `layers conv1, conv2`, or the first few of many."""
+    shown = ", ".join(path or "(the model itself)" for path in paths[:4]) + (
+        f" and {len(paths) - 4} more" if len(paths) > 4 else ""
+    )
+    return f"layer{'s' * (len(paths) > 1)} {shown}"
+
+
 def plain_model(name: str) -> str:
     """A neuron model's name without case and punctuation."""
     return re.sub(r"[^a-z0-9]", "", name.lower())

@@ -48,7 +48,7 @@ def estimate(
         demand_step(counts, batch)
         return dynamic_only(counts, chip, operating_point, bits=bits)
     run = Run(_usable(counts), _at(chip, operating_point), _positive("batch", batch), _width(bits), pipeline)
-    made = _estimate(run, _band(chip) if run.chip is chip else "unvalidated at this operating point")
+    made = _estimate(run, _band(run.chip))
     if strict_fit and made.fit.fits is False:
         raise BudgetError(f"{counts.model} does not fit {chip.title}:\n" + "\n".join(made.fit.problems[:12]))
     own = round(counts.samples / counts.forwards) if counts.forwards else 1

@@ -222,9 +222,13 @@ def _predicted(made: Estimate, name: str, load: Workload, counts: Counts) -> Ran
 def band(chip: Profile) -> str:
     """How far this profile can be trusted, from its rows on silicon; `unvalidated` where there is none.
 
+    Rows are of the file's own operating point, and of the points that they name: another one has no band.
+
     >>> band(load_hardware("tianjic"))
     'unvalidated'
     """
+    if chip.operating_point in chip.operating_points:
+        return "unvalidated at this operating point"
     silicon = [row for row in rows_of(chip) if row.standing in ("independent", "held out") and row.unit != "s"]
     if not silicon:
         return "unvalidated"
@@ -246,7 +250,7 @@ def evidence(chip: Profile) -> str:
     ('sourced', 'unpublished')
     """
     words = band(chip)
-    if words != "unvalidated":
+    if not words.startswith("unvalidated"):
         return f"validated {words.removeprefix('predicted / measured ').split(' on silicon')[0]}"
     events = {getattr(chip.charges, domain) for domain in ("spike", "ternary", "graded", "analog")}
     if any(getattr(chip.energy, event) is None for event in events & {"synop", "ann_op"}):

@@ -37,20 +37,32 @@ def place(run: Run, mapped: tuple[Population, ...]) -> Placement | None:
     if capacity is None or capacity.cores is None or not mapped:
         return None
     cores = {p.path: _cores(run, p, capacity) for p in mapped}
+    targets, before = _targets(mapped, cores), {}
+    while capacity.axons_out_per_core is not None and cores != before:  # more cores here are more axons to here
+        before = cores
+        cores = {p.path: _spread(p, cores[p.path], targets[p.path], capacity.axons_out_per_core) for p in mapped}
+        targets = _targets(mapped, cores)
+    first, at = {}, 0
+    for path, count in cores.items():
+        first[path], at = at, at + count
+    return Placement(cores, first, targets)
+
+
+def _targets(mapped: tuple[Population, ...], cores: Mapping[str, int]) -> dict[str, dict[str, float]]:
+    """Destination cores of one spike of each population, by the population that they belong to."""
     named = {p.path: p for p in mapped}
     targets: dict[str, dict[str, float]] = {path: {} for path in named}
     for q in mapped:
         for path in q.inputs:
             if path in named:
                 targets[path][q.path] = _reached(named[path], q, cores[q.path])
-    if capacity.axons_out_per_core is not None:
-        for p in mapped:
-            axons = p.neurons * sum(targets[p.path].values())
-            cores[p.path] = max(cores[p.path], math.ceil(axons / capacity.axons_out_per_core.value))
-    first, at = {}, 0
-    for path, count in cores.items():
-        first[path], at = at, at + count
-    return Placement(cores, first, targets)
+    return targets
+
+
+def _spread(population: Population, cores: int, targets: Mapping[str, float], axons: Count) -> int:
+    """Cores over which the axons out of a population fit; a neuron's own axons cannot be split."""
+    needed = math.ceil(population.neurons * sum(targets.values()) / axons.value)
+    return max(cores, min(needed, population.neurons))
 
 
 def _cores(run: Run, population: Population, capacity: Capacity) -> int:
@@ -147,6 +159,7 @@ def fit(run: Run, mapped: tuple[Population, ...], placement: Placement | None, u
         return Fit(fits=False if problems else None, problems=tuple(problems))
     for population in mapped:
         problems += _problems(run, population, capacity)
+    problems += _axon_problems(mapped, placement, capacity)
     if placement is None or capacity.cores is None:
         return Fit(fits=False if problems else None, problems=tuple(problems))
     chips = max(1, math.ceil(placement.total / capacity.cores.value))
@@ -171,6 +184,14 @@ def _problems(run: Run, population: Population, capacity: Capacity) -> Iterator[
             yield f"layer {layer.path}: {WEIGHTS} of {bits} bits > {capacity.weight_bits.value}"
 
 
+def _axon_problems(mapped: tuple[Population, ...], placement: Placement | None, capacity: Capacity) -> Iterator[str]:
+    """Neurons that send to more cores than one core has axons: no number of cores helps."""
+    limit = capacity.axons_out_per_core
+    for p in mapped if placement is not None and limit is not None else ():
+        if (axons := placement.destinations(p.path)) > limit.value:
+            yield f"layer {p.path}: {axons:,.0f} axons out of a neuron > {limit.value:,}"
+
+
 WEIGHTS = "weights"
 """The word by which a problem of weight width is known: it goes away when the net is quantised."""
 
@@ -184,7 +205,7 @@ def _memory_fit(run: Run) -> Fit:
     last = memory.levels[-1].capacity if memory else None
     if memory is None or last is None:
         return Fit()
-    bits = sum(layer.parameters * run.weight_bits(layer) for layer in run.counts.layers)
+    bits = sum(layer.parameters * run.weight_bits(layer) for layer in run.counts.forward)
     share = bits / last.value
     problem = f"weights of {bits / 8e9:.3g} GB > {last.value / 8e9:.3g} GB of {memory.levels[-1].name}"
     return Fit(share <= 1, None, 1, share, () if share <= 1 else (problem,))

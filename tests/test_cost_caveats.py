@@ -144,6 +144,21 @@ def test_an_unpublished_price_is_refused_not_zero() -> None:
     assert made.verdict == "energy.synop: not published"
 
 
+@pytest.mark.parametrize("chip", ["akida", "brainscales2", "speck", "xylo"])
+def test_a_silent_net_is_refused_where_a_busy_one_is(chip: str) -> None:
+    silent = Counts.build("silent", [linear("fc", 20, 30, 0), lif("lif", 30, 0)], time_steps=STEPS)
+    made = estimate(silent, chip)
+    assert (made.energy, made.partial, made.verdict) == (None, True, "energy.synop: not published")
+
+
+@pytest.mark.parametrize(("bits", "said"), [(16, None), (24, "24-bit arithmetic is not published; priced as fp32")])
+def test_a_product_of_activations_has_the_width_of_its_values(bits: int, said: str | None) -> None:
+    pair = linear("q::matmul#0", 20, 30, 600, op="matmul", weight_bits=0, input_bits=bits, evidence=ANALOG)
+    pair["streams"][0]["pair"] = ANALOG
+    lines = estimate(Counts.build("attention", [pair]), "h100").caveats
+    assert [line for line in lines if "is not published; priced as" in line] == ([said] if said else [])
+
+
 @given(
     st.integers(0, 10**6),
     st.integers(0, 10**6),

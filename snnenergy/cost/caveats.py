@@ -194,7 +194,7 @@ def _numbers(told: Told) -> Iterator[str]:
         if figures.mac is not None and figures.add is not None:
             yield f"MAC/AC = {figures.mac.value / figures.add.value:.1f} ({figures.format})"
     for layer in layers:
-        own = run.weight_bits(layer)
+        own = run.width(layer)
         if run.arithmetic(layer).bits != own:
             yield f"{own}-bit arithmetic is not published; priced as {run.arithmetic(layer).format}"
 

@@ -51,11 +51,14 @@ class Run:
         """Bits per input or output element."""
         return self.bits or layer.input_bits or layer.output_bits or DEFAULT_BITS
 
+    def width(self, layer: LayerCounts) -> int:
+        """Bits of a layer's operands: its weights', or its values' where it has none."""
+        return self.bits or layer.weight_bits or layer.input_bits or DEFAULT_BITS
+
     def arithmetic(self, layer: LayerCounts) -> Arithmetic:
         """The number format that runs this layer: its own width, or the next wider, or the widest there is."""
-        wanted = self.bits or layer.weight_bits or layer.input_bits or DEFAULT_BITS
         formats = sorted(self.chip.arithmetic, key=lambda a: a.bits)
-        return next((a for a in formats if a.bits >= wanted), formats[-1])
+        return next((a for a in formats if a.bits >= self.width(layer)), formats[-1])
 
     def calls(self, layer: LayerCounts) -> float:
         """Calls of a layer per forward; one per time step where they were not recorded."""

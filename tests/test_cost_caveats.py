@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -89,6 +91,25 @@ def test_what_was_not_recorded_is_never_a_silent_zero() -> None:
     holed = net(uncounted=(Uncounted("odd", "aten.fancy", 3),))
     assert estimate(holed, "loihi").partial
     assert any("uncounted arithmetic, layer odd (aten.fancy)" in line for line in estimate(holed, "loihi").caveats)
+
+
+@pytest.mark.parametrize(
+    ("chip", "model", "layer", "said"),
+    [
+        ("loihi", "LIF", 1, True),  # sends messages on
+        ("loihi", "LIF", 3, False),  # nobody listens
+        ("loihi_sanafe", "LIF", 3, True),  # a spike has a price of its own
+        ("loihi_sanafe", "LI", 3, False),  # never spikes
+        ("lemaire2022", "LIF", 3, True),  # writes its spikes
+        ("truenorth", "LIF", 1, False),
+    ],
+)
+def test_spikes_that_nobody_saw_are_not_priced_as_none(chip: str, model: str, layer: int, said: bool) -> None:
+    layers = list(net().layers)
+    row = layers[layer] = dataclasses.replace(layers[layer], spikes_out=None, neuron_model=model)
+    made = estimate(Counts.build("net", layers, time_steps=STEPS), chip)
+    line = f"the spikes of layer {row.path} were not seen: what they cost is not priced, the total is partial"
+    assert (line in made.caveats, made.partial, made.verdict == "partial: spikes not seen") == (said, said, said)
 
 
 def test_an_inference_is_the_total_over_the_samples() -> None:

@@ -18,7 +18,7 @@ from snnenergy.hardware.quantity import show
 
 @dataclass(frozen=True)
 class Told:
-    """Everything that the sentences are made of."""
+    """Everything that the sentences are made of.  unseen: neurons whose spikes are charged and were not seen"""
 
     run: Run
     priced: Mapping[str, Priced]
@@ -26,6 +26,7 @@ class Told:
     fit: Fit
     time: Duration | None
     breakdown: Breakdown
+    unseen: tuple[str, ...] = ()
 
 
 def lines(told: Told) -> tuple[str, ...]:
@@ -50,6 +51,8 @@ def verdict(told: Told, nothing: bool) -> str:
     missing = [figure for row in told.priced.values() for figure in row.missing]
     if missing:
         return f"partial: {missing[0]} not published"
+    if told.unseen:
+        return "partial: spikes not seen"
     if told.run.chip.family == "processor":
         if told.fit.fits is False:
             return "does not fit"
@@ -107,6 +110,8 @@ def _missing(told: Told) -> Iterator[str]:
     unrecorded = [path for path, row in told.priced.items() if row.unrecorded]
     if unrecorded:
         yield f"no stream was recorded ({named(unrecorded)}), so its domain is unknown: not priced, the total is partial"
+    if told.unseen:
+        yield f"the spikes of {named(told.unseen)} were not seen: what they cost is not priced, the total is partial"
     if told.run.counts.uncounted:
         paths = list(dict.fromkeys(f"{row.path} ({row.op})" for row in told.run.counts.uncounted))
         yield f"uncounted arithmetic, {named(paths)}: not priced, the total is partial"
@@ -203,7 +208,7 @@ def _memory(told: Told) -> Iterator[str]:
     run = told.run
     if run.chip.memory is None:
         return
-    spilled = [s for layer in run.counts.layers for s in traffic(run, layer).spilled]
+    spilled = [s for layer in run.counts.layers if layer.seen for s in traffic(run, layer).spilled]
     if spilled:
         more = f" and {len(spilled) - 3} more" if len(spilled) > 3 else ""
         yield f"too large for {run.chip.memory.levels[0].name}: {'; '.join(spilled[:3])}{more}"

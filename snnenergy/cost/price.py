@@ -11,7 +11,7 @@ from snnenergy.cost.fit import Placement, fit, place
 from snnenergy.cost.latency import duration
 from snnenergy.cost.memory import address_operations, traffic
 from snnenergy.cost.records import ZERO, Breakdown, Duration, Estimate, Fit, LayerEstimate, Range
-from snnenergy.cost.routing import routing_energy
+from snnenergy.cost.routing import routing_energy, unseen
 from snnenergy.cost.run import Run, span
 from snnenergy.cost.structure import Population
 from snnenergy.cost.training import batch_of, demand_step, refusal
@@ -170,8 +170,9 @@ def _estimate(run: Run, band: str) -> Estimate:
     complete = all(row.priced for row in layers)
     nothing = not complete and not any(row.priced and row.events for row in layers)
     runs = not nothing or all(row.runs for row in priced.values())
-    partial = bool(run.counts.uncounted) or not complete
-    told = caveats.Told(run, priced, mapped, fitted, time, breakdown)
+    hidden = unseen(run, mapped, placement)
+    partial = bool(run.counts.uncounted) or not complete or bool(hidden)
+    told = caveats.Told(run, priced, mapped, fitted, time, breakdown, hidden)
     return Estimate(
         model=run.counts.model,
         hardware=run.chip.name,

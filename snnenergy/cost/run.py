@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -72,7 +73,7 @@ def is_convolution(layer: LayerCounts) -> bool:
     return "conv" in f"{layer.op} {layer.module_type}".lower() or "kernel" in layer.geometry
 
 
-def named(paths: list[str]) -> str:
+def named(paths: Sequence[str]) -> str:
     """`layer conv1`, `layers conv1, conv2`, or the first few of many."""
     shown = ", ".join(path or "(the model itself)" for path in paths[:4]) + (
         f" and {len(paths) - 4} more" if len(paths) > 4 else ""

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snnenergy.cost import Range, estimate
-from snnenergy.counts import Counts, Uncounted
+from snnenergy.cost import Range, compare, conventions, estimate
+from snnenergy.counts import Conditions, Counts, Uncounted
 from snnenergy.errors import BudgetError, UsageError
 from snnenergy.hardware import Profile, load_hardware
 from tests.cost_nets import ANALOG, SPIKES, STEPS, lif, linear, net, pj
@@ -147,6 +147,22 @@ def test_bad_options() -> None:
         estimate(Counts(model="empty"), "loihi")
     assert any("batch has no meaning" in line for line in estimate(net(), "loihi", batch=4).caveats)
     assert estimate(net(), "loihi", batch=4).energy == estimate(net(), "loihi").energy
+
+
+def test_a_training_step_is_no_inference() -> None:
+    phases = [linear("fc", 20, 30, 600, steps=1), linear("fc@grad_weight", 20, 30, 600, steps=1, phase="grad_weight")]
+    step = Counts.build("step", phases, forwards=1, conditions=Conditions(training="sgd"))
+    for refused, said in (
+        (lambda: estimate(step, "h100", batch=7), "training steps of 1 samples"),
+        (lambda: estimate(step, "h100", pipeline=True), "they do not overlap"),
+        (lambda: compare({"net": net(), "step": step}, ["h100"]), "counts of training and of inference in one report"),
+        (lambda: conventions.apply(step, "ours"), "conventions count an inference"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            refused()
+    huge = dataclasses.replace(step.layers[0], weights=10**12)
+    with pytest.raises(BudgetError, match="step does not fit"):
+        estimate(dataclasses.replace(step, layers=(huge, step.layers[1])), "h100", strict_fit=True)
 
 
 def test_dynamic_energy_below_the_meter_is_said() -> None:

@@ -17,6 +17,8 @@ from snnenergy.cost.training import step
 from snnenergy.report.payback import sentence
 from tests.conftest import Cli
 
+NOT, NOW = "never (an inference of the SNN costs as much, or more)", "at once (its training costs no more)"
+
 
 def flat(value: float, spread: float = 0.0) -> Range:
     return Range(value * (1 - spread), value, value * (1 + spread))
@@ -65,14 +67,17 @@ def test_every_verdict(train: tuple[float, float], ann: float, snn: float, verdi
 @pytest.mark.parametrize(
     ("train", "ann", "snn", "said"),
     [
-        ((10.0, 11.0), 2.0, 2.2, "never (an inference of the SNN costs as much, or more) at the nominal constants; within their "
-         "ranges also after some inferences"),
-        ((10.0, 11.0), 2.0, 5.0, "never (an inference of the SNN costs as much, or more)"),
-        ((11.0, 10.0), 2.2, 2.0, "at once (its training costs no more) at the nominal constants; within their ranges also only "
-         "for the first inferences"),
-        ((11.0, 10.0), 5.0, 2.0, "at once (its training costs no more)"),
+        ((10.0, 11.0), 2.0, 2.2, f"{NOT} at the nominal constants; within their ranges also after some inferences"),
+        ((10.0, 11.0), 2.0, 5.0, NOT),
+        (
+            (11.0, 10.0),
+            2.2,
+            2.0,
+            f"{NOW} at the nominal constants; within their ranges also only for the first inferences",
+        ),
+        ((11.0, 10.0), 5.0, 2.0, NOW),
     ],
-)  # fmt: skip  # a table, read across
+)
 def test_what_holds_at_the_nominal_constants_only_says_so(
     train: tuple[float, float], ann: float, snn: float, said: str
 ) -> None:

@@ -45,16 +45,20 @@ def estimate(
     """
     chip = profile if isinstance(profile, Profile) else load_hardware(profile)
     if counts.conditions.training:
-        demand_step(counts, batch)
-        return dynamic_only(counts, chip, operating_point, bits=bits)
+        demand_step(counts, batch, pipeline=pipeline)
+        return _fitting(dynamic_only(counts, chip, operating_point, bits=bits), strict_fit)
     run = Run(_usable(counts), _at(chip, operating_point), _positive("batch", batch), _width(bits), pipeline)
-    made = _estimate(run, _band(run.chip))
-    if strict_fit and made.fit.fits is False:
-        raise BudgetError(f"{counts.model} does not fit {chip.title}:\n" + "\n".join(made.fit.problems[:12]))
+    made = _fitting(_estimate(run, _band(run.chip)), strict_fit)
     own = round(counts.samples / counts.forwards) if counts.forwards else 1
     if batch is None and own > 1 and chip.family == "processor":
         other = _estimate(Run(run.counts, run.chip, own, bits, pipeline), made.band)
         return caveats.with_batch(made, other, own)
+    return made
+
+
+def _fitting(made: Estimate, strict: bool) -> Estimate:
+    if strict and made.fit.fits is False:
+        raise BudgetError(f"{made.model} does not fit {made.title}:\n" + "\n".join(made.fit.problems[:12]))
     return made
 
 

@@ -115,10 +115,7 @@ def _learning(run: Run, layer: LayerCounts) -> Priced:
 
 def _opening(run: Run, layer: LayerCounts) -> Priced:
     if layer.role == "synaptic" and not layer.streams and layer.dense_macs:
-        charges = {run.chip.charges.spike, run.chip.charges.analog}
-        if charges == {"dense_mac"}:  # what arrives does not matter
-            return _stream(run, layer, Stream())
-        return Priced(unrecorded=True)
+        return _stream(run, layer, Stream()) if is_dense(run.chip) else Priced(unrecorded=True)
     return Priced()
 
 

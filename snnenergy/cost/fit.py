@@ -159,9 +159,9 @@ def fit(run: Run, mapped: tuple[Population, ...], placement: Placement | None, u
         return Fit(fits=False if problems else None, problems=tuple(problems))
     for population in mapped:
         problems += _problems(run, population, capacity)
-    problems += _axon_problems(mapped, placement, capacity)
     if placement is None or capacity.cores is None:
         return Fit(fits=False if problems else None, problems=tuple(problems))
+    problems += _axon_problems(mapped, placement, capacity.axons_out_per_core)
     chips = max(1, math.ceil(placement.total / capacity.cores.value))
     share = placement.total / (chips * capacity.cores.value)
     narrow = problems and all(map(is_width, problems))
@@ -184,10 +184,11 @@ def _problems(run: Run, population: Population, capacity: Capacity) -> Iterator[
             yield f"layer {layer.path}: {WEIGHTS} of {bits} bits > {capacity.weight_bits.value}"
 
 
-def _axon_problems(mapped: tuple[Population, ...], placement: Placement | None, capacity: Capacity) -> Iterator[str]:
+def _axon_problems(mapped: tuple[Population, ...], placement: Placement, limit: Count | None) -> Iterator[str]:
     """Neurons that send to more cores than one core has axons: no number of cores helps."""
-    limit = capacity.axons_out_per_core
-    for p in mapped if placement is not None and limit is not None else ():
+    if limit is None:
+        return
+    for p in mapped:
         if (axons := placement.destinations(p.path)) > limit.value:
             yield f"layer {p.path}: {axons:,.0f} axons out of a neuron > {limit.value:,}"
 

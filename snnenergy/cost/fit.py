@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from snnenergy.cost.records import Fit
@@ -37,32 +37,39 @@ def place(run: Run, mapped: tuple[Population, ...]) -> Placement | None:
     if capacity is None or capacity.cores is None or not mapped:
         return None
     cores = {p.path: _cores(run, p, capacity) for p in mapped}
-    targets, before = _targets(mapped, cores), {}
-    while capacity.axons_out_per_core is not None and cores != before:  # more cores here are more axons to here
-        before = cores
-        cores = {p.path: _spread(p, cores[p.path], targets[p.path], capacity.axons_out_per_core) for p in mapped}
-        targets = _targets(mapped, cores)
+    fed: dict[str, list[Population]] = {p.path: [] for p in mapped}
+    for q in mapped:
+        for path in q.inputs:
+            if path in fed:
+                fed[path].append(q)
+    for _ in range(PASSES):  # more cores here are more axons to here
+        before = dict(cores)
+        for p in reversed(mapped):
+            cores[p.path] = _spread(p, fed[p.path], cores, capacity.axons_out_per_core)
+        if cores == before:
+            break
+    targets = {p.path: _targets(p, fed[p.path], cores) for p in mapped}
     first, at = {}, 0
     for path, count in cores.items():
         first[path], at = at, at + count
     return Placement(cores, first, targets)
 
 
-def _targets(mapped: tuple[Population, ...], cores: Mapping[str, int]) -> dict[str, dict[str, float]]:
-    """Destination cores of one spike of each population, by the population that they belong to."""
-    named = {p.path: p for p in mapped}
-    targets: dict[str, dict[str, float]] = {path: {} for path in named}
-    for q in mapped:
-        for path in q.inputs:
-            if path in named:
-                targets[path][q.path] = _reached(named[path], q, cores[q.path])
-    return targets
+PASSES = 100
+"""How often cores are spread over axons: one pass does where no layer leads back; what does not settle does not fit."""
 
 
-def _spread(population: Population, cores: int, targets: Mapping[str, float], axons: Count) -> int:
+def _targets(source: Population, fed: Iterable[Population], cores: Mapping[str, int]) -> dict[str, float]:
+    """Destination cores of one spike, by the population that they belong to."""
+    return {q.path: _reached(source, q, cores[q.path]) for q in fed}
+
+
+def _spread(source: Population, fed: Iterable[Population], cores: Mapping[str, int], axons: Count | None) -> int:
     """Cores over which the axons out of a population fit; a neuron's own axons cannot be split."""
-    needed = math.ceil(population.neurons * sum(targets.values()) / axons.value)
-    return max(cores, min(needed, population.neurons))
+    if axons is None:
+        return cores[source.path]
+    needed = math.ceil(source.neurons * sum(_targets(source, fed, cores).values()) / axons.value)
+    return max(cores[source.path], min(needed, source.neurons))
 
 
 def _cores(run: Run, population: Population, capacity: Capacity) -> int:
@@ -185,12 +192,12 @@ def _problems(run: Run, population: Population, capacity: Capacity) -> Iterator[
 
 
 def _axon_problems(mapped: tuple[Population, ...], placement: Placement, limit: Count | None) -> Iterator[str]:
-    """Neurons that send to more cores than one core has axons: no number of cores helps."""
+    """Populations that send to more cores than theirs have axons: no number of cores helps."""
     if limit is None:
         return
     for p in mapped:
-        if (axons := placement.destinations(p.path)) > limit.value:
-            yield f"layer {p.path}: {axons:,.0f} axons out of a neuron > {limit.value:,}"
+        if (axons := p.neurons * placement.destinations(p.path) / placement.cores[p.path]) > limit.value:
+            yield f"layer {p.path}: {axons:,.0f} axons out of a core > {limit.value:,}"
 
 
 WEIGHTS = "weights"

@@ -52,13 +52,16 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Sums over all layers, of all samples; divide by `samples` for one inference."""
+    """Sums over all layers, of all samples; divide by `samples` for one inference.
+
+    spikes_out, watched_updates: of the neurons whose spikes were seen; graded_units: None where a layer's are not known
+    """
 
     samples: int
     acs: int
     macs: int
     graded_macs: int
-    graded_units: int
+    graded_units: int | None
     dense_macs: int
     dense_analog_macs: int
     valid_macs: int
@@ -69,6 +72,7 @@ class Totals:
     neurons: int
     updates: int
     spikes_out: int
+    watched_updates: int
     adds: int
     muls: int
     compares: int
@@ -85,11 +89,11 @@ class Totals:
 
     @property
     def firing_rate(self) -> float | None:
-        return self.spikes_out / self.updates if self.updates else None
+        return self.spikes_out / self.watched_updates if self.watched_updates else None
 
     def per_inference(self, name: str) -> float:
         value = getattr(self, name)
-        return float(value) / self.samples if self.samples else float("nan")
+        return float(value) / self.samples if self.samples and value is not None else float("nan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +147,8 @@ class Counts:
     def per_inference(self, name: str) -> float | None:
         """A figure of `Totals` for one inference; None where it needs values that nobody looked at."""
         if self.seen:
-            return self.total().per_inference(name)
+            total = self.total()
+            return None if getattr(total, name) is None else total.per_inference(name)
         if name in _OF_VALUES or not self.samples:
             return None
         return float(sum(getattr(layer, name) for layer in self.layers)) / self.samples
@@ -155,7 +160,7 @@ class Counts:
 
     @property
     def firing_rate(self) -> float | None:
-        """Spikes per neuron update; None without neurons, or where their spikes are not known."""
+        """Spikes per neuron update, of the neurons whose spikes are known; None where there are none."""
         return self.total().firing_rate if self.seen else None
 
     @property
@@ -176,7 +181,9 @@ class Counts:
             return sum(getattr(layer, name) or 0 for layer in rows)
 
         names = [f.name for f in dataclasses.fields(Totals)]
-        sums = {n: add(n) for n in names if n not in ("samples", "dense_analog_macs")}
+        sums: dict[str, Any] = {n: add(n) for n in names if n not in ("samples", "dense_analog_macs")}
+        if any(layer.graded_units is None for layer in self.layers):
+            sums["graded_units"] = None
         return Totals(samples=self.samples, dense_analog_macs=sum(map(_dense_analog, self.layers)), **sums)
 
     if TYPE_CHECKING:  # attached by snnenergy.trace, which knows torch.distributed

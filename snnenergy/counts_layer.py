@@ -136,9 +136,10 @@ class LayerCounts:
         return sum(s.effective for s in self._known() if s.domain is Domain.GRADED)
 
     @property
-    def graded_units(self) -> int:
-        """Unit accumulates of the graded streams: a graded 3 is three."""
-        return sum(s.unit_taps or 0 for s in self._known() if s.domain is Domain.GRADED)
+    def graded_units(self) -> int | None:
+        """Unit accumulates of the graded streams: a graded 3 is three; None where one's values have no known unit."""
+        units = [s.unit_taps for s in self._known() if s.domain is Domain.GRADED]
+        return None if None in units else sum(filter(None, units))
 
     @property
     def driven(self) -> int:
@@ -160,6 +161,11 @@ class LayerCounts:
     def sparsity(self) -> float:
         """Share of zero input elements, 0 to 1."""
         return 1 - self.nonzero / self.elements if self.elements else 0.0
+
+    @property
+    def watched_updates(self) -> int:
+        """Updates of neurons whose spikes were seen: what a firing rate stands on."""
+        return 0 if self.spikes_out is None else self.updates
 
     @property
     def firing_rate(self) -> float | None:
@@ -186,9 +192,7 @@ class LayerCounts:
             changes[name] = getattr(self, name) + getattr(other, name)
         changes["sources"] = tuple(sorted({*self.sources, *other.sources}))
         changes["streams"] = _merge_streams(self, other)
-        if self.spikes_out is not None or other.spikes_out is not None:
-            changes["spikes_out"] = (self.spikes_out or 0) + (other.spikes_out or 0)
-        for name in ("silent", "saturated"):
+        for name in ("spikes_out", "silent", "saturated"):
             parts = getattr(self, name), getattr(other, name)
             changes[name] = None if None in parts else sum(parts)
         if self.geometry != other.geometry:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snnenergy.cost import Range, estimate
-from snnenergy.counts import Counts, Uncounted
+from snnenergy.cost import Range, compare, conventions, estimate
+from snnenergy.counts import Conditions, Counts, Uncounted
 from snnenergy.errors import BudgetError, UsageError
 from snnenergy.hardware import Profile, load_hardware
 from tests.cost_nets import ANALOG, SPIKES, STEPS, lif, linear, net, pj
@@ -91,6 +93,25 @@ def test_what_was_not_recorded_is_never_a_silent_zero() -> None:
     assert any("uncounted arithmetic, layer odd (aten.fancy)" in line for line in estimate(holed, "loihi").caveats)
 
 
+@pytest.mark.parametrize(
+    ("chip", "model", "layer", "said"),
+    [
+        ("loihi", "LIF", 1, True),  # sends messages on
+        ("loihi", "LIF", 3, False),  # nobody listens
+        ("loihi_sanafe", "LIF", 3, True),  # a spike has a price of its own
+        ("loihi_sanafe", "LI", 3, False),  # never spikes
+        ("lemaire2022", "LIF", 3, True),  # writes its spikes
+        ("truenorth", "LIF", 1, False),
+    ],
+)
+def test_spikes_that_nobody_saw_are_not_priced_as_none(chip: str, model: str, layer: int, said: bool) -> None:
+    layers = list(net().layers)
+    row = layers[layer] = dataclasses.replace(layers[layer], spikes_out=None, neuron_model=model)
+    made = estimate(Counts.build("net", layers, time_steps=STEPS), chip)
+    line = f"the spikes of layer {row.path} were not seen: what they cost is not priced, the total is partial"
+    assert (line in made.caveats, made.partial, made.verdict == "partial: spikes not seen") == (said, said, said)
+
+
 def test_an_inference_is_the_total_over_the_samples() -> None:
     one = net()
     four = one.merge(one, one, one)
@@ -128,6 +149,22 @@ def test_bad_options() -> None:
     assert estimate(net(), "loihi", batch=4).energy == estimate(net(), "loihi").energy
 
 
+def test_a_training_step_is_no_inference() -> None:
+    phases = [linear("fc", 20, 30, 600, steps=1), linear("fc@grad_weight", 20, 30, 600, steps=1, phase="grad_weight")]
+    step = Counts.build("step", phases, forwards=1, conditions=Conditions(training="sgd"))
+    for refused, said in (
+        (lambda: estimate(step, "h100", batch=7), "training steps of 1 samples"),
+        (lambda: estimate(step, "h100", pipeline=True), "they do not overlap"),
+        (lambda: compare({"net": net(), "step": step}, ["h100"]), "counts of training and of inference in one report"),
+        (lambda: conventions.apply(step, "ours"), "conventions count an inference"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            refused()
+    huge = dataclasses.replace(step.layers[0], weights=10**12)
+    with pytest.raises(BudgetError, match="step does not fit"):
+        estimate(dataclasses.replace(step, layers=(huge, step.layers[1])), "h100", strict_fit=True)
+
+
 def test_dynamic_energy_below_the_meter_is_said() -> None:
     quiet = Counts.build("quiet", [linear("fc", 2, 2, 2), lif("lif", 2, 1)], time_steps=STEPS)
     made = estimate(quiet, "loihi2")
@@ -142,6 +179,21 @@ def test_an_unpublished_price_is_refused_not_zero() -> None:
     assert made.partial
     assert made.caveats[0] == "energy.synop is not published (layers fc1, fc2): not priced, the total is partial"
     assert made.verdict == "energy.synop: not published"
+
+
+@pytest.mark.parametrize("chip", ["akida", "brainscales2", "speck", "xylo"])
+def test_a_silent_net_is_refused_where_a_busy_one_is(chip: str) -> None:
+    silent = Counts.build("silent", [linear("fc", 20, 30, 0), lif("lif", 30, 0)], time_steps=STEPS)
+    made = estimate(silent, chip)
+    assert (made.energy, made.partial, made.verdict) == (None, True, "energy.synop: not published")
+
+
+@pytest.mark.parametrize(("bits", "said"), [(16, None), (24, "24-bit arithmetic is not published; priced as fp32")])
+def test_a_product_of_activations_has_the_width_of_its_values(bits: int, said: str | None) -> None:
+    pair = linear("q::matmul#0", 20, 30, 600, op="matmul", weight_bits=0, input_bits=bits, evidence=ANALOG)
+    pair["streams"][0]["pair"] = ANALOG
+    lines = estimate(Counts.build("attention", [pair]), "h100").caveats
+    assert [line for line in lines if "is not published; priced as" in line] == ([said] if said else [])
 
 
 @given(

@@ -9,6 +9,7 @@ import pytest
 from snnenergy.cost import Range, compare, estimate
 from snnenergy.counts import Counts
 from snnenergy.errors import UsageError
+from snnenergy.hardware import load_hardware
 from tests.cost_nets import ANALOG, SPIKES, STEPS, lif, linear, net, pj
 
 
@@ -67,6 +68,7 @@ def test_operating_points() -> None:
     assert low.breakdown.static.nominal == pytest.approx(42e-3 * 11e-3)
     assert low.options == {"operating_point": "0.70 V"}
     assert low.band == "unvalidated at this operating point"
+    assert estimate(net(), load_hardware("truenorth").at("0.70 V")) == low  # the other way to say it
     with pytest.raises(UsageError, match=r"no operating point '0.75V'; did you mean '0.75 V'"):
         estimate(net(), "truenorth", operating_point="0.75V")
 
@@ -112,6 +114,14 @@ def test_the_datapath_charges_by_domain() -> None:
     made = estimate(Counts.build("mixed", [fc]), "horowitz_int32")
     assert made.energy is not None
     assert made.energy.nominal == pj((90 + 110) * 0.1 + 30 * 3.2)
+
+
+def test_segments_share_a_dense_layer_to_the_last_tap() -> None:
+    streams = [
+        {"source": s, "elements": 1, "nonzero": 1, "driven": 33, "effective": 33, "evidence": ANALOG} for s in "abc"
+    ]
+    fc = {"path": "fc", "role": "synaptic", "op": "linear", "dense_macs": 100, "weight_bits": 32, "streams": streams}
+    assert estimate(Counts.build("cat", [fc]), "h100").layers[0].events == pytest.approx(100)
 
 
 def test_width_decides_the_price() -> None:

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from snnenergy.cost import Range, compare, estimate
+from snnenergy.cost import Estimate, Range, compare, estimate
 from snnenergy.cost.memory import interpolate
 from snnenergy.cost.structure import populations
-from snnenergy.counts import Counts
+from snnenergy.counts import Conditions, Counts
 from snnenergy.errors import UsageError
+from snnenergy.hardware import load_hardware
 
 SPIKES: dict[str, Any] = {"magnitudes": [1.0], "positive": True, "zeros": True}
 ANALOG: dict[str, Any] = {"many": True}
@@ -89,6 +90,11 @@ def test_weights_beyond_the_memory_do_not_fit() -> None:
     assert made.fit.fits is False
     assert made.fit.problems == ("weights of 160 GB > 80 GB of HBM3",)
     assert estimate(counts, "h100", bits=8).fit.fits
+    phases = [dense("a", 100_000, 100_000), dense("a@optimizer", 100_000, 100_000, phase="optimizer")]
+    step = Counts.build("step", phases, forwards=1, conditions=Conditions(training="adam"))
+    assert estimate(step, "h100").fit.utilisation == pytest.approx(
+        40 / 80
+    )  # a row of another phase reads the same weights
 
 
 def spiking(path: str, inputs: int, outputs: int, steps: int, **more: Any) -> dict[str, Any]:
@@ -123,6 +129,31 @@ def test_cores_by_neurons_by_memory_and_by_axons() -> None:
     made = estimate(Counts.build("o", pair), "loihi")
     targets = -(-900 * 8192 * 8 // 1048576)  # 57 cores hold b's weights
     assert made.fit.cores == targets + -(-900 * targets // 4096)  # and each of a's spikes has one axon to each of them
+
+
+def test_cores_that_axons_add_are_reached_too() -> None:
+    def core(path: str, inputs: int, outputs: int, sources: list[str]) -> list[dict[str, Any]]:
+        w = spiking(f"to {path}", inputs, outputs, 1, sources=sources, weight_bits=1)
+        return [w, lif(path, outputs, 1, spikes=300, sources=[w["path"]])]
+
+    layers = [*core("p", 100, 100, ["(input)"]), *core("q", 100, 1000, ["p"]), *core("r", 1000, 20_000, ["q"])]
+    made = estimate(Counts.build("n", layers), "loihi_sanafe")
+    # r: 20,000 neurons on 20 cores; each of q's 1,000 has an axon to each of them: 20,000 / 4,096 is 5 cores, and p reaches them all
+    assert made.fit.cores == 1 + 5 + 20
+    assert {row.path: row.cores for row in made.layers}["q"] == 5
+    messages = estimate(Counts.build("n", layers[:4]), "loihi_sanafe").breakdown.routing.nominal
+    assert messages == pytest.approx(300 * 111e-12)
+    assert {r.path: r.breakdown.routing.nominal for r in made.layers}["p"] >= 5 * messages
+
+
+def test_a_population_that_reaches_itself_settles_or_does_not_fit() -> None:
+    def ring(neurons: int) -> Estimate:
+        loop = spiking("w", neurons, neurons, 1, weight_bits=1, sources=["x"])
+        return estimate(Counts.build("n", [loop, lif("x", neurons, 1, sources=["w"])]), "loihi")
+
+    assert ring(3000).fit.cores == 9  # by the memory of its synapses, and 3,000 axons from each
+    for neurons in (4097, 5000):
+        assert f"layer x: {neurons:,} axons out of a core > 4,096" in ring(neurons).fit.problems
 
 
 def test_a_convolution_is_packed_in_patches() -> None:
@@ -201,8 +232,63 @@ def test_the_slowest_core_sets_each_step() -> None:
     step = 10 * 8.4
     assert made.latency is not None
     assert made.latency.nominal == pytest.approx(((100 * 3.5 + step) + (60 * 3.5 + step) + 2 * 113) * 1e-9)
-    without = Counts.build("n", [a | {"per_step": None}, lif("x", 10, 2)], time_steps=2)
-    assert any("taken as the mean, so a lower bound" in line for line in estimate(without, "loihi").caveats)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "said"),
+    [
+        (None, None, "events per step were not recorded;"),
+        ([], [1], "events per step were not recorded;"),  # a list of another length is none
+        ([30, 50], [1], "events per step of layer b were not recorded;"),
+        ([30, 50], [5, 5], ""),
+    ],
+)
+def test_a_step_that_was_not_recorded_is_a_mean_and_says_so(a: Any, b: Any, said: str) -> None:
+    layers = [
+        row | {"per_step": None if steps is None else {"effective": steps, "driven": steps}}
+        for row, steps in ((spiking("a", 10, 10, 2), a), (spiking("b", 10, 10, 2), b))
+    ]
+    layers = [layers[0], lif("x", 10, 2), layers[1], lif("y", 10, 2)]
+    lines = [
+        line for line in estimate(Counts.build("n", layers, time_steps=2), "loihi").caveats if "lower bound" in line
+    ]
+    expected = [f"latency: {said} every step is taken as the mean, so a lower bound"] if said else []
+    assert lines == expected
+
+
+@pytest.mark.parametrize("model", ["barrier", "roofline"])
+@pytest.mark.parametrize("streams", [[{"elements": 10, "driven": 90_000, "effective": 90_000, "evidence": ANALOG}], []])
+def test_a_layer_that_the_chip_does_not_run_takes_none_of_its_time(model: str, streams: list[dict[str, Any]]) -> None:
+    chip = load_hardware("loihi")
+    if model == "roofline":
+        chip = load_hardware("h100").model_copy(update={"charges": chip.charges, "energy": chip.energy})
+    steps = {"effective": [90_000, 0], "driven": [90_000, 0]}
+    first = spiking("a", 10, 10, 2, dense_macs=90_000, streams=streams, per_step=steps)
+    rest = [lif("x", 10, 2), spiking("b", 10, 10, 2), lif("y", 10, 2)]
+    made, without = (
+        estimate(Counts.build("n", layers, time_steps=2), chip, pipeline=True) for layers in ([first, *rest], rest)
+    )
+    assert made.partial
+    assert made.latency is not None
+    assert made.latency == without.latency
+    assert made.breakdown.static == without.breakdown.static
+    assert "latency: without layer a, which this chip is not known to run" in made.caveats
+
+
+def test_a_memory_law_keeps_the_range_of_its_figures() -> None:
+    chip = load_hardware("lemaire2022")
+    assert chip.memory is not None
+    near, law = chip.memory.levels[0], chip.memory.levels[0].laws["regression"]
+    assert law.base is not None
+    wide = law.model_copy(update={"base": law.base.model_copy(update={"low": 1e-12, "high": 50e-12})})
+    levels = (near.model_copy(update={"laws": {"regression": wide}}), *chip.memory.levels[1:])
+    mine = chip.model_copy(update={"memory": chip.memory.model_copy(update={"levels": levels, "law": "regression"})})
+    fc = dense("fc", 64, 32)
+    narrow, told = (estimate(Counts.build("ann", [fc]), c).breakdown.memory for c in (chip, mine))
+    accesses = 64 * 32 + 64 + 32
+    assert told.nominal == narrow.nominal
+    assert told.low == pytest.approx(told.nominal - accesses * (13.2 - 1) * 1e-12)
+    assert told.high == pytest.approx(told.nominal + accesses * (50 - 13.2) * 1e-12)
 
 
 def test_lemaire_memory_by_hand() -> None:

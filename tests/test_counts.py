@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from snnenergy.counts import (
     Uncounted,
 )
 from snnenergy.errors import CountsError
+from snnenergy.report import layers
 
 drawn = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 
@@ -152,6 +154,29 @@ def test_totals_by_hand() -> None:
     assert (total.updates, total.spikes_out, total.firing_rate) == (16, 4, 0.25)
     assert total.per_inference("dense_macs") == 75
     assert total.weights == 59
+
+
+def test_what_nobody_saw_is_in_no_rate_and_no_sum() -> None:
+    counts = small()
+    lif = counts["lif"]
+    readout = dataclasses.replace(lif, path="readout", neuron_model="LI", spikes_out=None)
+    both = dataclasses.replace(counts, layers=(*counts.layers, readout))
+    total = both.total()
+    assert (total.updates, total.watched_updates, total.spikes_out) == (2 * lif.updates, lif.updates, lif.spikes_out)
+    assert both.firing_rate == total.firing_rate == counts.firing_rate
+    assert dataclasses.replace(counts, layers=(readout,)).firing_rate is None
+    assert (lif + dataclasses.replace(lif, spikes_out=None)).spikes_out is None
+    assert layers.summed(layers.rows(both)).rate == counts.firing_rate
+
+
+def test_graded_values_that_lost_their_unit_have_no_unit_accumulates() -> None:
+    counts = small()
+    spikes, graded = counts["fc"].streams
+    fc = dataclasses.replace(counts["fc"], streams=(spikes, dataclasses.replace(graded, unit_taps=None)))
+    changed = dataclasses.replace(counts, layers=tuple(fc if la.path == "fc" else la for la in counts.layers))
+    assert (fc.graded_units, changed.total().graded_units) == (None, None)
+    assert math.isnan(changed.total().per_inference("graded_units"))
+    assert changed.per_inference("graded_units") is None
 
 
 def test_layers_by_path() -> None:

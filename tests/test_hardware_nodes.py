@@ -41,6 +41,19 @@ def test_it_misses_the_published_seven_nanometres_sixfold() -> None:
     assert told.energy.low <= told.energy.nominal < told.energy.high < whole.energy.nominal
 
 
+@pytest.mark.parametrize("node", COEFFICIENTS)
+def test_only_a_smaller_node_runs_at_the_low_voltage(node: int) -> None:
+    chip = load_hardware("horowitz_fp32")
+    mac, before = scaled(chip, node).figures()["arithmetic.0.mac"], chip.figures()["arithmetic.0.mac"]
+    volts = 0.7 if node < 45 else 0.9
+    assert mac.value == pytest.approx(before.value * factor(45, 0.9, node, volts))
+    assert mac.value > before.value or node <= 45
+    assert (mac.value == before.value) == (node == 45)
+    assert any(
+        f"nm by Stillmaker & Baas 2017, {volts} V; high: 0.9 V" in line for line in scaled(chip, node).assumptions
+    )
+
+
 def test_a_scaled_profile_is_a_profile() -> None:
     chip = scaled(load_hardware("horowitz_int32"), 7)
     assert stored.from_dict(stored.to_dict(chip), "report") == chip

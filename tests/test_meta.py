@@ -113,7 +113,7 @@ def test_a_dense_chip_prices_shapes_as_it_prices_values_and_others_refuse() -> N
     gpu = estimate(meta, "h100")
     assert gpu.energy is not None
     assert gpu.energy == estimate(real, "h100").energy
-    for chip in ("loihi", "truenorth", "tianjic", "horowitz_fp32"):
+    for chip in ("loihi", "truenorth", "tianjic", "horowitz_fp32", "lemaire2022"):
         made = estimate(meta, chip)
         assert (made.energy, made.latency, made.verdict) == (None, None, "activity not known"), chip
         valid = sum(layer.valid_macs for layer in meta.layers)

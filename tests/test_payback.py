@@ -14,7 +14,10 @@ from snnenergy import Counts, estimate
 from snnenergy.cost.payback import AFTER, AT_ONCE, NEVER, UNDECIDED, UNTIL, Training, against, steps_of
 from snnenergy.cost.records import Comparison, Estimate, Range
 from snnenergy.cost.training import step
+from snnenergy.report.payback import sentence
 from tests.conftest import Cli
+
+NOT, NOW = "never (an inference of the SNN costs as much, or more)", "at once (its training costs no more)"
 
 
 def flat(value: float, spread: float = 0.0) -> Range:
@@ -59,6 +62,27 @@ def test_every_verdict(train: tuple[float, float], ann: float, snn: float, verdi
     row = bills((flat(train[0]), flat(train[1])), flat(ann), flat(snn))
     assert row.verdict == verdict
     assert (row.inferences is None) == (verdict in (AT_ONCE, NEVER))
+
+
+@pytest.mark.parametrize(
+    ("train", "ann", "snn", "said"),
+    [
+        ((10.0, 11.0), 2.0, 2.2, f"{NOT} at the nominal constants; within their ranges also after some inferences"),
+        ((10.0, 11.0), 2.0, 5.0, NOT),
+        (
+            (11.0, 10.0),
+            2.2,
+            2.0,
+            f"{NOW} at the nominal constants; within their ranges also only for the first inferences",
+        ),
+        ((11.0, 10.0), 5.0, 2.0, NOW),
+    ],
+)
+def test_what_holds_at_the_nominal_constants_only_says_so(
+    train: tuple[float, float], ann: float, snn: float, said: str
+) -> None:
+    row = bills((flat(train[0]), flat(train[1])), flat(ann), flat(snn, 0.2))
+    assert sentence(row) == said
 
 
 def test_what_stands_on_one_chip_moves_together() -> None:

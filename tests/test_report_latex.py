@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from snnenergy.cost.records import Comparison
+from snnenergy.cost.records import Comparison, Range
 from snnenergy.report import document, latex
 from tests import test_report_records as made
 from tests.conftest import ROOT
@@ -23,6 +24,14 @@ def test_numbers_are_siunitx_and_a_range_has_one_unit() -> None:
     assert r"$\geq$ \qty{1.23}{\micro\joule}\textsuperscript{*}" in text
     assert r"truenorth & not priced & -- & -- & -- \\" in text
     assert r"digits\_snn & \num{200} & \num{8} & \num{52800} & \num{0} & \num{637000} &" in text
+
+
+@pytest.mark.parametrize("value", [6.235e-10, 1.005e-7, 2.675e-5, 9.995e-4, 8.345e2])
+def test_a_range_of_one_value_shows_its_digits(value: float) -> None:
+    ours = made.single()
+    rows = tuple(dataclasses.replace(e, energy=Range(value, value, value)) for e in ours.estimates)
+    text = latex.render(dataclasses.replace(ours, estimates=rows))
+    assert re.search(r"\\qty\{([\d.]+)\}\{(\S*joule)\} & \\qtyrange\{\1\}\{\1\}\{\2\}", text)
 
 
 def test_time_steps_and_samples_are_not_rounded() -> None:

@@ -24,6 +24,7 @@ import pytest
 
 from snnenergy.cost import compare, estimate
 from snnenergy.cost.records import Comparison, Range
+from snnenergy.counts import Counts
 from snnenergy.errors import CountsError, UsageError
 from snnenergy.hardware import load_hardware
 from snnenergy.hardware.library import list_hardware
@@ -42,7 +43,11 @@ from snnenergy.report import (
     summary,
     waterfall,
 )
+from snnenergy.shipped import shipped
 from tests import test_report_records as made
+
+FITTED = str(shipped("hardware_profiles") / "validation" / "cuda_machine.yaml")
+"""A profile with rates and launches by class of operation, and a level that holds what a forward touches."""
 
 ALL = (made.digits, made.single, made.large, made.nasty, made.empty, made.many)
 
@@ -505,6 +510,27 @@ def test_the_roof_by_hand_and_no_layer_above_it() -> None:
     assert roofline.roof(made.digits_ann(), load_hardware("loihi"), "ann") is None
     held = dataclasses.replace(made.digits(), profiles=(chip, load_hardware("a100_sxm")))
     assert list(drawings.roofs(held)) == ["h100_sxm"]
+
+
+@pytest.mark.parametrize("name", ["h100_sxm", FITTED], ids=["peak", "fitted"])
+def test_a_layer_stands_at_the_rate_of_the_latency_model(name: str) -> None:
+    chip = load_hardware(name)
+    stream = {"elements": 10**6, "nonzero": 10**6, "driven": 10**9, "effective": 10**9, "evidence": {"many": True}}
+    conv = {
+        "path": "conv",
+        "role": "synaptic",
+        "op": "convolution",
+        "dense_macs": 10**9,
+        "adds": 10**6,
+        "streams": [stream],
+    }
+    conv |= {"weights": 10**5, "weight_bits": 32, "input_bits": 32, "output_elements": 10**6, "kernels": 1, "calls": 1}
+    counts = Counts.build("one", [conv], forwards=1)
+    found, latency = roofline.roof(counts, chip, "one"), estimate(counts, chip).latency
+    assert found is not None
+    assert latency is not None
+    assert found.points[0].reached == pytest.approx((2 * 10**9 + 10**6) / latency.nominal)
+    assert found.points[0].reached < found.attainable(found.points[0].intensity)
 
 
 def test_a_swing_through_one_turns_the_verdict() -> None:

@@ -80,6 +80,12 @@ def test_a_range_has_one_prefix_unless_its_ends_are_far_apart() -> None:
     assert quantities.interval(None, "J") == "-"
 
 
+@pytest.mark.parametrize("value", [6.235e-10, 1.005e-7, 2.675e-5, 9.995e-4, 8.345e2, 1.5e-25, 0.0])
+def test_a_range_of_one_value_shows_its_digits(value: float) -> None:
+    number, unit = quantities.quantity(value, "J").split()
+    assert quantities.interval(Range(value, value, value), "J") == f"[{number}, {number}] {unit}"
+
+
 def test_a_share_is_never_rounded_to_none_or_all() -> None:
     assert [quantities.percent(v) for v in (0.0, 0.0001, 0.99999, 1.0, None)] == [
         "0 %",

@@ -150,12 +150,14 @@ def deliver(
     spreads: Sequence[Spread] = (),
 ) -> None:
     """Renders everything that was asked for, then writes it, then shows the table: the whole report, or the one given."""
+    from snnenergy.cost.training import of_training
+
     shares = look.accuracies()
     if unknown := set(shares) - set(comparison.models):
         raise UsageError(f"--accuracy: no model {min(unknown)!r}; there are {', '.join(comparison.models)}")
     comparison = replace(comparison, accuracy={**comparison.accuracy, **shares})
     known = formats(look, alone=alone, witness=witness, spreads=spreads) if wanted else {}
-    if training.is_training(comparison):
+    if of_training(comparison.counts):
         training.check(wanted, look)
         training.deliver(comparison, wanted, known)
         return

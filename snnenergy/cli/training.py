@@ -63,14 +63,6 @@ class Mode:
         return count_training_of(work, batch, loss=self.loss, optimizer=self.optimizer or "sgd", **options)
 
 
-def is_training(comparison: Comparison) -> bool:
-    """Whether the counts are of training; UsageError where some are and some are of inference."""
-    kinds = {bool(counts.conditions.training) for counts in comparison.counts.values()}
-    if len(kinds) > 1:
-        raise UsageError("counts of training and of inference in one report: `snnenergy payback` puts them together")
-    return kinds == {True}
-
-
 def table(comparison: Comparison) -> str:
     """What stands on the terminal."""
     from snnenergy.report import summary, training

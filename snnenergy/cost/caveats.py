@@ -10,15 +10,15 @@ from snnenergy.cost.charge import PRODUCT, Priced
 from snnenergy.cost.fit import WEIGHTS, is_width
 from snnenergy.cost.memory import traffic
 from snnenergy.cost.records import Breakdown, Duration, Estimate, Fit
-from snnenergy.cost.run import Run
+from snnenergy.cost.run import Run, named
 from snnenergy.cost.structure import Population
-from snnenergy.hardware.profile import Barrier
+from snnenergy.hardware.profile import Barrier, Roofline
 from snnenergy.hardware.quantity import show
 
 
 @dataclass(frozen=True)
 class Told:
-    """Everything that the sentences are made of."""
+    """Everything that the sentences are made of.  unseen: neurons whose spikes are charged and were not seen"""
 
     run: Run
     priced: Mapping[str, Priced]
@@ -26,6 +26,7 @@ class Told:
     fit: Fit
     time: Duration | None
     breakdown: Breakdown
+    unseen: tuple[str, ...] = ()
 
 
 def lines(told: Told) -> tuple[str, ...]:
@@ -50,6 +51,8 @@ def verdict(told: Told, nothing: bool) -> str:
     missing = [figure for row in told.priced.values() for figure in row.missing]
     if missing:
         return f"partial: {missing[0]} not published"
+    if told.unseen:
+        return "partial: spikes not seen"
     if told.run.chip.family == "processor":
         if told.fit.fits is False:
             return "does not fit"
@@ -81,14 +84,6 @@ def reason(row: Priced) -> str:
     return "no stream recorded" if row.unrecorded else ""
 
 
-def named(paths: list[str]) -> str:
-    """`layer conv1`, `layers conv1, conv2`, or the first few of many."""
-    shown = ", ".join(path or "(the model itself)" for path in paths[:4]) + (
-        f" and {len(paths) - 4} more" if len(paths) > 4 else ""
-    )
-    return f"layer{'s' * (len(paths) > 1)} {shown}"
-
-
 def _unsupported(told: Told) -> dict[str, list[str]]:
     domains: dict[str, list[str]] = {}
     for path, row in told.priced.items():
@@ -115,6 +110,8 @@ def _missing(told: Told) -> Iterator[str]:
     unrecorded = [path for path, row in told.priced.items() if row.unrecorded]
     if unrecorded:
         yield f"no stream was recorded ({named(unrecorded)}), so its domain is unknown: not priced, the total is partial"
+    if told.unseen:
+        yield f"the spikes of {named(told.unseen)} were not seen: what they cost is not priced, the total is partial"
     if told.run.counts.uncounted:
         paths = list(dict.fromkeys(f"{row.path} ({row.op})" for row in told.run.counts.uncounted))
         yield f"uncounted arithmetic, {named(paths)}: not priced, the total is partial"
@@ -202,7 +199,7 @@ def _numbers(told: Told) -> Iterator[str]:
         if figures.mac is not None and figures.add is not None and figures.add.value:
             yield f"MAC/AC = {figures.mac.value / figures.add.value:.1f} ({figures.format})"
     for layer in layers:
-        own = run.weight_bits(layer)
+        own = run.width(layer)
         if run.arithmetic(layer).bits != own:
             yield f"{own}-bit arithmetic is not published; priced as {run.arithmetic(layer).format}"
 
@@ -211,7 +208,7 @@ def _memory(told: Told) -> Iterator[str]:
     run = told.run
     if run.chip.memory is None:
         return
-    spilled = [s for layer in run.counts.layers for s in traffic(run, layer).spilled]
+    spilled = [s for layer in run.counts.layers if layer.seen for s in traffic(run, layer).spilled]
     if spilled:
         more = f" and {len(spilled) - 3} more" if len(spilled) > 3 else ""
         yield f"too large for {run.chip.memory.levels[0].name}: {'; '.join(spilled[:3])}{more}"
@@ -224,6 +221,9 @@ def _timing(told: Told) -> Iterator[str]:
     if time is None:
         return
     yield from time.notes
+    apart = [path for path, row in told.priced.items() if not row.runs]
+    if apart and isinstance(told.run.chip.latency, Barrier | Roofline):
+        yield f"latency: without {named(apart)}, which this chip is not known to run"
     capacity, cores = told.run.chip.capacity, told.fit.cores
     if power.static is not None and capacity is not None and capacity.cores is not None and cores:
         share = cores / ((told.fit.chips or 1) * capacity.cores.value)

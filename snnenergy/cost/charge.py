@@ -11,7 +11,7 @@ from snnenergy.counts import LEARNING, LayerCounts, Stream
 from snnenergy.hardware.figures import Energy
 from snnenergy.hardware.profile import Profile
 
-Taps = Callable[[Stream, LayerCounts, bool], int | None]
+Taps = Callable[[Stream, LayerCounts, bool], float | None]
 
 
 def _stored(stream: Stream, _layer: LayerCounts, nonzero_only: bool) -> int:
@@ -22,13 +22,11 @@ def _units(stream: Stream, _layer: LayerCounts, _nonzero_only: bool) -> int | No
     return stream.unit_taps
 
 
-def _dense(stream: Stream, layer: LayerCounts, _nonzero_only: bool) -> int:
+def _dense(stream: Stream, layer: LayerCounts, _nonzero_only: bool) -> float:
     """The stream's share of the dense operation, by its elements."""
     own = [s for s in layer.streams if s.operand == "a"]
     elements = sum(s.elements for s in own)
-    if not elements:
-        return layer.dense_macs // len(own)
-    return layer.dense_macs * stream.elements // elements
+    return layer.dense_macs * stream.elements / elements if elements else layer.dense_macs / len(own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +73,13 @@ class Priced:
     host_arithmetic: float = 0.0
 
     @property
+    def runs(self) -> bool:
+        """Whether the chip is known to run the layer: what it runs takes time, whatever is published of its energy."""
+        return not (self.unsupported or self.unrecorded)
+
+    @property
     def priced(self) -> bool:
-        return not (self.unsupported or self.missing or self.unrecorded)
+        return self.runs and not self.missing
 
     def __add__(self, other: Priced) -> Priced:
         return Priced(
@@ -112,10 +115,7 @@ def _learning(run: Run, layer: LayerCounts) -> Priced:
 
 def _opening(run: Run, layer: LayerCounts) -> Priced:
     if layer.role == "synaptic" and not layer.streams and layer.dense_macs:
-        charges = {run.chip.charges.spike, run.chip.charges.analog}
-        if charges == {"dense_mac"}:  # what arrives does not matter
-            return _stream(run, layer, Stream())
-        return Priced(unrecorded=True)
+        return _stream(run, layer, Stream()) if is_dense(run.chip) else Priced(unrecorded=True)
     return Priced()
 
 
@@ -142,8 +142,9 @@ def _stream(run: Run, layer: LayerCounts, stream: Stream) -> Priced:
     name = getattr(run.chip.charges, stream.domain)
     if stream.pair is not None and run.chip.family == "neuromorphic":
         return Priced(unsupported=(PRODUCT,))  # a synapse holds a weight, not another activation
+    empty = not (layer.dense_macs or stream.driven or stream.elements)
     if name == "unsupported":
-        return Priced(unsupported=(str(stream.domain),) if layer.dense_macs or stream.driven or stream.elements else ())
+        return Priced(unsupported=() if empty else (str(stream.domain),))
     rule = CHARGES[name]
     row = layer if layer.streams else _with_stream(layer, stream)
     taps = rule.taps(stream, row, run.chip.charges.synapses == "nonzero")
@@ -152,7 +153,7 @@ def _stream(run: Run, layer: LayerCounts, stream: Stream) -> Priced:
     price = price_of(run, layer, rule.price)
     if price is None:
         section = "arithmetic" if rule.price in ("mac", "add") else "energy"
-        return Priced(missing=(f"{section}.{rule.price}",)) if taps else Priced()
+        return Priced(missing=() if empty else (f"{section}.{rule.price}",))  # refused, also where nothing arrived
     count = run.per(taps)
     suffix = f" ({run.arithmetic(layer).format})" if rule.part == "compute" and run.chip.arithmetic else ""
     return Priced(Breakdown(**{rule.part: span(price) * count}), (f"{stream.domain}: {rule.words}{suffix}",), count)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from snnenergy.cost.price import estimate
 from snnenergy.cost.records import Comparison, Estimate
+from snnenergy.cost.training import of_training
 from snnenergy.cost.verdict import sentence
 from snnenergy.counts import Counts
 from snnenergy.errors import UsageError
@@ -40,6 +41,7 @@ def compare(
                 f"{name}: expected Counts, found {type(counts).__name__}; snnenergy.count(model, inputs) counts a model, "
                 "snnenergy.Counts.load(file) reads what was stored"
             )
+    of_training(models)
     chips = [h if isinstance(h, Profile) else load_hardware(h) for h in hardware]
     chips = list({chip.name: chip for chip in chips}.values())
     rows = tuple(

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from snnenergy.cost.convention_charge import GATES
 from snnenergy.cost.convention_rates import SPIKES, Rate
 from snnenergy.counts import Evidence, LayerCounts, Stream
 from snnenergy.hardware.figures import Strict
@@ -118,7 +119,7 @@ class Cell(Layer):
     recurrent: bool = True
 
     def counts(self, steps: int) -> LayerCounts:
-        times, gates = self.steps or steps, {"LSTM": 4, "GRU": 3, "RNN": 1}[self.cell]
+        times, gates = self.steps or steps, GATES[self.cell]
         width = self.inputs + self.hidden * self.recurrent
         weights = gates * self.hidden * width
         stream = _stream(times * width, times * weights, ANALOG)

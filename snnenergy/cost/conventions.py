@@ -102,6 +102,8 @@ def apply(counts: Counts, convention: Convention | str | os.PathLike[str] = DEFA
     rule = convention if isinstance(convention, Convention) else load(convention)
     if counts.samples < 1:
         raise UsageError(f"{counts.model}: no sample was recorded, so nothing can be said per inference")
+    if counts.conditions.training:
+        raise UsageError(f"{counts.model}: counted training steps; conventions count an inference")
     charger, each = Charger(counts, rule), 1 / counts.samples
     charged = {layer.path: charger.layer(layer) * each for layer in counts.layers}
     ops = total(charged.values())

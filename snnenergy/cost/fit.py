@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from snnenergy.cost.records import Fit
@@ -37,20 +37,39 @@ def place(run: Run, mapped: tuple[Population, ...]) -> Placement | None:
     if capacity is None or capacity.cores is None or not mapped:
         return None
     cores = {p.path: _cores(run, p, capacity) for p in mapped}
-    named = {p.path: p for p in mapped}
-    targets: dict[str, dict[str, float]] = {path: {} for path in named}
+    fed: dict[str, list[Population]] = {p.path: [] for p in mapped}
     for q in mapped:
         for path in q.inputs:
-            if path in named:
-                targets[path][q.path] = _reached(named[path], q, cores[q.path])
-    if capacity.axons_out_per_core is not None:
-        for p in mapped:
-            axons = p.neurons * sum(targets[p.path].values())
-            cores[p.path] = max(cores[p.path], math.ceil(axons / capacity.axons_out_per_core.value))
+            if path in fed:
+                fed[path].append(q)
+    for _ in range(PASSES):  # more cores here are more axons to here
+        before = dict(cores)
+        for p in reversed(mapped):
+            cores[p.path] = _spread(p, fed[p.path], cores, capacity.axons_out_per_core)
+        if cores == before:
+            break
+    targets = {p.path: _targets(p, fed[p.path], cores) for p in mapped}
     first, at = {}, 0
     for path, count in cores.items():
         first[path], at = at, at + count
     return Placement(cores, first, targets)
+
+
+PASSES = 100
+"""How often cores are spread over axons: one pass does where no layer leads back; what does not settle does not fit."""
+
+
+def _targets(source: Population, fed: Iterable[Population], cores: Mapping[str, int]) -> dict[str, float]:
+    """Destination cores of one spike, by the population that they belong to."""
+    return {q.path: _reached(source, q, cores[q.path]) for q in fed}
+
+
+def _spread(source: Population, fed: Iterable[Population], cores: Mapping[str, int], axons: Count | None) -> int:
+    """Cores over which the axons out of a population fit; a neuron's own axons cannot be split."""
+    if axons is None:
+        return cores[source.path]
+    needed = math.ceil(source.neurons * sum(_targets(source, fed, cores).values()) / axons.value)
+    return max(cores[source.path], min(needed, source.neurons))
 
 
 def _cores(run: Run, population: Population, capacity: Capacity) -> int:
@@ -149,6 +168,7 @@ def fit(run: Run, mapped: tuple[Population, ...], placement: Placement | None, u
         problems += _problems(run, population, capacity)
     if placement is None or capacity.cores is None:
         return Fit(fits=False if problems else None, problems=tuple(problems))
+    problems += _axon_problems(mapped, placement, capacity.axons_out_per_core)
     chips = max(1, math.ceil(placement.total / capacity.cores.value))
     share = placement.total / (chips * capacity.cores.value)
     narrow = problems and all(map(is_width, problems))
@@ -171,6 +191,15 @@ def _problems(run: Run, population: Population, capacity: Capacity) -> Iterator[
             yield f"layer {layer.path}: {WEIGHTS} of {bits} bits > {capacity.weight_bits.value}"
 
 
+def _axon_problems(mapped: tuple[Population, ...], placement: Placement, limit: Count | None) -> Iterator[str]:
+    """Populations that send to more cores than theirs have axons: no number of cores helps."""
+    if limit is None:
+        return
+    for p in mapped:
+        if (axons := p.neurons * placement.destinations(p.path) / placement.cores[p.path]) > limit.value:
+            yield f"layer {p.path}: {axons:,.0f} axons out of a core > {limit.value:,}"
+
+
 WEIGHTS = "weights"
 """The word by which a problem of weight width is known: it goes away when the net is quantised."""
 
@@ -184,7 +213,7 @@ def _memory_fit(run: Run) -> Fit:
     last = memory.levels[-1].capacity if memory else None
     if memory is None or last is None:
         return Fit()
-    bits = sum(layer.parameters * run.weight_bits(layer) for layer in run.counts.layers)
+    bits = sum(layer.parameters * run.weight_bits(layer) for layer in run.counts.forward)
     share = bits / last.value
     problem = f"weights of {bits / 8e9:.3g} GB > {last.value / 8e9:.3g} GB of {memory.levels[-1].name}"
     return Fit(share <= 1, None, 1, share, () if share <= 1 else (problem,))

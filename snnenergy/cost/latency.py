@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import repeat
 
 from snnenergy.cost.fit import Placement
@@ -11,7 +12,7 @@ from snnenergy.cost.memory import interpolate
 from snnenergy.cost.records import Duration, Range
 from snnenergy.cost.roofline import roofline
 from snnenergy.cost.routing import spikes
-from snnenergy.cost.run import Run, is_convolution, span
+from snnenergy.cost.run import Run, is_convolution, named, span
 from snnenergy.cost.structure import Population
 from snnenergy.counts import LayerCounts
 from snnenergy.hardware.figures import Time
@@ -20,11 +21,16 @@ from snnenergy.hardware.profile import Barrier, FixedPhase, FixedTick, Roofline
 CORNERS = ("low", "value", "high")
 
 
-def duration(run: Run, mapped: tuple[Population, ...], placement: Placement | None) -> Duration | None:
-    """The time of one inference (of one batch on a processor); None where the chip has no model of it."""
+def duration(
+    run: Run, mapped: tuple[Population, ...], placement: Placement | None, apart: Collection[str] = ()
+) -> Duration | None:
+    """The time of one inference (of one batch on a processor); None where the chip has no model of it.
+
+    apart: paths of layers that the chip does not run, whose work takes none of its time
+    """
     model = run.chip.latency
     if isinstance(model, Roofline):
-        return roofline(run, model)
+        return roofline(run, model, apart)
     if not mapped:
         return None
     if isinstance(model, FixedTick):
@@ -32,7 +38,7 @@ def duration(run: Run, mapped: tuple[Population, ...], placement: Placement | No
     if isinstance(model, FixedPhase):
         return _fixed(run, mapped, model.phase, "phase")
     if isinstance(model, Barrier) and placement is not None:
-        return _barrier(run, mapped, placement, model)
+        return _barrier(run, mapped, placement, model, apart)
     return None
 
 
@@ -60,16 +66,23 @@ def _fixed(run: Run, mapped: tuple[Population, ...], figure: Time, name: str) ->
     return Duration(time, time, f"fixed {name}", (f"latency: {words}",) if words else ())
 
 
-def _barrier(run: Run, mapped: tuple[Population, ...], placement: Placement, model: Barrier) -> Duration:
+def _barrier(
+    run: Run, mapped: tuple[Population, ...], placement: Placement, model: Barrier, apart: Collection[str]
+) -> Duration:
     steps, words = _steps(run, mapped)
     sync = [_sync(run, placement, model, corner) for corner in CORNERS]
-    recorded = any(w.per_step for p in mapped for w in p.synaptic)
-    work = [_worked(run, mapped, placement, model, c, each_step=recorded) for c in CORNERS]
+    here = [dataclasses.replace(p, synaptic=tuple(w for w in p.synaptic if w.path not in apart)) for p in mapped]
+    driven = [w for p in here for w in p.synaptic]
+    means = [w.path for w in driven if _row(run, w) is None]
+    work = [_worked(run, here, placement, model, c, each_step=len(means) < len(driven)) for c in CORNERS]
     times = [w + steps * s for w, s in zip(work, sync, strict=True)]
     share = "synchronisation-bound" if steps * sync[1] > work[1] else "bound by the slowest core"
     notes = [f"latency: {words}"] if words else []
-    if not recorded:
-        notes.append("latency: events per step were not recorded; every step is taken as the mean, so a lower bound")
+    if means:
+        of = "" if len(means) == len(driven) else f" of {named(means)}"
+        notes.append(
+            f"latency: events per step{of} were not recorded; every step is taken as the mean, so a lower bound"
+        )
     time = Range(times[0], times[1], times[2])
     return Duration(time, time, share, tuple(notes))
 
@@ -111,12 +124,18 @@ def _work(run: Run, population: Population, placed: Placement, model: Barrier, s
 
 def _events(run: Run, layer: LayerCounts, step: int) -> float:
     """Synaptic events of one step per inference; the mean where steps were not recorded."""
-    nonzero = run.chip.charges.synapses == "nonzero"
-    if layer.per_step is not None:
-        row = layer.per_step.effective if nonzero else layer.per_step.driven
-        if len(row) == run.steps:
-            return run.per(row[step])
-    return run.per(layer.effective if nonzero else layer.driven) / run.steps
+    row = _row(run, layer)
+    if row is not None:
+        return run.per(row[step])
+    return run.per(layer.effective if run.chip.charges.synapses == "nonzero" else layer.driven) / run.steps
+
+
+def _row(run: Run, layer: LayerCounts) -> tuple[int, ...] | None:
+    """Synaptic events of each step, all samples; None where they were not recorded for every step."""
+    if layer.per_step is None:
+        return None
+    row = layer.per_step.effective if run.chip.charges.synapses == "nonzero" else layer.per_step.driven
+    return row if len(row) == run.steps else None
 
 
 def _sync(run: Run, placement: Placement, model: Barrier, corner: str) -> float:

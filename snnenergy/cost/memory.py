@@ -105,18 +105,19 @@ def _access(run: Run, size: float, bits: int) -> tuple[Range, str]:
 def _level_access(level: Level, law: str | None, size: float, bits: int) -> Range:
     if level.laws and law is not None:
         energies = {name: _by_law(rule, size) for name, rule in level.laws.items()}
-        return Range(min(energies.values()), energies[law], max(energies.values()))
+        low, high = min(e.low for e in energies.values()), max(e.high for e in energies.values())
+        return Range(low, energies[law].nominal, high)
     if level.access is not None and level.width is not None:
         return span(level.access) * (bits / level.width)
     return span(level.per_bit) * bits
 
 
-def _by_law(law: Law, size: float) -> float:
+def _by_law(law: Law, size: float) -> Range:
     """Joules per access of a memory of that many bits."""
     if law.base is not None and law.per_bit is not None:
-        return law.base.value + law.per_bit.value * size
-    points = [(p.size, p.energy) for p in law.points]
-    return interpolate(points, size)
+        return span(law.base) + span(law.per_bit) * size
+    energy = interpolate([(p.size, p.energy) for p in law.points], size)
+    return Range(energy, energy, energy)
 
 
 def interpolate(points: list[tuple[float, float]], at: float) -> float:

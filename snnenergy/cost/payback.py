@@ -43,6 +43,7 @@ class Payback:
     verdict: `at once` (cheaper from the first inference), `never`, `after` so many inferences, `until` so many (it trains
     cheaper, and costs more per inference), or `not decided` where a side has no price
     inferences: where the two bills are equal; its ends may be infinite; None where they never meet
+    why: what is in the way of a decision; of `at once` and `never`, what else holds somewhere in the ranges of the constants
     """
 
     hardware: str
@@ -115,8 +116,7 @@ def _row(ann_training: Training, snn_training: Training, ann: Estimate, snn: Est
         )
         for at in _corners(ann_training.hardware, snn_training.hardware, home, snn.hardware)
     ]
-    verdict, inferences = _met(met)
-    return Payback(snn.hardware, home, one, other, verdict, inferences)
+    return Payback(snn.hardware, home, one, other, *_met(met))
 
 
 def _corners(*chips: str) -> list[dict[str, str]]:
@@ -129,13 +129,24 @@ def _at(value: Range, corner: str) -> float:
     return float(getattr(value, corner))
 
 
-def _met(found: Sequence[tuple[float, float]]) -> tuple[str, Range | None]:
-    """Where extra = n saving, by the first pair, and how far the others move it; both in J."""
-    extra, saving = found[0]
+def _verdict(extra: float, saving: float) -> str:
     if saving >= 0 >= extra:
-        return AT_ONCE, None
+        return AT_ONCE
     if extra >= 0 >= saving:
-        return NEVER, None
+        return NEVER
+    return AFTER if saving > 0 else UNTIL
+
+
+_ELSEWHERE = {AFTER: "after some inferences", UNTIL: "only for the first inferences"}
+
+
+def _met(found: Sequence[tuple[float, float]]) -> tuple[str, Range | None, str]:
+    """Where extra = n saving, by the first pair, how far the others move it, and what else they say; both in J."""
+    extra, saving = found[0]
+    verdict = _verdict(extra, saving)
+    if verdict in (AT_ONCE, NEVER):
+        others = dict.fromkeys(_verdict(*pair) for pair in found[1:])
+        return verdict, None, " or ".join(_ELSEWHERE.get(other, other) for other in others if other != verdict)
     sign = 1 if saving > 0 else -1
     ends = [max(0.0, e / s) if s * sign > 0 else math.inf for e, s in found]
-    return AFTER if sign > 0 else UNTIL, Range(min(ends), extra / saving, max(ends))
+    return verdict, Range(min(ends), extra / saving, max(ends)), ""

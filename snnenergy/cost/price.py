@@ -11,7 +11,7 @@ from snnenergy.cost.fit import Placement, fit, place
 from snnenergy.cost.latency import duration
 from snnenergy.cost.memory import address_operations, traffic
 from snnenergy.cost.records import ZERO, Breakdown, Duration, Estimate, Fit, LayerEstimate, Range
-from snnenergy.cost.routing import routing_energy
+from snnenergy.cost.routing import routing_energy, unseen
 from snnenergy.cost.run import Run, span
 from snnenergy.cost.structure import Population
 from snnenergy.cost.training import batch_of, demand_step, refusal
@@ -44,16 +44,20 @@ def estimate(
     """
     chip = profile if isinstance(profile, Profile) else load_hardware(profile)
     if counts.conditions.training:
-        demand_step(counts, batch)
-        return dynamic_only(counts, chip, operating_point, bits=bits)
+        demand_step(counts, batch, pipeline=pipeline)
+        return _fitting(dynamic_only(counts, chip, operating_point, bits=bits), strict_fit)
     run = Run(usable(counts), _at(chip, operating_point), _positive("batch", batch), _width(bits), pipeline)
-    made = _estimate(run, _band(chip) if run.chip is chip else "unvalidated at this operating point")
-    if strict_fit and made.fit.fits is False:
-        raise BudgetError(f"{counts.model} does not fit {chip.title}:\n" + "\n".join(made.fit.problems[:12]))
+    made = _fitting(_estimate(run, _band(run.chip)), strict_fit)
     own = round(counts.samples / counts.forwards) if counts.forwards else 1
     if batch is None and own > 1 and chip.family == "processor":
         other = _estimate(Run(run.counts, run.chip, own, bits, pipeline), made.band)
         return caveats.with_batch(made, other, own)
+    return made
+
+
+def _fitting(made: Estimate, strict: bool) -> Estimate:
+    if strict and made.fit.fits is False:
+        raise BudgetError(f"{made.model} does not fit {made.title}:\n" + "\n".join(made.fit.problems[:12]))
     return made
 
 
@@ -165,13 +169,14 @@ def _estimate(run: Run, band: str) -> Estimate:
     fitted = fit(run, mapped, placement, unsupported)
     homes = {p.path: p for p in mapped}
     layers = [_layer(run, layer, priced[layer.path], homes.get(layer.path), placement) for layer in run.counts.layers]
-    time = duration(run, mapped, placement)
+    time = duration(run, mapped, placement, {path for path, row in priced.items() if not row.runs})
     breakdown = sum((row.breakdown for row in layers), Breakdown()) + _standing(run, fitted, time)
     complete = all(row.priced for row in layers)
     nothing = not complete and not any(row.priced and row.events for row in layers)
-    runs = not (nothing and any(row.unsupported or row.unrecorded for row in priced.values()))
-    partial = bool(run.counts.uncounted) or not complete
-    told = caveats.Told(run, priced, mapped, fitted, time, breakdown)
+    runs = not nothing or all(row.runs for row in priced.values())
+    hidden = unseen(run, mapped, placement)
+    partial = bool(run.counts.uncounted) or not complete or bool(hidden)
+    told = caveats.Told(run, priced, mapped, fitted, time, breakdown, hidden)
     return Estimate(
         model=run.counts.model,
         hardware=run.chip.name,

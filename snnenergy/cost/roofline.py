@@ -6,6 +6,7 @@ smallest level that holds everything one forward touches: warm forwards find it 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from snnenergy.cost.memory import traffic
@@ -24,6 +25,23 @@ class Terms:
     kernels: float
     operations: float
     bits: float
+
+
+@dataclass(frozen=True, slots=True)
+class LayerTime:
+    """Seconds of one layer in one batch: its launches, its arithmetic and what it moves."""
+
+    layer: LayerCounts
+    terms: Terms
+    launch: Range
+    work: Range
+    move: Range
+
+    @property
+    def busy(self) -> Range:
+        """The longer of arithmetic and memory."""
+        one, other = self.work, self.move
+        return Range(max(one.low, other.low), max(one.nominal, other.nominal), max(one.high, other.high))
 
 
 def kind(layer: LayerCounts) -> OpClass:
@@ -53,19 +71,32 @@ def _operations(run: Run, layer: LayerCounts) -> float:
     return run.batch * run.per(2 * layer.dense_macs + layer.adds + layer.muls + layer.compares + layer.specials)
 
 
-def roofline(run: Run, model: Roofline) -> Duration | None:
-    """None where the launch overhead is not published."""
+def times(run: Run, model: Roofline, apart: Collection[str] = ()) -> tuple[tuple[LayerTime, ...], bool]:
+    """The time of every layer but those apart, and whether launches were not recorded."""
+    every, assumed = terms(run)
+    rows = [(la, row) for la, row in zip(run.counts.layers, every, strict=True) if la.path not in apart]
+    width = bandwidth(run, sum(row.bits for _, row in rows))
+    made = (
+        LayerTime(
+            layer,
+            row,
+            span(_launch(model, row.kind)) * row.kernels,
+            _over(row.operations, rate(run, layer)),
+            _over(row.bits, width),
+        )
+        for layer, row in rows
+    )
+    return tuple(made), assumed
+
+
+def roofline(run: Run, model: Roofline, apart: Collection[str] = ()) -> Duration | None:
+    """None where the launch overhead is not published.  apart: paths of layers that the chip does not run"""
     if model.launch is None:
         return None
-    rows, assumed = terms(run)
-    width = bandwidth(run, sum(row.bits for row in rows))
-    launch, compute, memory, busy = ZERO, ZERO, ZERO, ZERO
-    for layer, row in zip(run.counts.layers, rows, strict=True):
-        work, move = _over(row.operations, _rate(run, layer, row.kind)), _over(row.bits, width)
-        longer = move if move.nominal > work.nominal else work
-        busy = busy + Range(max(work.low, move.low), longer.nominal, max(work.high, move.high))
-        compute, memory = compute + work, memory + move
-        launch = launch + span(_launch(model, row.kind)) * row.kernels
+    rows, assumed = times(run, model, apart)
+    launch, compute, memory, busy = (
+        sum((getattr(row, part) for row in rows), ZERO) for part in ("launch", "work", "move", "busy")
+    )
     bounds = {"launch-bound": launch.nominal, "compute-bound": compute.nominal, "bandwidth-bound": memory.nominal}
     notes = ("latency: kernel launches were not recorded; one per layer and call is taken",) if assumed else ()
     return Duration(launch + busy, launch + busy, max(bounds, key=bounds.__getitem__), notes)
@@ -85,9 +116,10 @@ def _launch(model: Roofline, kind: OpClass) -> Time | None:
     return own or model.launch
 
 
-def _rate(run: Run, layer: LayerCounts, kind: OpClass) -> Rate | None:
+def rate(run: Run, layer: LayerCounts) -> Rate | None:
+    """Operations per second of the layer's format: its class's own, or the peak."""
     figures = run.arithmetic(layer)
-    own: Rate | None = getattr(figures.rates, kind)
+    own: Rate | None = getattr(figures.rates, kind(layer))
     return own or figures.peak
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from snnenergy.cost.fit import Placement
 from snnenergy.cost.records import Breakdown
 from snnenergy.cost.run import Run, span
@@ -12,6 +14,23 @@ def spikes(run: Run, population: Population) -> float:
     """Spikes of a population per inference; a layer without recognised neurons sends none."""
     neuron = population.neuron
     return run.per(neuron.spikes_out or 0) if neuron is not None else 0.0
+
+
+NEVER_SPIKES = "LI"
+"""The neuron model that puts out its potential."""
+
+
+def unseen(run: Run, mapped: Iterable[Population], placement: Placement | None) -> tuple[str, ...]:
+    """Neurons whose spikes nobody saw, where the chip charges a spike itself or the messages that it makes."""
+    events, memory = run.chip.energy, run.chip.memory
+    each = events.spike is not None or (memory is not None and memory.dataflow == "per_event")
+    sent = placement.targets if placement is not None and any((events.message, events.hop_ew, events.hop_ns)) else {}
+    return tuple(
+        p.path
+        for p in mapped
+        if p.neuron is not None and p.neuron.spikes_out is None and p.neuron.neuron_model != NEVER_SPIKES
+        if each or sent.get(p.path)
+    )
 
 
 def routing_energy(run: Run, population: Population, placement: Placement) -> Breakdown:

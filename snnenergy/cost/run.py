@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -51,11 +52,14 @@ class Run:
         """Bits per input or output element."""
         return self.bits or layer.input_bits or layer.output_bits or DEFAULT_BITS
 
+    def width(self, layer: LayerCounts) -> int:
+        """Bits of a layer's operands: its weights', or its values' where it has none."""
+        return self.bits or layer.weight_bits or layer.input_bits or DEFAULT_BITS
+
     def arithmetic(self, layer: LayerCounts) -> Arithmetic:
         """The number format that runs this layer: its own width, or the next wider, or the widest there is."""
-        wanted = self.bits or layer.weight_bits or layer.input_bits or DEFAULT_BITS
         formats = sorted(self.chip.arithmetic, key=lambda a: a.bits)
-        return next((a for a in formats if a.bits >= wanted), formats[-1])
+        return next((a for a in formats if a.bits >= self.width(layer)), formats[-1])
 
     def calls(self, layer: LayerCounts) -> float:
         """Calls of a layer per forward; one per time step where they were not recorded."""
@@ -67,6 +71,14 @@ class Run:
 def is_convolution(layer: LayerCounts) -> bool:
     """Whether one weight serves many positions: by its name, or by a kernel in its geometry."""
     return "conv" in f"{layer.op} {layer.module_type}".lower() or "kernel" in layer.geometry
+
+
+def named(paths: Sequence[str]) -> str:
+    """`layer conv1`, `layers conv1, conv2`, or the first few of many."""
+    shown = ", ".join(path or "(the model itself)" for path in paths[:4]) + (
+        f" and {len(paths) - 4} more" if len(paths) > 4 else ""
+    )
+    return f"layer{'s' * (len(paths) > 1)} {shown}"
 
 
 def plain_model(name: str) -> str:

@@ -1,7 +1,8 @@
-"""What training costs: one step on a chip, a whole training, and after how many inferences it is paid back."""
+"""What training costs: one step on a chip, and which chips have no price for one."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from snnenergy.cost.records import Breakdown, Estimate, Range
@@ -17,6 +18,14 @@ def refusal(chip: Profile) -> str:
     if chip.memory is not None and chip.memory.dataflow == "per_event":
         return "does not train: its memory model is of inference"
     return ""
+
+
+def of_training(models: Mapping[str, Counts]) -> bool:
+    """Whether counts are of training; UsageError where some are and some are of inference."""
+    kinds = {bool(counts.conditions.training) for counts in models.values()}
+    if len(kinds) > 1:
+        raise UsageError("counts of training and of inference in one report: `snnenergy payback` puts them together")
+    return kinds == {True}
 
 
 def batch_of(counts: Counts) -> int:
@@ -64,8 +73,10 @@ def step(counts: Counts, estimate: Estimate) -> Step:
     )
 
 
-def demand_step(counts: Counts, batch: int | None) -> None:
-    """UsageError for another batch than that of the step: the optimizer's share of a sample hangs on it."""
+def demand_step(counts: Counts, batch: int | None, *, pipeline: bool) -> None:
+    """UsageError for another batch than that of the step: the optimizer's share of a sample hangs on it; or for pipelining."""
+    if pipeline:
+        raise UsageError(f"{counts.model}: counted training steps; they do not overlap as inferences do in a pipeline")
     own = batch_of(counts)
     if batch not in (None, own):
         raise UsageError(

@@ -249,9 +249,13 @@ def _predicted(made: Estimate, name: str, load: Workload, counts: Counts) -> Ran
 def band(chip: Profile) -> str:
     """How far this profile can be trusted, from its rows on silicon; `unvalidated` where there is none.
 
+    Rows are of the file's own operating point, and of the points that they name: another one has no band.
+
     >>> band(load_hardware("tianjic"))
     'unvalidated'
     """
+    if chip.operating_point in chip.operating_points:
+        return "unvalidated at this operating point"
     silicon = _silicon(chip)
     if not silicon:
         return "unvalidated"
@@ -287,7 +291,7 @@ def evidence(chip: Profile) -> str:
     >>> evidence(load_hardware("tianjic")), evidence(load_hardware("akida"))
     ('sourced', 'unpublished')
     """
-    if silicon := _silicon(chip):
+    if chip.operating_point not in chip.operating_points and (silicon := _silicon(chip)):
         return f"validated {_ends(silicon)}, {_measurements(silicon)}"
     events = {getattr(chip.charges, domain) for domain in ("spike", "ternary", "graded", "analog")}
     if any(getattr(chip.energy, event) is None for event in events & {"synop", "ann_op"}):

@@ -27,7 +27,7 @@ COEFFICIENTS: dict[int, tuple[float, float, float]] = {
 """Node in nm -> a, b, c of its energy polynomial in volts."""
 
 LOW_VOLTAGE = 0.7
-"""Volts that small nodes are run at; our choice, and the high corner keeps the table's own voltage instead."""
+"""Volts that smaller nodes are run at; our choice, and the high corner keeps the table's own voltage instead."""
 
 MISS = (
     "node scaling is known to miss: from 45 nm it gives 0.013 pJ for an int8 MAC at 7 nm, where 0.077 pJ is published "
@@ -69,7 +69,8 @@ def scaled(chip: Profile, node: int) -> Profile:
             "alone at a stated voltage, so for datapaths such as horowitz_int8, never for a chip with memory, leakage or a clock"
         )
     before, volts = int(found[1]), float(found[2])
-    factors = sorted(factor(before, volts, node, v) for v in (min(LOW_VOLTAGE, volts), volts))
+    low = min(LOW_VOLTAGE, volts) if node < before else volts
+    factors = sorted(factor(before, volts, node, v) for v in (low, volts))
     words = f"scaled from {before} nm, {volts:g} V to {node} nm by Stillmaker & Baas 2017"
     rows = tuple(
         row.model_copy(
@@ -90,7 +91,7 @@ def scaled(chip: Profile, node: int) -> Profile:
             "node_source": "stillmaker2017",
             "arithmetic": rows,
             "sources": {**chip.sources, "stillmaker2017": _SOURCE},
-            "assumptions": (f"{words}, {LOW_VOLTAGE:g} V; high: {volts:g} V", MISS, *chip.assumptions),
+            "assumptions": (f"{words}, {low:g} V; high: {volts:g} V", MISS, *chip.assumptions),
         }
     )
 

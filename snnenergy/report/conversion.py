@@ -47,7 +47,7 @@ def _chips(conversion: Conversion, comparison: Comparison) -> Table:
                     str(run.steps),
                     _energy(snn),
                     _time(snn),
-                    *_break_even(conversion, comparison, name, ann, snn),
+                    *_break_even(comparison, name, ann, snn),
                     snn.verdict,
                 )
             )
@@ -68,9 +68,7 @@ def _time(estimate: Estimate) -> str:
     return q.quantity(None if estimate.latency is None else estimate.latency.nominal, "s")
 
 
-def _break_even(
-    conversion: Conversion, comparison: Comparison, name: str, ann: Estimate, snn: Estimate
-) -> tuple[str, str]:
+def _break_even(comparison: Comparison, name: str, ann: Estimate, snn: Estimate) -> tuple[str, str]:
     if ann.energy is None or snn.energy is None or ann.partial or snn.partial or not ann.energy.nominal:
         return q.NONE, q.NONE
     pair = Pair(snn.hardware, ann, snn)

@@ -125,7 +125,7 @@ def _range(value: Range | None) -> str:
     if value is None:
         return NONE
     _, exponent = q.scale(value.nominal)
-    low, high = (_plain(end / 10.0**exponent) for end in (value.low, value.high))
+    low, high = (_plain(q.scaled(end, exponent)) for end in (value.low, value.high))
     return rf"\qtyrange{{{low}}}{{{high}}}{{{PREFIXES[exponent]}\joule}}"
 
 

@@ -23,7 +23,7 @@ CHIP = "(whole chip)"
 class Row:
     """One layer, or several folded together: events per inference; joules per inference where a chip prices it.
 
-    updates, spikes: of neurons; spikes is None where they were not seen
+    updates, spikes: of neurons; spikes is None where they were not seen; watched: updates of those whose spikes were seen
     per_neuron, per_synapse: spikes in one inference; silent, saturated: shares of the neurons that fire in no, or every,
     step of one; of single layers only, None where they are not known
     """
@@ -38,6 +38,7 @@ class Row:
     elements: float = 0.0
     nonzero: float | None = 0.0
     updates: float = 0.0
+    watched: float = 0.0
     spikes: float | None = None
     breakdown: Breakdown | None = None
     charged: str = ""
@@ -53,7 +54,7 @@ class Row:
 
     @property
     def rate(self) -> float | None:
-        return self.spikes / self.updates if self.spikes is not None and self.updates else None
+        return self.spikes / self.watched if self.spikes is not None and self.watched else None
 
     @property
     def activity(self) -> str:
@@ -88,7 +89,7 @@ def _plus(one: float | None, other: float | None) -> float | None:
     return None if one is None or other is None else one + other
 
 
-_ADDITIVE = ("acs", "macs", "dense", "elements", "nonzero", "updates", "synapse_updates")
+_ADDITIVE = ("acs", "macs", "dense", "elements", "nonzero", "updates", "watched", "synapse_updates")
 
 
 def rows(
@@ -116,6 +117,7 @@ def _row(layer: LayerCounts, counts: Counts, estimate: LayerEstimate | None) -> 
         elements=layer.elements / n,
         nonzero=layer.nonzero / n if layer.seen else None,
         updates=layer.updates / n,
+        watched=layer.watched_updates / n,
         spikes=None if layer.spikes_out is None else layer.spikes_out / n,
         breakdown=_whole(estimate) if estimate is not None else None,
         charged=estimate.charged if estimate is not None else "",

@@ -45,10 +45,11 @@ def sentence(row: Payback) -> str:
     """`after 12.3 M inferences [1.1 M, 40 M]`, `never: an inference of the SNN costs more`."""
     if row.verdict == p.UNDECIDED:
         return f"not decided ({row.why})"
+    elsewhere = f" at the nominal constants; within their ranges also {row.why}" if row.why else ""
     if row.verdict == p.NEVER:
-        return "never (an inference of the SNN costs as much, or more)"
+        return f"never (an inference of the SNN costs as much, or more){elsewhere}"
     if row.verdict == p.AT_ONCE:
-        return "at once (its training costs no more)"
+        return f"at once (its training costs no more){elsewhere}"
     assert row.inferences is not None  # the two others have a meeting point
     n = row.inferences
     ends = f"[{_number(n.low)}, {_number(n.high)}]"

@@ -40,10 +40,15 @@ def scale(value: float) -> tuple[float, int]:
     rounded = float(f"{value:.{DIGITS - 1}e}")
     exponent = 3 * math.floor(math.log10(abs(rounded)) / 3)
     exponent = min(max(exponent, min(PREFIXES)), max(PREFIXES))
-    mantissa = float(f"{rounded / 10.0**exponent:.{DIGITS}g}")
+    mantissa = scaled(value, exponent)
     if abs(mantissa) >= 1000 and exponent < max(PREFIXES):  # log10 sits a rounding below a power of a thousand
         return mantissa / 1000, exponent + 3
     return mantissa, exponent
+
+
+def scaled(value: float, exponent: int) -> float:
+    """The mantissa at a power of ten that is given; rounded first too, so that what shows the same digits in one shows them in all."""
+    return float(f"{float(f'{value:.{DIGITS - 1}e}') / 10.0**exponent:.{DIGITS}g}")
 
 
 def quantity(value: float | None, unit: str, *, micro: str = "u") -> str:
@@ -63,18 +68,11 @@ def interval(value: Range | None, unit: str, *, micro: str = "u") -> str:
     if value is None:
         return NONE
     _, exponent = scale(value.nominal)
-    ends = [end / 10.0**exponent for end in (value.low, value.high)]
+    ends = [scaled(end, exponent) for end in (value.low, value.high)]
     if all(math.isfinite(e) and (e == 0 or 0.01 <= abs(e) < 9999.5) for e in ends):
-        low, high = (_digits(float(f"{e:.{DIGITS}g}")) for e in ends)
+        low, high = map(_digits, ends)
         return f"[{low}, {high}] {_prefix(exponent, micro)}{unit}"
     return f"[{quantity(value.low, unit, micro=micro)}, {quantity(value.high, unit, micro=micro)}]"
-
-
-def ranged(value: Range | None, unit: str, *, micro: str = "u") -> str:
-    """`1.23 uJ [0.9, 1.6] uJ`: nominal and range together, for sentences."""
-    return (
-        NONE if value is None else f"{quantity(value.nominal, unit, micro=micro)} {interval(value, unit, micro=micro)}"
-    )
 
 
 def count(value: float | None) -> str:

@@ -1,7 +1,7 @@
 """Where each layer stands under the roof of a dense chip: operations per byte moved, and the rate the latency model gives it.
 
     attainable(x) = min(peak, x bandwidth)              x: operations per byte
-    reached       = operations / (launches + max(operations / peak, bytes / bandwidth))
+    reached       = operations / (launches + max(operations / rate, bytes / bandwidth))
 A layer far below the roof waits for its launches.
 """
 
@@ -10,18 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from snnenergy.cost.memory import traffic
+from snnenergy.cost.roofline import LayerTime, bandwidth, rate, times
 from snnenergy.cost.run import Run
 from snnenergy.hardware.profile import Roofline
 
 if TYPE_CHECKING:
-    from snnenergy.counts import Counts, LayerCounts
+    from snnenergy.counts import Counts
     from snnenergy.hardware import Profile
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One layer: operations (a MAC is two) and bytes per inference, and operations per second with its launches."""
+    """One layer: operations (a MAC is two) and bytes of one inference, and operations per second with its launches."""
 
     path: str
     operations: float
@@ -36,7 +36,11 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Roof:
-    """A chip's peak (operations per second) of the format that runs most layers, its bandwidth (bytes per second), the layers."""
+    """A chip's roof over the format that runs most of the work, and the layers.
+
+    peak: operations per second, the highest that one of the format's layers is given; bandwidth: bytes per second, of the level
+    that holds everything
+    """
 
     chip: str
     model: str
@@ -55,22 +59,19 @@ def roof(counts: Counts, chip: Profile, name: str, bits: int | None = None) -> R
     if not isinstance(model, Roofline) or model.launch is None or chip.memory is None or counts.samples < 1:
         return None
     run = Run(counts, chip, bits=bits)
-    work = [layer for layer in counts.layers if layer.dense_macs]
-    width = chip.memory.levels[-1].bandwidth
+    rows, _ = times(run, model)
+    work = [row for row in rows if row.layer.dense_macs]
+    width = bandwidth(run, sum(row.terms.bits for row in rows))
     if not work or width is None:
         return None
-    used = run.arithmetic(max(work, key=lambda layer: layer.dense_macs))
-    if used.peak is None:
+    used = run.arithmetic(max(work, key=lambda row: row.layer.dense_macs).layer)
+    rates = [r.value for row in work if run.arithmetic(row.layer) == used and (r := rate(run, row.layer)) is not None]
+    if not rates:
         return None
-    top = Roof(chip.name, name, used.format, used.peak.value, width.value / 8, ())
-    points = [_point(run, layer, top, model.launch.value) for layer in work]
-    return Roof(top.chip, top.model, top.format, top.peak, top.bandwidth, tuple(p for p in points if p is not None))
+    points = tuple(_point(row) for row in work if row.terms.bits)
+    return Roof(chip.name, name, used.format, max(rates), width.value / 8, points)
 
 
-def _point(run: Run, layer: LayerCounts, top: Roof, launch: float) -> Point | None:
-    operations, moved = run.per(2 * layer.dense_macs), traffic(run, layer).bits / 8
-    if not moved:
-        return None
-    kernels = layer.kernels / run.counts.forwards if layer.kernels and run.counts.forwards else run.calls(layer)
-    seconds = launch * kernels + operations / top.attainable(operations / moved)
-    return Point(layer.path, operations, moved, operations / seconds)
+def _point(row: LayerTime) -> Point:
+    seconds = row.launch.nominal + row.busy.nominal
+    return Point(row.layer.path, row.terms.operations, row.terms.bits / 8, row.terms.operations / seconds)

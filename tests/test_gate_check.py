@@ -286,3 +286,31 @@ def test_the_same_inputs_as_more_samples_are_not_comparable() -> None:
     with pytest.raises(NotComparableError, match="8 samples, the head the same ones as 800"):
         between(one, replace(one, samples=800))
     assert between(one, one).cause == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "a", "b"),
+    [
+        ("rules", 1, 2), ("seed", 0, 1), ("synthetic", False, True), ("predicted", "", "T = 4"), ("inputs", "a", "b"),
+        ("assumed", "firing rate 0.1", "firing rate 0.2"), ("training", "", "SGD"),
+    ],
+)  # fmt: skip  # a table, read across
+def test_other_conditions_are_not_comparable(name: str, a: Any, b: Any) -> None:
+    one, other = (net(1000, conditions=Conditions(**{name: value})) for value in (a, b))
+    with pytest.raises(NotComparableError, match=f"{name} of the base is {a!r}, of the head {b!r}"):
+        between(one, other)
+
+
+@pytest.mark.parametrize(
+    ("change", "metric", "base", "head"),
+    [
+        ({"op": "PostPre", "phase": "learning", "synapse_updates": 10}, "synapse_updates", 0, 10),
+        ({"op": "PostPre", "phase": "learning", "trace_updates": 10}, "trace_updates", 0, 10),
+        ({"streams": [{"domain": "spike", "elements": 100, "driven": 20, "effective": 10}]}, "driven", 10, 20),
+    ],
+)
+def test_every_kind_of_work_that_is_priced_is_compared(change: dict[str, Any], metric: str, base: int, head: int) -> None:
+    row = {"path": "fc", "streams": [{"domain": "spike", "elements": 100, "driven": 10, "effective": 10}]}
+    seen = between(Counts.build("net", [row]), Counts.build("net", [row | change]))
+    assert [(c.name, c.base, c.head) for c in seen.layers["fc"] if c.name == metric] == [(metric, base, head)]
+    assert next(c for c in seen.totals if c.name == metric).head == head

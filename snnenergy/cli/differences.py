@@ -221,7 +221,8 @@ def _model(report: ModelReport) -> str:
     layers = [(f"{path}: {row.name}", row) for path, rows in changes.layers.items() for row in rows]
     priced = [row for row in report.priced if not row.base is row.head is None]
     totals = [head, *(_row(row.name, row) for row in (*priced, *report.causes, *changes.totals))]
-    changed = aligned([head, *(_row(*pair) for pair in layers)]) if layers else ["No layer changed."]
+    none = "No layer changed in these figures." if changes.cause else "No layer changed."
+    changed = aligned([head, *(_row(*pair) for pair in layers)]) if layers else [none]
     start = [f"{changes.base} -> {changes.head}: {identity}", f"cause: {changes.origin}", ""]
     return "\n".join([*start, *aligned(totals), "", *changed]) + "\n"
 

@@ -186,6 +186,14 @@ def test_a_stdout_that_is_not_there_is_no_pass_and_no_bug(saved: Callable[..., P
     assert not (tmp_path / "out.json").exists()
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has a device that is always full")
+@pytest.mark.parametrize("options", [(), ("--json", "-")])
+def test_a_full_stdout_is_told_and_no_bug(options: tuple[str, ...]) -> None:
+    done = piped(">/dev/full", "hardware", "list", *options)
+    assert done.returncode == 2
+    assert done.stderr == b"snnenergy: error: stdout: cannot be written: No space left on device\n"
+
+
 def test_what_is_told_on_a_closed_stderr_is_no_result(tmp_path: Path) -> None:
     done = piped("2>&-", "report", tmp_path / "none.json")
     assert (done.returncode, done.stdout) == (2, b"")
@@ -319,7 +327,7 @@ def test_two_documents_cannot_share_stdout(cli: Cli, saved: Callable[..., Path])
 
 
 def test_targets_are_checked_before_any_work(cli: Cli, tmp_path: Path) -> None:
-    for target in (tmp_path / "no" / "out.json", tmp_path):
+    for target in (tmp_path / "no" / "out.json", tmp_path, tmp_path / ("long" * 99)):
         answer = cli("profile", "no-such-model.pt2", "--json", target)
         assert answer.code == 2
         assert str(target) in answer.err

@@ -63,6 +63,33 @@ def test_an_unchanged_branch_passes(repository: Repository) -> None:
     assert "loosened" not in answer.out
 
 
+def test_links_that_lead_to_a_checkout_are_followed(repository: Repository, tmp_path_factory: pytest.TempPathFactory) -> None:
+    link = tmp_path_factory.mktemp("elsewhere") / "project"
+    link.symlink_to(repository.folder)
+    answer = repository.check("--config", str(link / "snnenergy.toml"))
+    assert answer.code == 0, answer.out + answer.err
+
+
+def test_a_link_that_a_branch_lays_is_not_followed(repository: Repository) -> None:
+    git(repository.folder, "switch", "-q", "main")
+    (repository.folder / "loose").mkdir()
+    net(1080).save(repository.folder / "loose" / "net.json")
+    commit(repository.folder)
+    git(repository.folder, "switch", "-q", "-C", "pull-request")
+    repository.model(net(1080))
+    git(repository.folder, "rm", "-q", "-r", "base")
+    (repository.folder / "base").symlink_to("loose")
+    assert repository.cli("check").code == 0  # by the baseline that it chose
+    assert repository.check().code == 1
+
+
+def test_git_that_does_not_answer_is_told(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("snnenergy.gate.git.PATIENCE_S", 1e-9)
+    answer = repository.check()
+    assert (answer.code, answer.out) == (2, "")
+    assert "git rev-parse: no answer in 1e-09 s" in answer.err
+
+
 def test_a_raised_limit_does_not_help_and_is_told_on_its_line(repository: Repository) -> None:
     repository.model(net(1200))
     repository.write(BUDGETS.replace("120 pJ", "999 pJ").replace('"2 %"', '"50 %"').replace("1200", "9999"))

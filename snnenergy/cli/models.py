@@ -70,7 +70,8 @@ def profile(
     if data.data is not None:
         if witness:
             raise UsageError("--witness and --data: give one of them; a second witness sees one input")
-        columns = output.check(data.columns(wanted.get("json")))
+        columns = data.columns(wanted.get("json"))
+        output.check(wanted | columns)
         overwriting.refuse(columns.items(), [data.data, model, *(reading.factory or ())])
         outcome = dataset.run(model, reading, data, wanted.get("json"), dataset.Chips(chips, pricing))
         if outcome is None:

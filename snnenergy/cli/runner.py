@@ -15,7 +15,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from snnenergy.cli import overwriting
+from snnenergy.cli import output, overwriting
 from snnenergy.errors import SnnEnergyError
 
 OUR_BUG = 70
@@ -69,7 +69,8 @@ def _call(run: Command, arguments: dict[str, Any], given: dict[str, Any], *, deb
         overwriting.check(given)
         run(**arguments)
         if sys.stdout is not None:
-            sys.stdout.flush()
+            with output.taking() as stdout:  # what the user's own code printed, too
+                stdout.flush()
     except typer.Exit as leaving:
         return leaving.exit_code
     except SnnEnergyError as error:
@@ -80,7 +81,7 @@ def _call(run: Command, arguments: dict[str, Any], given: dict[str, Any], *, deb
         say("interrupted")
         return INTERRUPTED
     except BrokenPipeError:  # the reader of stdout left, as `| head` does: whoever reads the exit code gets no pass
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        output.discard()
         return SnnEnergyError.exit_code
     except Exception as error:  # noqa: BLE001  # everything else is a bug of ours, and is named as one
         _bug(error, debug=debug)

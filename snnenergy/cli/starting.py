@@ -37,13 +37,13 @@ def init(
     """Writes a first snnenergy.toml and baseline from one profiled model: limits a little above what it costs today."""
     from snnenergy.gate import baselines, chips, settings, starter
 
-    wanted = output.check({"json": json})
+    target = Path(settings.FILE) if config is None else config
+    wanted = output.check({"json": json, "config": None if schema else str(target)})
     if schema:
         output.deliver({"json": output.as_json(settings.json_schema())}, {"json": json or output.STDOUT}, "")
         return
     if not model:
         raise UsageError("init needs a MODEL to profile: a .pt2, .pt or .safetensors file, or pkg.mod:factory")
-    target = Path(settings.FILE) if config is None else config
     if target.exists() and not force:
         raise UsageError(f"{target}: is there already; edit it, or pass --force to replace it")
     overwriting.refuse([("config", str(target))], [model, *(reading.input or ()), *(reading.factory or ())])

@@ -63,7 +63,9 @@ def test_an_unchanged_branch_passes(repository: Repository) -> None:
     assert "loosened" not in answer.out
 
 
-def test_links_that_lead_to_a_checkout_are_followed(repository: Repository, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_links_that_lead_to_a_checkout_are_followed(
+    repository: Repository, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     link = tmp_path_factory.mktemp("elsewhere") / "project"
     link.symlink_to(repository.folder)
     answer = repository.check("--config", str(link / "snnenergy.toml"))

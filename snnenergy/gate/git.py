@@ -50,7 +50,9 @@ class Commit:
         Links that lead into the repository are followed, those in it are not: a pull request may lay them.
         """
         full = Path(os.path.abspath(path))
-        inside = ((real, up) for up in (*reversed(full.parents), full) if (real := up.resolve()).is_relative_to(self.root))
+        inside = (
+            (real, up) for up in (*reversed(full.parents), full) if (real := up.resolve()).is_relative_to(self.root)
+        )
         real, up = next(inside, (None, full))
         if real is None:
             raise UsageError(f"{path}: lies outside the repository, so {self.ref} cannot hold it")

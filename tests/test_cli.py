@@ -229,6 +229,29 @@ def test_every_command_has_json_and_debug_and_a_line_of_help() -> None:
         assert one.help, name
 
 
+def test_help_flows_and_has_no_line_breaks_of_the_source() -> None:
+    texts = [one.help for _, one in commands()] + [typer.main.get_command(app).help]
+    assert len(texts) > 20
+    assert not [text for text in texts if "\n" in text.replace("\n\n", " ")]
+
+
+@pytest.mark.parametrize(
+    ("name", "default"),
+    [
+        ("profile", "h100_sxm, truenorth, loihi, tianjic; of stored reports, those they hold"),
+        ("report", "h100_sxm, truenorth, loihi, tianjic; of stored reports, those they hold"),
+        ("demo", "h100_sxm, truenorth, loihi, tianjic"),
+        ("payback", "h100_sxm, truenorth, loihi, tianjic"),
+        ("init", "loihi"),
+        ("diff", "those that HEAD holds, else BASE"),
+    ],
+)
+def test_every_command_says_which_chips_are_its_own(name: str, default: str) -> None:
+    (option,) = (one for one in dict(commands())[name].params if one.name == "hardware")
+    assert option.help.endswith(f" Default: {default}.")
+    assert ("`none` counts only" in option.help) is (name != "payback")
+
+
 def test_an_option_means_the_same_everywhere() -> None:
     meaning: dict[str, set[str]] = {}
     for _, one in commands():

@@ -43,7 +43,7 @@ class _Stored:
 def diff(
     base: Annotated[str, typer.Argument(metavar="BASE", help="Counts or a report before: a file, or REF:FILE of git.")],
     head: Annotated[str, typer.Argument(metavar="HEAD", help="Counts or a report after.")],
-    hardware: o.Hardware = None,
+    hardware: Annotated[list[str] | None, o.hardware("those that HEAD holds, else BASE")] = None,
     budgets: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Hold HEAD to the budgets of a snnenergy.toml; exit 1 if broken."),

@@ -185,7 +185,7 @@ def report(
 
 def demo(
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where the report goes.")] = Path(),
-    hardware: o.Hardware = None,
+    hardware: Annotated[list[str] | None, o.hardware(o.FOUR)] = None,
     json: o.Json = None,
 ) -> None:
     """Profiles a digits ANN and SNN that ship with snnenergy on real test images, and compares them on four chips."""

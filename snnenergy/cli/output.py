@@ -82,6 +82,12 @@ def _resolved(target: str) -> Path:
         raise UsageError(f"{target}: cannot be written: its links lead in a circle") from error
 
 
+def keep(file: Path, *, force: bool) -> None:
+    """UsageError where a file that people go on to edit is there already, and nobody asked to replace it."""
+    if file.exists() and not force:
+        raise UsageError(f"{file}: is there already; edit it, or pass --force to replace it")
+
+
 def deliver(documents: Mapping[str, str], targets: Mapping[str, str], table: str) -> None:
     """Writes each document to its target, then shows the table, unless a document took stdout."""
     for form, document in documents.items():

@@ -49,7 +49,12 @@ def command(app: typer.Typer, run: Command, name: str | None = None) -> None:
     parameters = [p for own in inspect.signature(run).parameters.values() for p in _opened(own, hints[own.name])]
     guarded.__signature__ = inspect.Signature([*parameters, DEBUG])  # type: ignore[attr-defined]  # what Typer reads
     guarded.__annotations__ = {p.name: p.annotation for p in (*parameters, DEBUG)}
-    app.command(name or run.__name__)(guarded)
+    app.command(name or run.__name__, help=flowing(run))(guarded)
+
+
+def flowing(run: Command) -> str:
+    """A docstring as the help shows it: paragraphs without the line breaks of the source."""
+    return "\n\n".join(" ".join(part.split()) for part in (inspect.getdoc(run) or "").split("\n\n"))
 
 
 def _opened(parameter: inspect.Parameter, hint: Any) -> list[inspect.Parameter]:

@@ -27,10 +27,10 @@ def register(app: typer.Typer) -> None:
 def init(
     reading: o.Reading,
     model: Annotated[str | None, typer.Argument(metavar="MODEL", help="As in `profile`; or stored Counts.")] = None,
-    hardware: o.Hardware = None,
+    hardware: Annotated[list[str] | None, o.hardware("loihi")] = None,
     config: Config = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="What the gate calls the model.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: o.Force = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of the file, and stop.")] = False,
     json: o.Json = None,
 ) -> None:
@@ -44,8 +44,7 @@ def init(
         return
     if not model:
         raise UsageError("init needs a MODEL to profile: a .pt2, .pt or .safetensors file, or pkg.mod:factory")
-    if target.exists() and not force:
-        raise UsageError(f"{target}: is there already; edit it, or pass --force to replace it")
+    output.keep(target, force=force)
     overwriting.refuse([("config", str(target))], [model, *(reading.input or ()), *(reading.factory or ())])
     table = _table(model, reading, target.parent)
     counts = counted(_draft(target), name or _stem(model), table)

@@ -102,5 +102,7 @@ def describe_other(data: bytes) -> str:
     for magic, words in _NAMED.items():
         if data.startswith(magic):
             return words
+    if data.lstrip()[:1] == b"{" and b'"schema_version"' in data[:256]:
+        return "stored Counts or a report: `snnenergy report` shows them"
     head = data[:64]
     return "text" if all(32 <= b < 127 or b in b"\r\n\t" for b in head) else "a file of no kind known here"

@@ -17,7 +17,6 @@ NEURONS = {
     "LeakyParallel": "LIF",
     "SLSTM": "SLSTM",
     "SConv2dLSTM": "SLSTM",
-    "LeakyReLU": "LIF",
     "SpikingNeuron": "spiking",
 }
 

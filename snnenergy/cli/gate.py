@@ -213,7 +213,7 @@ def _update(project: Project, heads: Mapping[str, Counts], min_coverage: float) 
     if project.baseline is None:
         raise UsageError(f'{project.document.path}: names no baseline; add `baseline = "folder"` at the top')
     for name, counts in heads.items():
-        for problem in uncovered(name, counts, min_coverage):
+        for problem in uncovered(counts, min_coverage):
             raise CoverageError(f"{name}: {problem.words}\nNo baseline was written.")
     for file in baselines.write(project.baseline, heads):
         say(f"baseline written: {file}")

@@ -14,7 +14,7 @@ from snnenergy.cli import conventions, dataset, output, overwriting, stored, tra
 from snnenergy.cli import options as o
 from snnenergy.cli.delivery import Look, Targets, brief, deliver
 from snnenergy.cli.runner import command, say
-from snnenergy.errors import CoverageError, UsageError
+from snnenergy.errors import UsageError
 
 if TYPE_CHECKING:
     from snnenergy.cost.records import Comparison
@@ -297,10 +297,8 @@ def _witness(work: Workload, counts: Counts) -> WitnessReport:
 
 def _demand(counted: Mapping[str, Counts], percent: float | None) -> None:
     """Raises CoverageError where less than `percent` of a model's parameters or calls was counted."""
+    from snnenergy.gate.compare import uncovered
+
     for name, counts in counted.items():
-        share = 100 * min(counts.coverage.parameters, counts.coverage.calls)
-        if percent is not None and share < percent:
-            ledger = [f"{row.path}: {row.op}, {row.calls} calls {row.reason}".rstrip() for row in counts.uncounted]
-            raise CoverageError(
-                "\n".join([f"{name}: {share:.4g} % counted, {percent:g} % demanded; uncounted:", *ledger])
-            )
+        for problem in uncovered(counts, percent or 0):
+            raise problem.error(f"{name}: {problem.words}")

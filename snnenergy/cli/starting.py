@@ -62,7 +62,7 @@ def _whole_count(counts: Counts) -> None:
     """A first gate on half a model would guard half a model."""
     from snnenergy.gate.compare import uncovered
 
-    for problem in uncovered(counts.model, counts, 100.0):
+    for problem in uncovered(counts, 100.0):
         raise CoverageError(f"{counts.model}: {problem.words}\nNothing was written: the gate demands all of it.")
 
 

@@ -50,13 +50,11 @@ class Commit:
         Links that lead into the repository are followed, those in it are not: a pull request may lay them.
         """
         full = Path(os.path.abspath(path))
-        inside = (
-            (real, up) for up in (*reversed(full.parents), full) if (real := up.resolve()).is_relative_to(self.root)
-        )
-        real, up = next(inside, (None, full))
-        if real is None:
+        ways = (up.resolve() / full.relative_to(up) for up in (*reversed(full.parents), full))
+        inside = next((way for way in ways if way.is_relative_to(self.root)), None)
+        if inside is None:
             raise UsageError(f"{path}: lies outside the repository, so {self.ref} cannot hold it")
-        name = (real / full.relative_to(up)).relative_to(self.root).as_posix()
+        name = inside.relative_to(self.root).as_posix()
         if "\n" in name:
             raise UsageError(f"{name!r}: a file name with a line break")
         return name

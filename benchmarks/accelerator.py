@@ -91,30 +91,35 @@ def measure(name: str, device: str) -> dict[str, Any]:
     }  # fmt: skip  # one record, read across
 
 
+def table(made: dict[str, Any]) -> str:
+    """The record as Markdown."""
+    same = "equal" if made["same_counts"] else "DIFFER FROM"
+    lines = [f"{made['device']}, torch {made['torch']}: counts of the dyadic net {same} the CPU's", ""]
+    lines += [
+        "| net | bare, ms | watched, ms | ratio | reads a forward | waits a forward |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row['net']} | {row['bare_ms']:.2f} | {row['open_ms']:.2f} | x{row['ratio']:.2f} "
+        f"| {row['contractions']} | {row['waits']:g} |"
+        for row in made["nets"]
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Counting on an accelerator.")
     parser.add_argument("device", nargs="?", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--json", metavar="FILE", help="write the figures as JSON")
+    parser.add_argument("--json", metavar="FILE|-", help="write JSON; `-`: to stdout, instead of the table")
     wanted = parser.parse_args(arguments)
     device = wanted.device
     card = torch.cuda.get_device_name() if device.startswith("cuda") else device
-    same = same_counts(device)
-    print(
-        f"{card}, torch {torch.__version__}: counts of the dyadic net {'equal' if same else 'DIFFER FROM'} the CPU's\n"
-    )
-    print("| net | bare, ms | watched, ms | ratio | reads a forward | waits a forward |\n|---|---|---|---|---|---|")
-    rows = []
-    for name in NETS:
-        row = measure(name, device)
-        rows.append(row)
-        print(
-            f"| {name} | {row['bare_ms']:.2f} | {row['open_ms']:.2f} | x{row['ratio']:.2f} "
-            f"| {row['contractions']} | {row['waits']:g} |",
-            flush=True,
-        )
-    if wanted.json:
-        record = {"device": card, "torch": str(torch.__version__), "same_counts": same, "nets": rows}
-        Path(wanted.json).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    rows = [measure(name, device) for name in NETS]
+    made = {"device": card, "torch": str(torch.__version__), "same_counts": same_counts(device), "nets": rows}
+    document = json.dumps(made, indent=1) + "\n"
+    if wanted.json and wanted.json != "-":
+        Path(wanted.json).write_text(document, encoding="utf-8")
+    print(document if wanted.json == "-" else table(made), end="")
 
 
 if __name__ == "__main__":

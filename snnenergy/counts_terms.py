@@ -53,6 +53,15 @@ class Coverage:
 
 
 _SHARD = re.compile(r"[1-9]\d{0,6}/[1-9]\d{0,6}")
+ALIKE = {
+    "rules": "counting rules",
+    "seed": "seeds",
+    "synthetic": "kinds of input (synthetic)",
+    "predicted": "origins (predicted)",
+    "assumed": "assumed activity",
+    "training": "kinds of run (training)",
+}
+"""Conditions that must agree before counts are added or compared, each in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +96,7 @@ class Conditions:
                 raise CountsError(f"conditions.shards: expected I/N such as 2/8, found {shard!r:.40}")
 
     def __add__(self, other: Conditions) -> Conditions:
-        for name, words in (
-            ("rules", "counting rules"),
-            ("seed", "seeds"),
-            ("synthetic", "kinds of input (synthetic)"),
-            ("predicted", "origins (predicted)"),
-            ("assumed", "assumed activity"),
-            ("training", "kinds of run (training)"),
-        ):
+        for name, words in ALIKE.items():
             a, b = getattr(self, name), getattr(other, name)
             if a != b:
                 raise CountsError(f"cannot merge counts of different {words}: {a!r} and {b!r}; count both alike")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -13,12 +14,12 @@ def write(path: str | os.PathLike[str], document: str | bytes) -> None:
     A link stays one, and its file is replaced.  What is there and is no regular file, such as a pipe or a terminal, is written to.
     """
     content = document.encode("utf-8") if isinstance(document, str) else document
-    if os.path.exists(path) and not os.path.isfile(path):
+    if _device(path):
         with open(path, "wb") as device:
             device.write(content)
         return
     target = Path(os.path.realpath(path))
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    handle, temporary = _beside(target)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -27,3 +28,21 @@ def write(path: str | os.PathLike[str], document: str | bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def probe(path: str | os.PathLike[str]) -> None:
+    """OSError where `write` would find no place for a file; nothing is changed."""
+    if not _device(path):
+        handle, temporary = _beside(Path(os.path.realpath(path)))
+        os.close(handle)
+        os.unlink(temporary)
+    elif not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def _device(path: str | os.PathLike[str]) -> bool:
+    return os.path.exists(path) and not os.path.isfile(path)
+
+
+def _beside(target: Path) -> tuple[int, str]:
+    return tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")

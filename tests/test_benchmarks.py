@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import snnenergy
-from benchmarks import conformance, overhead, scale
+from benchmarks import accelerator, conformance, overhead, scale
 from tests.conftest import ROOT
 
 
@@ -95,6 +95,20 @@ def test_the_command(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeyp
     means = json.loads(capsys.readouterr().out)["geometric_means"]
     assert math.isfinite(means["small"]["open"])
     assert torch.get_num_threads() == threads
+
+
+def test_what_an_accelerator_does_is_a_table_or_a_document(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(accelerator, "NETS", {"tiny": tiny})
+    monkeypatch.setattr(accelerator, "RUNS", 2)
+    accelerator.main(["cpu"])
+    assert "| tiny | " in capsys.readouterr().out
+    accelerator.main(["cpu", "--json", "-"])
+    record = json.loads(capsys.readouterr().out)
+    assert (record["same_counts"], [net["net"] for net in record["nets"]]) == (True, ["tiny"])
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("arguments", [["no_such_net"], ["--runs", "0"]])

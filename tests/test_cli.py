@@ -186,6 +186,14 @@ def test_a_stdout_that_is_not_there_is_no_pass_and_no_bug(saved: Callable[..., P
     assert not (tmp_path / "out.json").exists()
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has a device that is always full")
+@pytest.mark.parametrize("options", [(), ("--json", "-")])
+def test_a_full_stdout_is_told_and_no_bug(options: tuple[str, ...]) -> None:
+    done = piped(">/dev/full", "hardware", "list", *options)
+    assert done.returncode == 2
+    assert done.stderr == b"snnenergy: error: stdout: cannot be written: No space left on device\n"
+
+
 def test_what_is_told_on_a_closed_stderr_is_no_result(tmp_path: Path) -> None:
     done = piped("2>&-", "report", tmp_path / "none.json")
     assert (done.returncode, done.stdout) == (2, b"")
@@ -219,6 +227,29 @@ def test_every_command_has_json_and_debug_and_a_line_of_help() -> None:
         options = {text for parameter in one.params for text in parameter.opts}
         assert {"--json", "--debug"} <= options, name
         assert one.help, name
+
+
+def test_help_flows_and_has_no_line_breaks_of_the_source() -> None:
+    texts = [one.help for _, one in commands()] + [typer.main.get_command(app).help]
+    assert len(texts) > 20
+    assert not [text for text in texts if "\n" in text.replace("\n\n", " ")]
+
+
+@pytest.mark.parametrize(
+    ("name", "default"),
+    [
+        ("profile", "h100_sxm, truenorth, loihi, tianjic; of stored reports, those they hold"),
+        ("report", "h100_sxm, truenorth, loihi, tianjic; of stored reports, those they hold"),
+        ("demo", "h100_sxm, truenorth, loihi, tianjic"),
+        ("payback", "h100_sxm, truenorth, loihi, tianjic"),
+        ("init", "loihi"),
+        ("diff", "those that HEAD holds, else BASE"),
+    ],
+)
+def test_every_command_says_which_chips_are_its_own(name: str, default: str) -> None:
+    (option,) = (one for one in dict(commands())[name].params if one.name == "hardware")
+    assert option.help.endswith(f" Default: {default}.")
+    assert ("`none` counts only" in option.help) is (name != "payback")
 
 
 def test_an_option_means_the_same_everywhere() -> None:
@@ -319,7 +350,7 @@ def test_two_documents_cannot_share_stdout(cli: Cli, saved: Callable[..., Path])
 
 
 def test_targets_are_checked_before_any_work(cli: Cli, tmp_path: Path) -> None:
-    for target in (tmp_path / "no" / "out.json", tmp_path):
+    for target in (tmp_path / "no" / "out.json", tmp_path, tmp_path / ("long" * 99)):
         answer = cli("profile", "no-such-model.pt2", "--json", target)
         assert answer.code == 2
         assert str(target) in answer.err

@@ -9,6 +9,7 @@ import io
 import pkgutil
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,12 @@ from tests.conftest import ROOT
 from tests.test_cli import commands
 
 BLOCK = re.compile(r"^```(?P<kind>\w+)(?: (?P<file>\S+))?\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
+OTHERS = ("benchmarks/README.md", "reports/README.md", "examples/*/README.md", "docs/*.md")
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(page for glob in OTHERS for page in ROOT.glob(glob))])
+
+
+def place(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
 
 
 def run_blocks(page: Path) -> int:
@@ -41,9 +47,7 @@ def run_blocks(page: Path) -> int:
     return ran
 
 
-@pytest.mark.parametrize(
-    "page", [p for p in PAGES if "```python" in p.read_text(encoding="utf-8")], ids=lambda p: p.name
-)
+@pytest.mark.parametrize("page", [p for p in PAGES if "```python" in p.read_text(encoding="utf-8")], ids=place)
 def test_the_code_of_a_page_runs_and_prints_what_it_says(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,19 +76,23 @@ def test_the_readme_says_both_commands() -> None:
     assert "virtual environment" in text
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", PAGES, ids=place)
 def test_commands_that_a_page_shows_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    lines = re.findall(r"(?:^    |`)(snnenergy [a-z][^`\n#]*)", text, re.MULTILINE)
+    lines = re.findall(r"(?:^    |^\$ |`)(snnenergy [a-z][^`\n#]*)", text, re.MULTILINE)
     known = {name: {option for parameter in one.params for option in parameter.opts} for name, one in commands()}
     for line in lines:
         words = shlex.split(line)[1:]
-        grouped = words[0] in ("hardware", "conventions")
-        name = " ".join(words[:2]) if grouped else words[0]
-        for one in [f"{words[0]} {n}" for n in words[1].split("|")] if grouped else [name]:
-            assert one in known, f"{page.name}: {line}"
-        if name in known:
-            assert {word for word in words if word.startswith("--")} <= known[name], f"{page.name}: {line}"
+        for name in called(words):
+            assert name in known, f"{place(page)}: {line}"
+            assert {word for word in words if word.startswith("--")} <= known[name], f"{place(page)}: {line}"
+
+
+def called(words: Sequence[str]) -> list[str]:
+    """The commands of a line, such as `hardware list|show FILE`: a group's by both its words."""
+    if words[0] not in ("hardware", "conventions"):
+        return [words[0]]
+    return [f"{words[0]} {name}" for name in words[1].split("|")] if len(words) > 1 else []
 
 
 def test_the_readme_counts_the_published_conventions() -> None:
@@ -94,11 +102,19 @@ def test_the_readme_counts_the_published_conventions() -> None:
     assert "sets twelve published\ncounting rules beside ours" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", PAGES, ids=place)
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#\s]+)\)", page.read_text(encoding="utf-8")):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        name, _, anchor = target.partition("#")
         if "://" not in target:
-            assert (page.parent / target).exists(), target
+            assert (page.parent / name).exists(), target
+            assert not anchor or anchor in anchors(page.parent / name if name else page), target
+
+
+def anchors(page: Path) -> set[str]:
+    """The names that GitHub gives the headings of a page."""
+    titles = re.findall(r"^#+ +(.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 def modules() -> list[str]:
@@ -117,8 +133,9 @@ def test_doctests() -> None:
 
 def test_the_changelog_names_every_command() -> None:
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    for name, _ in commands():
-        assert name.split()[-1] in text, name
+    spans = [words for span in re.findall(r"`(?:snnenergy )?([^`]+)`", text) if (words := span.split())]
+    named = {n for words in spans for n in called(words)}
+    assert not {name for name, _ in commands()} - named
 
 
 def test_the_design_page_names_every_room_and_exit_code() -> None:

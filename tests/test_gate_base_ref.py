@@ -63,6 +63,22 @@ def test_an_unchanged_branch_passes(repository: Repository) -> None:
     assert "loosened" not in answer.out
 
 
+def test_links_that_lead_to_a_checkout_are_followed(
+    repository: Repository, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    link = tmp_path_factory.mktemp("elsewhere") / "project"
+    link.symlink_to(repository.folder)
+    answer = repository.check("--config", str(link / "snnenergy.toml"))
+    assert answer.code == 0, answer.out + answer.err
+
+
+def test_git_that_does_not_answer_is_told(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("snnenergy.gate.git.PATIENCE_S", 1e-9)
+    answer = repository.check()
+    assert (answer.code, answer.out) == (2, "")
+    assert "git rev-parse: no answer in 1e-09 s" in answer.err
+
+
 def test_a_raised_limit_does_not_help_and_is_told_on_its_line(repository: Repository) -> None:
     repository.model(net(1200))
     repository.write(BUDGETS.replace("120 pJ", "999 pJ").replace('"2 %"', '"50 %"').replace("1200", "9999"))
@@ -164,7 +180,8 @@ def test_budgets_moved_to_the_other_file_do_not_escape(repository: Repository) -
     assert "above max 120 pJ" in answer.out
 
 
-def test_a_link_laid_by_the_pull_request_is_not_followed(repository: Repository) -> None:
+@pytest.mark.parametrize(("link", "target"), [("base/net.json", "../lax/net.json"), ("base", "lax")])
+def test_a_link_laid_by_the_pull_request_is_not_followed(repository: Repository, link: str, target: str) -> None:
     lax = repository.folder / "lax"
     lax.mkdir()
     repository.model(net(1100))
@@ -173,8 +190,8 @@ def test_a_link_laid_by_the_pull_request_is_not_followed(repository: Repository)
     commit(repository.folder, "some other file that holds more")
     git(repository.folder, "switch", "-q", "pull-request")
     git(repository.folder, "merge", "-q", "main")
-    (repository.folder / "base" / "net.json").unlink()
-    (repository.folder / "base" / "net.json").symlink_to("../lax/net.json")
+    (repository.folder / link).rename(repository.folder / "away")
+    (repository.folder / link).symlink_to(target)
     assert repository.check().code == 1
 
 

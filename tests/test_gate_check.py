@@ -147,9 +147,14 @@ def test_a_missing_baseline_is_5_and_a_broken_budget_comes_first() -> None:
 
 
 @pytest.mark.parametrize(
-    "conditions", [Conditions(inputs="cd"), Conditions(inputs="ab", seed=3), Conditions(inputs="ab", rules=2)]
-)
-def test_other_conditions_are_not_comparable(conditions: Conditions) -> None:
+    "other",
+    [
+        {"inputs": "cd"}, {"seed": 3}, {"rules": 2}, {"synthetic": True}, {"predicted": "T = 4"}, {"assumed": "rate 0.1"},
+        {"training": "SGD"},
+    ],
+)  # fmt: skip  # a table, read across
+def test_other_conditions_are_not_comparable(other: dict[str, Any]) -> None:
+    conditions = Conditions(**({"inputs": "ab"} | other))
     made = check(net(5, conditions=conditions), [budget("acs", max_increase="2 %")], net(1000))
     assert (made.exit_code, only(made)) == (5, State.UNJUDGED)
 
@@ -294,3 +299,20 @@ def test_counts_of_no_sample_are_refused(chip: tuple[str, ...]) -> None:
     for head, base in ((none, None), (net(1000), none)):
         with pytest.raises(UsageError, match="hold no sample"):
             check(head, [budget("dense_macs", max=8000)], base, hardware=chip)
+
+
+@pytest.mark.parametrize(
+    ("change", "metric", "base", "head"),
+    [
+        ({"op": "PostPre", "phase": "learning", "synapse_updates": 10}, "synapse_updates", 0, 10),
+        ({"op": "PostPre", "phase": "learning", "trace_updates": 10}, "trace_updates", 0, 10),
+        ({"streams": [{"domain": "spike", "elements": 100, "driven": 20, "effective": 10}]}, "driven", 10, 20),
+    ],
+)
+def test_every_kind_of_work_that_is_priced_is_compared(
+    change: dict[str, Any], metric: str, base: int, head: int
+) -> None:
+    row = {"path": "fc", "streams": [{"domain": "spike", "elements": 100, "driven": 10, "effective": 10}]}
+    seen = between(Counts.build("net", [row]), Counts.build("net", [row | change]))
+    assert [(c.name, c.base, c.head) for c in seen.layers["fc"] if c.name == metric] == [(metric, base, head)]
+    assert next(c for c in seen.totals if c.name == metric).head == head

@@ -83,9 +83,20 @@ def test_a_step_summary_is_written_only_for_github(project: Path, cli: Cli, monk
     assert not (project / "summary.md").exists()
 
 
+def test_a_step_summary_that_cannot_be_written_is_told_before_any_work(
+    project: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(project / "absent" / "summary.md"))
+    answer = cli("check", "net.json", "--format", "github,json=v.json")
+    assert (answer.code, answer.out) == (2, "")
+    assert "summary.md: cannot be written" in answer.err
+    assert not (project / "v.json").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (("--format", "json=v,junit=v"), "two outputs would write it, --format json=v and --format junit=v"),
         (("--format", "jsn=a"), "did you mean 'json'"),
         (("--format", "json,markdown"), "all go to stdout"),
         (("--format", "json=no/v.json"), "the folder does not exist"),
@@ -118,6 +129,13 @@ def test_update_writes_the_baseline_and_only_a_whole_one(project: Path, cli: Cli
     net(1, coverage=Coverage(1, 2, 1, 1)).save(project / "net.json")
     assert cli("check", "net.json", "--update-baseline").code == 4
     assert Counts.load(project / "base" / "net.json") == net(1140)
+
+
+def test_a_baseline_that_cannot_be_written_is_told_before_any_work(project: Path, cli: Cli) -> None:
+    (project / "snnenergy.toml").write_text(BUDGETS.replace('"base"', '"net.json/base"'))
+    answer = cli("check", "no-such-counts.json", "--update-baseline")
+    assert answer.code == 2
+    assert "net.json/base: cannot be written: Not a directory" in answer.err
 
 
 def test_a_missing_baseline_is_5_and_one_without_a_model_is_told(project: Path, cli: Cli) -> None:

@@ -122,6 +122,19 @@ def test_init_writes_down_how_the_model_is_read(project: Path, cli: Cli) -> None
     assert cli("check").code == 0  # the file says all of it: the same counts again
 
 
+@pytest.mark.parametrize("steps", [2, 4])
+def test_a_recording_is_gated_in_as_many_frames_as_it_is_given(project: Path, cli: Cli, steps: int) -> None:
+    (project / "gated_net.py").write_text(MODULE + GATED.replace("net()", "torch.nn.Flatten(2)"))
+    np.savez(
+        project / "events.npz", x=[0, 1, 1, 2], y=[0, 1, 1, 0], t=[0, 9, 12, 21], p=[0, 1, 1, 0]
+    )  # three bins of 10
+    options = ("--input", "events.npz", "--event-bin", 10, "--steps", steps, "--hardware", "loihi")
+    answer = cli("init", "gated_net:gated", *options)
+    assert answer.code == 0, answer.err
+    assert Counts.load(project / "energy-baseline" / "gated.json").time_steps == steps
+    assert cli("check").code == 0
+
+
 GATED = """
 
 class Threshold(torch.nn.Module):

@@ -14,8 +14,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from snnenergy import Counts
+from snnenergy.cost.records import Comparison
 from snnenergy.errors import SnnEnergyError, UnsafeModelError, UsageError
 from snnenergy.load import inspect, load, load_model
+from snnenergy.report.document import to_json
 from tests.attacks import DIGITS, Calls, archive, members_of, pt2, torch_bytes
 from tests.conftest import ROOT
 
@@ -411,6 +414,8 @@ def test_a_file_beside_the_model_does_not_stand_in_for_a_library(tmp_path: Path)
         ("kit/nets.py:make", "no such model file; a function that makes the model is named kit.nets:make"),
         ("nets", "nets: no such model file; a function that makes the model is named nets:function"),
         ("gone.pt2", "gone.pt2: no such model file"),
+        ("counts.json", "found stored Counts or a report: `snnenergy report` shows them"),
+        ("report.json", "found stored Counts or a report: `snnenergy report` shows them"),
         ("nets:mak", "module 'nets' has no attribute 'mak'\n  It is perhaps make."),
         ("kit.net:make", "No module named 'kit.net'\n  It is perhaps kit.nets."),
     ],
@@ -420,6 +425,9 @@ def test_code_that_is_named_wrongly(named: str, said: str, tmp_path: Path, monke
     (tmp_path / "kit").mkdir()
     for file in ("nets.py", "kit/__init__.py", "kit/nets.py"):
         (tmp_path / file).write_text("def make():\n    return None\n")
+    counts = Counts.build("net", [])
+    counts.save(tmp_path / "counts.json")
+    (tmp_path / "report.json").write_text(to_json(Comparison({"net": counts}, ())))
     with pytest.raises(SnnEnergyError) as error:
         load(named)
     for module in ("nets", "kit", "kit.nets"):

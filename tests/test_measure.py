@@ -74,9 +74,10 @@ def test_a_time_is_of_the_run_and_not_of_what_comes_before() -> None:
 
 
 def test_a_counter_that_starts_again() -> None:
-    meter = meters.Meter("toy", lambda: 0.0, wraps=100.0)
-    assert meter.between(90.0, 5.0) == 15.0
-    assert meter.between(5.0, 90.0) == 85.0
+    meter = meters.Meter("toy", lambda: (0.0, 0.0), wraps=(100.0, 200.0))
+    assert meter.between((90.0, 0.0), (5.0, 0.0)) == 15.0
+    assert meter.between((5.0, 0.0), (90.0, 1.0)) == 86.0
+    assert meter.between((5.0, 190.0), (90.0, 3.0)) == 85.0 + 13.0  # the sum, 195 to 93, says nothing of it
 
 
 def test_rapl_packages_are_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,11 +90,11 @@ def test_rapl_packages_are_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(meters, "RAPL", tmp_path)
     (meter,) = meters._rapl(CPU)
     assert isinstance(meter, meters.Meter)
-    assert meter.joules() == 1.5 + 2.5
+    assert (meter.joules(), meter.wraps) == ((1.5, 2.5), (262143.32885, 262143.32885))
 
 
 def test_a_counter_that_may_not_be_read_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    def denied() -> float:
+    def denied() -> tuple[float, ...]:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(meters, "_zeus", lambda _: iter(["Zeus is not installed"]))
@@ -177,13 +178,18 @@ def test_measure_beside_a_calibrated_profile(cli: Cli, tmp_path: Path, monkeypat
     [
         (("calibrate", "--out", "My Machine.yaml"), "small letters"),
         (("calibrate", "--device", "cuda:99"), "no such device"),
+        (("calibrate", "--out", "mine.yaml"), "mine.yaml: is there already; edit it, or pass --force to replace it"),
         (("measure", "nowhere.pt2"), "nowhere.pt2"),
     ],
 )
-def test_what_goes_wrong_is_said_before_any_work(cli: Cli, arguments: tuple[str, ...], said: str) -> None:
+def test_what_goes_wrong_is_said_before_any_work(
+    cli: Cli, arguments: tuple[str, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("of the user")
     made = cli(*arguments)
     assert made.code in (2, 3)
-    assert said in made.err
+    assert said in " ".join(made.err.split())
 
 
 def test_the_median_error_by_hand() -> None:

@@ -24,6 +24,7 @@ NO_TORCH = (
     "samples",
     "errors",
     "whole",
+    "untrusted",
     "hardware",
     "cost",
     "report",
@@ -31,8 +32,20 @@ NO_TORCH = (
     "cli",
     "sweep",
     "shipped",
+    "pytest_plugin",
 )
 NO_JOULE = ("trace", "load", "frameworks")
+DOWNSTREAM = {
+    "counts": ("hardware", "cost", "report", "gate", "sweep", "cli"),
+    "hardware": ("cost", "report", "gate", "sweep", "cli"),
+    "cost": ("report", "gate", "sweep", "cli"),
+    "report": ("gate", "cli"),
+    "gate": ("sweep", "cli"),
+    "sweep": ("gate", "cli"),
+}
+"""What no file of a room names: doors open one way."""
+SHOWN = {"cost/records.py": {"snnenergy.report", "snnenergy.report.tables", "snnenergy.report.html"}}
+"""A Comparison shows itself in a notebook (`to_dataframe`, `_repr_html_`): these two methods open the next door."""
 HEAVY = ("torch", "pandas", "pint", "altair", "vl_convert", "fvcore", "jinja2", "ruamel", "pydantic")
 
 IMPORT_ALL = """
@@ -117,6 +130,13 @@ def test_no_file_of_the_energy_side_names_torch() -> None:
 def test_no_file_of_the_torch_side_names_the_energy_side() -> None:
     wrong = ("snnenergy.hardware", "snnenergy.cost", "snnenergy.report", "snnenergy.gate", "yaml", "ruamel", "pint")
     assert naming(sources(*NO_JOULE), wrong) == {}
+
+
+@pytest.mark.parametrize(("room", "wrong"), DOWNSTREAM.items())
+def test_doors_open_downstream_only(room: str, wrong: tuple[str, ...]) -> None:
+    files = sorted({*sources(room), *(PACKAGE.glob(f"{room}_*.py"))})
+    found = naming(files, tuple(f"snnenergy.{name}" for name in wrong))
+    assert found == {name: shown for name, shown in SHOWN.items() if name.startswith(f"{room}/")}
 
 
 def prints(text: str) -> list[int]:

@@ -7,9 +7,11 @@
     stored      merge: Counts files only             files       inspect
     dataset     profile --data                       watching    its progress bar, and Ctrl-C
     spreads     --per-sample, --until-ci
-    gate        check                                starting    init
+    gate        check                                gated       one model of its settings, counted
+    starting    init
     differences diff
-    chips       hardware list, show, lint, schema    validation  validate
+    chips       hardware list, show, lint, init, schema
+    validation  validate
     measuring   calibrate, measure
     conversion  convert-estimate                     training    profile --mode train
     payback     payback                              sweeping    sweep
@@ -41,7 +43,7 @@ from snnenergy.cli import (
     sweeping,
     validation,
 )
-from snnenergy.cli.runner import INTERRUPTED
+from snnenergy.cli.runner import INTERRUPTED, flowing
 
 app = typer.Typer(
     name="snnenergy",
@@ -64,7 +66,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _front(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
@@ -75,6 +76,9 @@ def _front(
     Exit codes: 0 done; 1 a budget broken or outside the validated band; 2 usage, input or profile error; 3 model file
     refused; 4 coverage too low; 5 baseline missing or not comparable; 70 a bug of snnenergy; 130 interrupted.
     """
+
+
+app.callback(help=flowing(_front))(_front)
 
 
 def _standing_in() -> None:

@@ -98,7 +98,7 @@ def _explained(files: list[Path]) -> str:
 
 def init(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The YAML file to write.")],
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: o.Force = False,
     json: o.Json = None,
 ) -> None:
     """Writes a sound profile of a chip of your own, with a comment at every choice."""
@@ -109,8 +109,7 @@ def init(
         raise UsageError(
             f"{file}: expected a name of small letters, digits and _ that ends in .yaml, such as my_chip.yaml"
         )
-    if file.exists() and not force:
-        raise UsageError(f"{file}: is there already; edit it, or pass --force to replace it")
+    output.keep(file, force=force)
     output.write(str(file), skeleton.render(file.stem))
     documents = {"json": output.as_json({"profile": str(file)})} if json else {}
     output.deliver(documents, targets, f"written: {file}\nnext: edit it, then: snnenergy hardware lint {file}\n")

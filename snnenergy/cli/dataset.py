@@ -102,10 +102,9 @@ class Data:
             spreads.share(self.until_ci)
         part(self.shard)
 
-    def columns(self, json: str | None) -> dict[str, str | None]:
+    def columns(self, json: str | None) -> dict[str, str]:
         """Where the columns go: beside the Counts."""
-        beside = None if json in (None, output.STDOUT) else str(Path(str(json)).with_suffix(".npz"))
-        return {"per-sample": beside if self.per_sample else None}
+        return {"per-sample": str(Path(json).with_suffix(".npz"))} if self.per_sample and json is not None else {}
 
 
 def part(text: str | None) -> tuple[int, int]:

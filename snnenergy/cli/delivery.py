@@ -90,6 +90,8 @@ class Look:
             raise UsageError("--figure-format: goes with --figures FOLDER")
         if self.figures is not None and not self.figures.is_dir():
             raise UsageError(f"--figures {self.figures}: no such folder")
+        if self.figures is not None:
+            output.check_folder(self.figures)
 
     @property
     def rows(self) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class _Stored:
 def diff(
     base: Annotated[str, typer.Argument(metavar="BASE", help="Counts or a report before: a file, or REF:FILE of git.")],
     head: Annotated[str, typer.Argument(metavar="HEAD", help="Counts or a report after.")],
-    hardware: o.Hardware = None,
+    hardware: Annotated[list[str] | None, o.hardware("those that HEAD holds, else BASE")] = None,
     budgets: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Hold HEAD to the budgets of a snnenergy.toml; exit 1 if broken."),
@@ -221,7 +221,8 @@ def _model(report: ModelReport) -> str:
     layers = [(f"{path}: {row.name}", row) for path, rows in changes.layers.items() for row in rows]
     priced = [row for row in report.priced if not row.base is row.head is None]
     totals = [head, *(_row(row.name, row) for row in (*priced, *report.causes, *changes.totals))]
-    changed = aligned([head, *(_row(*pair) for pair in layers)]) if layers else ["No layer changed."]
+    none = "No layer changed in these figures." if changes.cause else "No layer changed."
+    changed = aligned([head, *(_row(*pair) for pair in layers)]) if layers else [none]
     start = [f"{changes.base} -> {changes.head}: {identity}", f"cause: {changes.origin}", ""]
     return "\n".join([*start, *aligned(totals), "", *changed]) + "\n"
 

@@ -69,7 +69,7 @@ class Forms:
         alone = [form for form, file in made if file == output.STDOUT]
         if len(alone) > 1 and not set(alone) <= set(_LOGS):
             raise UsageError(f"--format: {' and '.join(alone)} all go to stdout; give all but one a file: json=FILE")
-        output.check({f"{form}={file}": file for form, file in made if file != output.STDOUT})
+        output.check({f"format {form}={file}": file for form, file in made if file != output.STDOUT})
         return made
 
 
@@ -119,6 +119,7 @@ def check(
     config = settings.find() if gate.config is None else gate.config
     project = settings.read(config)
     overwriting.refuse(targets, [config, *_read(project)])
+    _writable(gate, project, targets)
     profiles = chips.load(chips.needed(project.settings.hardware, project.budgets), project.folder)
     known, heads = _heads(project, counts or [], gate.model)
     demanded = 0.0 if min_coverage is None else min_coverage
@@ -128,6 +129,14 @@ def check(
     _deliver(verdict, targets)
     if not verdict.passed:
         raise typer.Exit(verdict.exit_code)
+
+
+def _writable(gate: Gate, project: Project, targets: Sequence[tuple[str, str]]) -> None:
+    """UsageError before any work where the step summary or the baseline cannot be written."""
+    if summary := _summary(targets):
+        output.append(summary, "")
+    if gate.update_baseline and project.baseline is not None:
+        output.check_folder(project.baseline)
 
 
 def _read(project: Project) -> Iterator[str | Path]:
@@ -203,10 +212,15 @@ def _update(project: Project, heads: Mapping[str, Counts], min_coverage: float) 
     if project.baseline is None:
         raise UsageError(f'{project.document.path}: names no baseline; add `baseline = "folder"` at the top')
     for name, counts in heads.items():
-        for problem in uncovered(name, counts, min_coverage):
+        for problem in uncovered(counts, min_coverage):
             raise CoverageError(f"{name}: {problem.words}\nNo baseline was written.")
     for file in baselines.write(project.baseline, heads):
         say(f"baseline written: {file}")
+
+
+def _summary(targets: Sequence[tuple[str, str]]) -> str | None:
+    """The file of the step summary, where the platform asks for one."""
+    return os.environ.get(SUMMARY) if any(form == "github" for form, _ in targets) else None
 
 
 def _deliver(verdict: Verdict, targets: Sequence[tuple[str, str]]) -> None:
@@ -217,10 +231,8 @@ def _deliver(verdict: Verdict, targets: Sequence[tuple[str, str]]) -> None:
     for document, target in made:
         if target != output.STDOUT:
             output.write(target, document)
-    summary = os.environ.get(SUMMARY)
-    if summary and any(form == "github" for form, _ in targets):
-        with open(summary, "a", encoding="utf-8") as file:
-            file.write(FORMATS["markdown"](verdict))
+    if summary := _summary(targets):
+        output.append(summary, FORMATS["markdown"](verdict))
     shown = "".join(document for document, target in made if target == output.STDOUT)
     logs = all(form in _LOGS for form, target in targets if target == output.STDOUT)
     (output.show if logs else output.emit)(shown)

@@ -49,7 +49,7 @@ def _run(folder: Path, name: str, source: str, table: ModelTable) -> Counts:
         "allow_classes": table.allow_class,
         "seed": table.seed,
         "encode": table.encode,
-        "steps": table.steps if table.encode else None,
+        "steps": table.steps if table.encode or table.event_bin else None,
         "time_axis": table.time_axis,
         "event_bin": table.event_bin,
     }

@@ -33,6 +33,7 @@ def calibrate(
         OWN
     ),
     device: Device = "cpu",
+    force: o.Force = False,
     json: o.Json = None,
 ) -> None:
     """Fits a hardware profile to this machine: rates, bandwidths, launch overheads, and power where it can be read.
@@ -44,6 +45,7 @@ def calibrate(
 
     wanted = output.check({"profile": str(out), "json": json})
     name = _name(out)
+    output.keep(out, force=force)
     text = render(fit(this_machine(device), output.progress), name)
     chip = _checked(text, out)
     output.write(str(out), text)

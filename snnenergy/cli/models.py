@@ -14,7 +14,7 @@ from snnenergy.cli import conventions, dataset, output, overwriting, stored, tra
 from snnenergy.cli import options as o
 from snnenergy.cli.delivery import Look, Targets, brief, deliver
 from snnenergy.cli.runner import command, say
-from snnenergy.errors import CoverageError, UsageError
+from snnenergy.errors import UsageError
 
 if TYPE_CHECKING:
     from snnenergy.cost.records import Comparison
@@ -70,7 +70,8 @@ def profile(
     if data.data is not None:
         if witness:
             raise UsageError("--witness and --data: give one of them; a second witness sees one input")
-        columns = output.check(data.columns(wanted.get("json")))
+        columns = data.columns(wanted.get("json"))
+        output.check(wanted | columns)
         overwriting.refuse(columns.items(), [data.data, model, *(reading.factory or ())])
         outcome = dataset.run(model, reading, data, wanted.get("json"), dataset.Chips(chips, pricing))
         if outcome is None:
@@ -184,7 +185,7 @@ def report(
 
 def demo(
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where the report goes.")] = Path(),
-    hardware: o.Hardware = None,
+    hardware: Annotated[list[str] | None, o.hardware(o.FOUR)] = None,
     json: o.Json = None,
 ) -> None:
     """Profiles a digits ANN and SNN that ship with snnenergy on real test images, and compares them on four chips."""
@@ -296,10 +297,8 @@ def _witness(work: Workload, counts: Counts) -> WitnessReport:
 
 def _demand(counted: Mapping[str, Counts], percent: float | None) -> None:
     """Raises CoverageError where less than `percent` of a model's parameters or calls was counted."""
+    from snnenergy.gate.compare import uncovered
+
     for name, counts in counted.items():
-        share = 100 * min(counts.coverage.parameters, counts.coverage.calls)
-        if percent is not None and share < percent:
-            ledger = [f"{row.path}: {row.op}, {row.calls} calls {row.reason}".rstrip() for row in counts.uncounted]
-            raise CoverageError(
-                "\n".join([f"{name}: {share:.4g} % counted, {percent:g} % demanded; uncounted:", *ledger])
-            )
+        for problem in uncovered(counts, percent or 0):
+            raise problem.error(f"{name}: {problem.words}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,14 +21,16 @@ NO_CHIP = "none"
 RESULTS = "Where results go"
 _MODEL = "Reading models"
 
-Hardware = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--hardware",
-        metavar="CHIP[,CHIP...]",
-        help=f"Chips by name, alias or YAML path; `{NO_CHIP}` counts only. Default: those of the reports given, else {', '.join(DEFAULT_CHIPS)}.",
-    ),
-]
+FOUR = ", ".join(DEFAULT_CHIPS)
+
+
+def hardware(default: str, none: str = f"; `{NO_CHIP}` counts only") -> Any:
+    """The option `--hardware` of a command whose chips are these where it is not given; none: what `none` does there."""
+    return typer.Option(
+        "--hardware", metavar="CHIP[,CHIP...]", help=f"Chips by name, alias or YAML path{none}. Default: {default}."
+    )
+
+
 MinCoverage = Annotated[
     float | None,
     typer.Option(
@@ -52,6 +54,7 @@ Html = Annotated[
     str | None,
     typer.Option("--html", metavar="FILE|-", help="Write one self-contained page.", rich_help_panel=RESULTS),
 ]
+Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]
 Batch = Annotated[
     int | None, typer.Option("--batch", min=1, metavar="N", help="Inferences together on a processor; default 1.")
 ]
@@ -175,7 +178,7 @@ class Reading:
 class Pricing:
     """Which chips, and how inferences run on them."""
 
-    hardware: Hardware = None
+    hardware: Annotated[list[str] | None, hardware(f"{FOUR}; of stored reports, those they hold")] = None
     batch: Batch = None
     bits: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Width of weights and values, for all models alike.")

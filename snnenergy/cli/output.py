@@ -8,7 +8,8 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -50,15 +51,28 @@ def check(targets: Mapping[str, str | None]) -> dict[str, str]:
         raise UsageError(
             f"--{' and --'.join(form.replace('_', '-') for form in to_stdout)} all ask for stdout; give all but one a file"
         )
-    files = [_resolved(target) for target in given.values() if target != STDOUT]
-    for target in files:
-        if target.is_dir():
-            raise UsageError(f"{target}: is a folder; name a file in it")
-        if not target.parent.is_dir():
-            raise UsageError(f"{target}: the folder does not exist")
-        if files.count(target) > 1:
-            raise UsageError(f"{target}: two outputs would write it")
+    files: dict[Path, str] = {}
+    for form, target in given.items():
+        if target == STDOUT:
+            continue
+        file = _resolved(target)
+        if os.path.isdir(file):
+            raise UsageError(f"{file}: is a folder; name a file in it")
+        if not file.parent.is_dir():
+            raise UsageError(f"{file}: the folder does not exist")
+        if file in files:
+            raise UsageError(f"{file}: two outputs would write it, --{files[file]} and --{form}")
+        files[file] = form
+        with _writing(target):
+            whole.probe(target)
     return given
+
+
+def check_folder(folder: Path) -> None:
+    """UsageError before any work where no file could be written into a folder, or into the nearest above it that is there."""
+    there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    with _writing(folder):
+        whole.probe(there / "file")
 
 
 def _resolved(target: str) -> Path:
@@ -66,6 +80,12 @@ def _resolved(target: str) -> Path:
         return Path(target).resolve()
     except (OSError, RuntimeError) as error:  # Python's own word for links that lead in a circle
         raise UsageError(f"{target}: cannot be written: its links lead in a circle") from error
+
+
+def keep(file: Path, *, force: bool) -> None:
+    """UsageError where a file that people go on to edit is there already, and nobody asked to replace it."""
+    if file.exists() and not force:
+        raise UsageError(f"{file}: is there already; edit it, or pass --force to replace it")
 
 
 def deliver(documents: Mapping[str, str], targets: Mapping[str, str], table: str) -> None:
@@ -89,19 +109,38 @@ def show(text: str) -> None:
         text.encode(encoding)
     except UnicodeEncodeError:
         text = "\n".join(map(ascii_only, text.split("\n")))
-    print(text, end="" if text.endswith("\n") else "\n")
+    with taking() as stdout:
+        print(text, end="" if text.endswith("\n") else "\n", file=stdout, flush=True)
 
 
 def emit(document: str) -> None:
     """A document on stdout as it is in a file: UTF-8, whatever the terminal's own encoding."""
-    stdout = _open()
     text = document if document.endswith("\n") else f"{document}\n"
-    if not hasattr(stdout, "buffer"):  # a notebook's, or a test's
-        print(text, end="")
-        return
-    stdout.flush()
-    stdout.buffer.write(text.encode("utf-8"))
-    stdout.buffer.flush()
+    with taking() as stdout:
+        if not hasattr(stdout, "buffer"):  # a notebook's, or a test's
+            print(text, end="", file=stdout)
+            return
+        stdout.flush()
+        stdout.buffer.write(text.encode("utf-8"))
+        stdout.buffer.flush()
+
+
+@contextmanager
+def taking() -> Iterator[TextIO]:
+    """stdout; UsageError where it takes nothing more, as on a full disk.  A reader that left is the runner's to answer."""
+    stdout = _open()
+    try:
+        yield stdout
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        discard()
+        raise UsageError(f"stdout: cannot be written: {error.strerror}") from error
+
+
+def discard() -> None:
+    """What stdout still holds goes nowhere: Python would try to write it once more when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _open() -> TextIO:
@@ -113,8 +152,20 @@ def _open() -> TextIO:
 
 def write(target: str, document: str | bytes) -> None:
     """A file, whole or absent; UsageError where it cannot be written."""
-    try:
+    with _writing(target):
         whole.write(target, document)
+
+
+def append(target: str, text: str) -> None:
+    """Text at the end of a file; UsageError where it cannot be written."""
+    with _writing(target), open(target, "a", encoding="utf-8") as file:
+        file.write(text)
+
+
+@contextmanager
+def _writing(target: str | Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise UsageError(f"{target}: cannot be written: {error.strerror}") from error
 

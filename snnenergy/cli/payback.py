@@ -91,7 +91,7 @@ def payback(
     length: Length,
     targets: Files,
     train_on: Annotated[str, typer.Option(metavar="CHIP", help="Where both are trained.")] = "h100_sxm",
-    hardware: o.Hardware = None,
+    hardware: Annotated[list[str] | None, o.hardware(o.FOUR, none="")] = None,
     ann_on: Annotated[
         str | None,
         typer.Option(

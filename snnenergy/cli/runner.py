@@ -15,7 +15,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from snnenergy.cli import overwriting
+from snnenergy.cli import output, overwriting
 from snnenergy.errors import SnnEnergyError
 
 OUR_BUG = 70
@@ -49,7 +49,12 @@ def command(app: typer.Typer, run: Command, name: str | None = None) -> None:
     parameters = [p for own in inspect.signature(run).parameters.values() for p in _opened(own, hints[own.name])]
     guarded.__signature__ = inspect.Signature([*parameters, DEBUG])  # type: ignore[attr-defined]  # what Typer reads
     guarded.__annotations__ = {p.name: p.annotation for p in (*parameters, DEBUG)}
-    app.command(name or run.__name__)(guarded)
+    app.command(name or run.__name__, help=flowing(run))(guarded)
+
+
+def flowing(run: Command) -> str:
+    """A docstring as the help shows it: paragraphs without the line breaks of the source."""
+    return "\n\n".join(" ".join(part.split()) for part in (inspect.getdoc(run) or "").split("\n\n"))
 
 
 def _opened(parameter: inspect.Parameter, hint: Any) -> list[inspect.Parameter]:
@@ -69,7 +74,8 @@ def _call(run: Command, arguments: dict[str, Any], given: dict[str, Any], *, deb
         overwriting.check(given)
         run(**arguments)
         if sys.stdout is not None:
-            sys.stdout.flush()
+            with output.taking() as stdout:  # what the user's own code printed, too
+                stdout.flush()
     except typer.Exit as leaving:
         return leaving.exit_code
     except SnnEnergyError as error:
@@ -80,7 +86,7 @@ def _call(run: Command, arguments: dict[str, Any], given: dict[str, Any], *, deb
         say("interrupted")
         return INTERRUPTED
     except BrokenPipeError:  # the reader of stdout left, as `| head` does: whoever reads the exit code gets no pass
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        output.discard()
         return SnnEnergyError.exit_code
     except Exception as error:  # noqa: BLE001  # everything else is a bug of ours, and is named as one
         _bug(error, debug=debug)

@@ -27,25 +27,24 @@ def register(app: typer.Typer) -> None:
 def init(
     reading: o.Reading,
     model: Annotated[str | None, typer.Argument(metavar="MODEL", help="As in `profile`; or stored Counts.")] = None,
-    hardware: o.Hardware = None,
+    hardware: Annotated[list[str] | None, o.hardware("loihi")] = None,
     config: Config = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="What the gate calls the model.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: o.Force = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of the file, and stop.")] = False,
     json: o.Json = None,
 ) -> None:
     """Writes a first snnenergy.toml and baseline from one profiled model: limits a little above what it costs today."""
     from snnenergy.gate import baselines, chips, settings, starter
 
-    wanted = output.check({"json": json})
+    target = Path(settings.FILE) if config is None else config
+    wanted = output.check({"json": json, "config": None if schema else str(target)})
     if schema:
         output.deliver({"json": output.as_json(settings.json_schema())}, {"json": json or output.STDOUT}, "")
         return
     if not model:
         raise UsageError("init needs a MODEL to profile: a .pt2, .pt or .safetensors file, or pkg.mod:factory")
-    target = Path(settings.FILE) if config is None else config
-    if target.exists() and not force:
-        raise UsageError(f"{target}: is there already; edit it, or pass --force to replace it")
+    output.keep(target, force=force)
     overwriting.refuse([("config", str(target))], [model, *(reading.input or ()), *(reading.factory or ())])
     table = _table(model, reading, target.parent)
     counts = counted(_draft(target), name or _stem(model), table)
@@ -63,7 +62,7 @@ def _whole_count(counts: Counts) -> None:
     """A first gate on half a model would guard half a model."""
     from snnenergy.gate.compare import uncovered
 
-    for problem in uncovered(counts.model, counts, 100.0):
+    for problem in uncovered(counts, 100.0):
         raise CoverageError(f"{counts.model}: {problem.words}\nNothing was written: the gate demands all of it.")
 
 

@@ -102,7 +102,7 @@ def _cost(counts: Counts, chip: Profile | None, prices: Prices) -> dict[str, flo
     return {**costs, WHOLE_CHIP: estimate.breakdown.static.nominal}
 
 
-def uncovered(name: str, counts: Counts, percent: float) -> tuple[Problem, ...]:
+def uncovered(counts: Counts, percent: float) -> tuple[Problem, ...]:
     """A problem where less than `percent` of the model's parameters or arithmetic calls was counted."""
     share = 100 * min(counts.coverage.parameters, counts.coverage.calls)
     if share >= percent:

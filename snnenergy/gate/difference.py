@@ -6,15 +6,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from snnenergy.counts_terms import ALIKE
 from snnenergy.errors import NotComparableError
 
 if TYPE_CHECKING:
     from snnenergy.counts import Counts
     from snnenergy.hardware import Profile
 
-METRICS = "acs macs dense_macs updates spikes_out adds muls compares specials".split()
-"""Totals over samples, shown per inference."""
-LAYER_METRICS = ("acs", "macs", "dense_macs", "updates", "spikes_out", "adds", "muls", "compares", "specials")
+METRICS = (
+    "acs macs dense_macs driven updates spikes_out adds muls compares specials synapse_updates trace_updates"
+).split()
+"""Totals over samples, shown per inference; of the whole and of each layer."""
 STRUCTURE = ("weights", "weights_nonzero", "neurons")
 """Of the model itself: the same for every inference."""
 IDENTITY = ("weights", "architecture", "time_steps", "dtype")
@@ -68,8 +70,8 @@ class Difference:
 
 
 def between(base: Counts, head: Counts) -> Difference:
-    """Raises NotComparableError where the two ran on other inputs, seeds, samples or counting rules."""
-    for name in ("rules", "seed", "synthetic", "predicted", "training", "inputs"):
+    """Raises NotComparableError where the two ran on other inputs or samples, or under conditions that are not `ALIKE`."""
+    for name in (*ALIKE, "inputs"):
         a, b = getattr(base.conditions, name), getattr(head.conditions, name)
         if a != b:
             raise NotComparableError(
@@ -120,7 +122,7 @@ def _layers(base: Counts, head: Counts) -> dict[str, tuple[Change, ...]]:
     sides = [{layer.path: (layer, counts.samples) for layer in counts.layers} for counts in (base, head)]
     found = {}
     for path in dict.fromkeys((*sides[0], *sides[1])):
-        rows = [Change(name, _of(sides[0].get(path), name), _of(sides[1].get(path), name)) for name in LAYER_METRICS]
+        rows = [Change(name, _of(sides[0].get(path), name), _of(sides[1].get(path), name)) for name in METRICS]
         if changed := tuple(row for row in rows if row.base != row.head):
             found[path] = changed
     return found

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json as json_text
 import os
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from snnenergy.gate import markdown as page
 from snnenergy.gate.metrics import show
-from snnenergy.gate.verdict import State, Verdict
+from snnenergy.gate.verdict import COLUMNS, State, Verdict
 from snnenergy.report.escape import plain
 
 MAX_ANNOTATIONS = 50
@@ -22,7 +22,7 @@ MAX_ANNOTATIONS = 50
 def text(verdict: Verdict) -> str:
     """The sentence, the budgets, what else to know, and the layers that grew: for a terminal and a log."""
     lines = [verdict.sentence, ""]
-    lines += aligned(_table(verdict))
+    lines += aligned([COLUMNS, *((o.subject, *o.cells, o.state) for o in verdict.outcomes)])
     lines += [
         f"{o.state}: {o.words}{f' (why: {o.placed.budget.reason})' if o.placed.budget.reason else ''}"
         for o in verdict.outcomes
@@ -37,17 +37,6 @@ def text(verdict: Verdict) -> str:
             lines += [f"  {c.name}: {show(c.base, c.unit)} -> {show(c.head, c.unit)}" for c in model.causes]
             lines += [f"  grew: {', '.join(model.grown[:8])}"] if model.grown else []
     return "\n".join(map(plain, lines)).rstrip() + "\n"
-
-
-HEAD = ("budget", "before", "now", "change", "limit", "used", "")
-
-
-def _table(verdict: Verdict) -> Iterator[tuple[str, ...]]:
-    yield HEAD
-    for o in verdict.outcomes:
-        change = "-" if o.change is None else "0" if o.change == 0 else f"{100 * o.change:+.3g} %"
-        used = "-" if o.used is None else f"{100 * o.used:.4g} %"
-        yield (o.subject, o.show(o.before), o.show(o.after), change, o.show(o.limit), used, o.state)
 
 
 def aligned(rows: Iterable[Sequence[str]]) -> list[str]:

@@ -84,7 +84,7 @@ def verdict(
     models, comparable = [], dict(bases or {})
     for name, head in heads.items():
         base = comparable.get(name)
-        problems = uncovered(name, head, min_coverage) + _missing(name, base, bases, budgets, writer)
+        problems = uncovered(head, min_coverage) + _missing(name, base, bases, budgets, writer)
         before = {} if base is None else _priced_then(base, past or {}, case)
         made = compare(name, head, base, own, case.prices, past=before, problems=problems)
         if made.difference is None:

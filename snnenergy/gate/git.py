@@ -10,6 +10,8 @@ from pathlib import Path
 from snnenergy.errors import UsageError
 
 MAX_BYTES = 256 * 1024 * 1024
+PATIENCE_S = 120
+"""Seconds in which git answers."""
 
 
 class Commit:
@@ -43,11 +45,16 @@ class Commit:
         return [name.removeprefix(inside) for name in listed.split("\0") if name]
 
     def name_of(self, path: Path) -> str:
-        """A path as git names it: from the root of the repository.  Links are not followed: a pull request may lay them."""
-        try:
-            name = Path(os.path.abspath(path)).relative_to(self.root).as_posix()
-        except ValueError:
-            raise UsageError(f"{path}: lies outside the repository, so {self.ref} cannot hold it") from None
+        """A path as git names it: from the root of the repository.
+
+        Links that lead into the repository are followed, those in it are not: a pull request may lay them.
+        """
+        full = Path(os.path.abspath(path))
+        ways = (up.resolve() / full.relative_to(up) for up in (*reversed(full.parents), full))
+        inside = next((way for way in ways if way.is_relative_to(self.root)), None)
+        if inside is None:
+            raise UsageError(f"{path}: lies outside the repository, so {self.ref} cannot hold it")
+        name = inside.relative_to(self.root).as_posix()
         if "\n" in name:
             raise UsageError(f"{name!r}: a file name with a line break")
         return name
@@ -57,10 +64,12 @@ def _git(folder: Path, *arguments: str, stdin: bytes | None = None) -> bytes:
     """What git prints; UsageError with git's own first line where it fails."""
     try:
         done = subprocess.run(  # noqa: PLW1510  # the exit code is looked at below
-            ["git", "-C", str(folder), *arguments], input=stdin, capture_output=True, timeout=120
+            ["git", "-C", str(folder), *arguments], input=stdin, capture_output=True, timeout=PATIENCE_S
         )
     except FileNotFoundError:
         raise UsageError("git is not installed, and a base branch is read through it") from None
+    except subprocess.TimeoutExpired:
+        raise UsageError(f"git {arguments[0]}: no answer in {PATIENCE_S} s; does a hook or a lock hold it?") from None
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines()
         raise UsageError(f"git {arguments[0]}: {said[0] if said else 'failed'} (is the base branch fetched?)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from snnenergy.gate.metrics import show
-from snnenergy.gate.verdict import ModelReport, Outcome, State, Verdict
+from snnenergy.gate.verdict import COLUMNS, ModelReport, Outcome, State, Verdict
 from snnenergy.report.escape import markdown as prose
 from snnenergy.report.escape import markdown_code as code
 from snnenergy.report.escape import markup
@@ -59,18 +59,10 @@ def _blocks(verdict: Verdict) -> Iterator[str]:
 
 
 def _budgets(verdict: Verdict) -> str:
-    head = ("budget", "before", "now", "change", "limit", "used", "")
     rows = sorted(verdict.outcomes, key=lambda o: (_WORST_FIRST.index(o.state), -(o.used or 0)))
     shown = rows[:100]
-    lines = table(head, (_row(o) for o in shown))
+    lines = table(COLUMNS, ((code(_short(o.subject, 120)), *o.cells, _SIGNS[o.state]) for o in shown))
     return f"{lines}\n\n{len(rows) - len(shown)} more budgets, all less used." if len(rows) > len(shown) else lines
-
-
-def _row(o: Outcome) -> tuple[str, ...]:
-    change = "-" if o.change is None else "0" if o.change == 0 else f"{100 * o.change:+.3g} %"
-    used = "-" if o.used is None else f"{100 * o.used:.4g} %"
-    subject = code(_short(o.subject, 120))
-    return (subject, o.show(o.before), o.show(o.after), change, o.show(o.limit), used, _SIGNS[o.state])
 
 
 def _why(o: Outcome) -> str:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from snnenergy.gate.difference import Change, Difference
     from snnenergy.gate.settings import Placed
 
+COLUMNS = ("budget", "before", "now", "change", "limit", "used", "")
+"""Of a table of outcomes."""
 MAX_NAMED = 3
 """Broken budgets that the first sentence names; the table holds the rest."""
 
@@ -57,6 +59,13 @@ class Outcome:
     def change(self) -> float | None:
         """Relative to the baseline; None without one, or where it was 0."""
         return None if self.after is None or not self.before else self.after / self.before - 1
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """What a table shows of it, under `COLUMNS` between its subject and its state."""
+        change = "-" if self.change is None else "0" if self.change == 0 else f"{100 * self.change:+.3g} %"
+        used = "-" if self.used is None else f"{100 * self.used:.4g} %"
+        return (self.show(self.before), self.show(self.after), change, self.show(self.limit), used)
 
     def show(self, value: float | None) -> str:
         return metrics.show(value, self.placed.budget.row.unit)

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from snnenergy.errors import UnsafeModelError
-from snnenergy.load.files import Kind, said
+from snnenergy.load.files import Kind, quoted
 
 MAX_MEMBERS = 100_000
 _SOURCE = re.compile(r"[^/]+/code/.+")  # TorchScript compresses its source, and nothing else is ever compressed
@@ -75,7 +75,7 @@ def open_archive(data: bytes, where: str) -> Archive:
         ValueError,
         OverflowError,
     ) as error:
-        raise UnsafeModelError(f"{where}: damaged or cut short: {said(error)}; copy or download it again") from error
+        raise UnsafeModelError(f"{where}: damaged or cut short: {quoted(error)}; copy or download it again") from error
     root = _root(list(contents), where)
     cut = len(root) + 1 if root else 0
     return Archive(where, root, {name[cut:]: content for name, content in contents.items()})

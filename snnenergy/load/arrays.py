@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from snnenergy.errors import InputError, UnsafeModelError
 from snnenergy.load.archive import open_archive
-from snnenergy.load.files import said
+from snnenergy.load.files import quoted
 from snnenergy.load.torchfile import load_archive
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def read_arrays(path: Path) -> Arrays:
             return Arrays(where, {"x": mapped(path)})
         content = path.read_bytes() if head.startswith(b"PK") else b""
     except (OSError, ValueError) as error:
-        raise InputError(f"{where}: cannot be read: {said(error)}") from error
+        raise InputError(f"{where}: cannot be read: {quoted(error)}") from error
     if not content:
         raise InputError(f"{where}: expected .npz, .npy or .pt; this is none of them")
     named = _npz(content, where) if _holds_npy(content) else _pt(content, where)
@@ -92,7 +92,7 @@ def _npz(content: bytes, where: str) -> dict[str, torch.Tensor]:
     except InputError:
         raise
     except Exception as error:  # zlib.error, struct.error, RuntimeError (password) ...: all mean unreadable
-        raise InputError(f"{where}: a damaged or encrypted .npz: {said(error)}") from error
+        raise InputError(f"{where}: a damaged or encrypted .npz: {quoted(error)}") from error
 
 
 def check_unpacked(infos: Sequence[zipfile.ZipInfo], most: int, where: str) -> None:
@@ -136,7 +136,7 @@ def header(head: bytes, where: str) -> tuple[tuple[int, ...], str, int]:
         if not isinstance(dtype, str) or not _DTYPE.fullmatch(dtype):
             raise ValueError(f"dtype {dtype!r:.60}; expected numbers (object arrays would be unpickled)")
     except (ValueError, KeyError, TypeError, SyntaxError, IndexError, RecursionError, MemoryError) as error:
-        raise InputError(f"{where}: not a usable array: {said(error)}") from error
+        raise InputError(f"{where}: not a usable array: {quoted(error)}") from error
     return shape, dtype, start + length
 
 

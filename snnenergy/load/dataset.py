@@ -13,7 +13,7 @@ from snnenergy.load.arrays import Arrays
 from snnenergy.load.batches import BATCH, WHOLE, Batch, Batches, Cut, Dealer, seed_everything, total_of
 from snnenergy.load.encoders import Encoding, are_events, encode
 from snnenergy.load.factory import here_first, imported, is_factory, to_install
-from snnenergy.load.files import said
+from snnenergy.load.files import quoted
 from snnenergy.load.inputs import choose, load_inputs, split_key
 from snnenergy.load.items import Reading
 from snnenergy.load.loaders import from_iterable
@@ -103,7 +103,7 @@ def _batches(data: DataOptions, reading: Reading, model: Model, seed: int, binne
         with here_first():
             made = imported(data.source)
     except Exception as error:
-        raise UsageError(f"--data {data.source}: {type(error).__name__}: {said(error)}{to_install(error)}") from error
+        raise UsageError(f"--data {data.source}: {type(error).__name__}: {quoted(error)}{to_install(error)}") from error
     return from_iterable(made, data.source, data.cut, reading, data.batch_size, binned)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snnenergy.errors import UsageError, few
-from snnenergy.load.files import said
+from snnenergy.load.files import quoted
 
 if TYPE_CHECKING:
     import torch
@@ -91,7 +91,7 @@ def call_factory(
             made = imported(spec)(**(arguments or {}))
         except Exception as error:
             advice = _nearest(spec, error) or to_install(error)
-            raise UsageError(f"factory {spec}: {type(error).__name__}: {said(error)}{advice}") from error
+            raise UsageError(f"factory {spec}: {type(error).__name__}: {quoted(error)}{advice}") from error
     model, inputs = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     if not isinstance(model, torch.nn.Module):
         raise UsageError(f"factory {spec}: returned {type(model).__name__}; expected a module, or (module, inputs)")

@@ -40,7 +40,7 @@ def read_model(path: Path) -> bytes:
     except FileNotFoundError as error:
         raise UsageError(f"{path}: no such model file{code_hint(path)}") from error
     except (OSError, ValueError) as error:
-        raise UnsafeModelError(f"{path}: cannot be read: {said(error)}") from error
+        raise UnsafeModelError(f"{path}: cannot be read: {quoted(error)}") from error
     if not stat.S_ISREG(status.st_mode):
         raise UnsafeModelError(f"{path}: not a regular file; expected a model file such as a .pt2")
     if status.st_size > MAX_BYTES:
@@ -69,7 +69,7 @@ _NAMED = {
 }
 
 
-def said(error: BaseException, width: int = 200, lines: int = 1) -> str:
+def quoted(error: BaseException, width: int = 200, lines: int = 1) -> str:
     """The first lines of what an error says, escaped: it may quote the file."""
     spoken = [line.strip()[:width] for line in str(error).strip().splitlines()[:lines]] or [type(error).__name__]
     return repr(" ".join(spoken))[1:-1]
@@ -102,5 +102,7 @@ def describe_other(data: bytes) -> str:
     for magic, words in _NAMED.items():
         if data.startswith(magic):
             return words
+    if data.lstrip()[:1] == b"{" and b'"schema_version"' in data[:256]:
+        return "stored Counts or a report: `snnenergy report` shows them"
     head = data[:64]
     return "text" if all(32 <= b < 127 or b in b"\r\n\t" for b in head) else "a file of no kind known here"

@@ -50,13 +50,13 @@ def from_iterable(
 
 def _called(make: Callable[[], Any], spec: str) -> Any:
     from snnenergy.load.factory import here_first
-    from snnenergy.load.files import said
+    from snnenergy.load.files import quoted
 
     try:
         with here_first():
             return make()
     except Exception as error:
-        raise InputError(f"--data {spec}: raised {type(error).__name__}: {said(error)}") from error
+        raise InputError(f"--data {spec}: raised {type(error).__name__}: {quoted(error)}") from error
 
 
 def _no_other_shards(made: Any, spec: str) -> None:
@@ -134,10 +134,10 @@ def _sizes(batch: Batch) -> str:
 def _pulled(made: Iterable[Any], own: Batches) -> Iterator[Any]:
     """The items of the user's iterable; what it raises is said to be its own."""
     from snnenergy.load.factory import here_first
-    from snnenergy.load.files import said
+    from snnenergy.load.files import quoted
 
     def failed(at: int, error: Exception) -> InputError:
-        return InputError(f"--data {own.source}: raised {type(error).__name__} after {at} batches: {said(error)}")
+        return InputError(f"--data {own.source}: raised {type(error).__name__} after {at} batches: {quoted(error)}")
 
     i = 0
     try:

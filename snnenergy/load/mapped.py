@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from snnenergy.errors import InputError
 from snnenergy.load.arrays import LABEL_KEYS, MAX_ARRAYS, Arrays, check_size, check_unpacked, header, mapped, native
-from snnenergy.load.files import said
+from snnenergy.load.files import quoted
 
 if TYPE_CHECKING:
     import torch
@@ -32,7 +32,7 @@ def map_arrays(path: Path) -> Arrays:
     except InputError:
         raise
     except Exception as error:  # zlib.error, struct.error, RuntimeError (password) ...: all mean unreadable
-        raise InputError(f"{where}: cannot be read as .npy or .npz: {said(error)}") from error
+        raise InputError(f"{where}: cannot be read as .npy or .npz: {quoted(error)}") from error
     labels = next((named[k] for k in LABEL_KEYS if k in named and len(named) > 1), None)
     return Arrays(where, {k: v for k, v in named.items() if k not in LABEL_KEYS or len(named) == 1}, labels)
 

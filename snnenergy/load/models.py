@@ -11,7 +11,7 @@ from snnenergy.errors import UnsafeModelError, UsageError
 from snnenergy.load import files, safetensors
 from snnenergy.load.archive import Archive, open_archive
 from snnenergy.load.factory import call_factory, here_first, is_factory
-from snnenergy.load.files import Kind, said
+from snnenergy.load.files import Kind, quoted
 from snnenergy.load.inputs import Slot, module_slots, starts_with_embedding
 from snnenergy.load.rebuilt import check_module, weights_of
 from snnenergy.load.torchfile import check_allow_classes, load_archive, load_legacy
@@ -185,7 +185,7 @@ def _named(value: Any, source: Source, kind: str, notes: tuple[str, ...]) -> Mod
         try:
             return Model(value.eval(), kind, source.path.stem, notes, slots=_slots(value))
         except Exception as error:  # a class may stumble in any way over attributes that came from the file
-            raise UnsafeModelError(f"{source.path}: no usable module: {said(error)}") from error
+            raise UnsafeModelError(f"{source.path}: no usable module: {quoted(error)}") from error
     return _with_factory(value, source, "state_dict", notes)
 
 
@@ -216,7 +216,7 @@ def _with_factory(value: Any, source: Source, kind: str, notes: tuple[str, ...])
         module.load_state_dict(weights, strict=True)
     except (RuntimeError, TypeError, ValueError) as error:
         raise UsageError(
-            f"{source.path}: does not fit the module of {source.factory}: {said(error, lines=3)}"
+            f"{source.path}: does not fit the module of {source.factory}: {quoted(error, lines=3)}"
         ) from error
     examples: tuple[tuple[Any, ...], dict[str, Any]] | None = None if inputs is None else (inputs, {})
     return Model(module, kind, source.path.stem, (*notes, *more), examples, _slots(module, inputs))

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from snnenergy.errors import UnsafeModelError
-from snnenergy.load.files import said
+from snnenergy.load.files import quoted
 
 MAX_NODES = 10_000
 MAX_EDGES = 100_000
@@ -129,7 +129,7 @@ def parse(data: bytes, where: str) -> NirGraph:
     except UnsafeModelError:
         raise
     except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, ValueError ...: all mean unreadable
-        raise UnsafeModelError(f"{where}: no readable NIR graph: {said(error)}") from error
+        raise UnsafeModelError(f"{where}: no readable NIR graph: {quoted(error)}") from error
 
 
 class _Reader:

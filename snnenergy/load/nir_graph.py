@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from snnenergy.errors import UnsafeModelError
-from snnenergy.load.files import said
+from snnenergy.load.files import quoted
 from snnenergy.load.nir_file import NirGraph, NirNode
 
 DT = 1e-4
@@ -155,7 +155,7 @@ def build(graph: NirGraph, where: str) -> NirModule:
             warnings.simplefilter("ignore")  # of torch, about layers without elements
             return NirModule(graph, where)
     except (KeyError, ValueError, TypeError, AttributeError, RuntimeError, IndexError, OverflowError) as error:
-        raise UnsafeModelError(f"{where}: NIR: cannot be built: {said(error)}") from error
+        raise UnsafeModelError(f"{where}: NIR: cannot be built: {quoted(error)}") from error
 
 
 def input_shape(graph: NirGraph, where: str) -> tuple[int, ...]:
@@ -164,7 +164,7 @@ def input_shape(graph: NirGraph, where: str) -> tuple[int, ...]:
     try:
         return () if shape is None else tuple(int(n) for n in shape.reshape(-1)[:MAX_REST])
     except (AttributeError, ValueError, OverflowError) as error:  # text, NaN, infinity
-        raise UnsafeModelError(f"{where}: NIR: the Input node's shape is no list of sizes: {said(error)}") from error
+        raise UnsafeModelError(f"{where}: NIR: the Input node's shape is no list of sizes: {quoted(error)}") from error
 
 
 def _only(graph: NirGraph, kind: str, where: str) -> str:
@@ -202,7 +202,7 @@ def _module(node: NirNode, where: str) -> nn.Module:
     try:
         return make(node.values)
     except KeyError as error:
-        raise UnsafeModelError(f"{where}: NIR: node {node.name!r:.60} ({node.kind}) has no {said(error)}") from error
+        raise UnsafeModelError(f"{where}: NIR: node {node.name!r:.60} ({node.kind}) has no {quoted(error)}") from error
 
 
 Values = Mapping[str, Any]

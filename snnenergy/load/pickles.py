@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from snnenergy.errors import UnsafeModelError
-from snnenergy.load.files import said
+from snnenergy.load.files import quoted
 
 MAX_OPCODES = 5_000_000
 MAX_MADE = 300_000
@@ -101,7 +101,7 @@ def walk(data: bytes, where: str, start: int = 0) -> Walk:
     except UnsafeModelError:
         raise
     except (ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, TypeError, ValueError) as error:
-        raise UnsafeModelError(f"{where}: a damaged pickle: {said(error)}") from error
+        raise UnsafeModelError(f"{where}: a damaged pickle: {quoted(error)}") from error
     return Walk(machine.result, machine.uses, machine.storages, machine.made, stream.tell())
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from snnenergy.errors import UnsafeModelError
 from snnenergy.load.archive import Archive, open_archive
-from snnenergy.load.files import said
+from snnenergy.load.files import quoted
 from snnenergy.load.pt2_schema import clean_payload, clean_program
 from snnenergy.load.torchfile import MAX_REPEATED, load_archive
 
@@ -93,7 +93,7 @@ def load_checked(checked: Checked, archive: Archive) -> ExportedProgram:
         with _quiet():
             program = torch.export.load(archive.rewritten(checked.members))
     except Exception as error:  # torch raises anything on a damaged program; all of it means: unreadable
-        raise UnsafeModelError(f"{checked.where}: torch cannot rebuild the program: {said(error)}") from error
+        raise UnsafeModelError(f"{checked.where}: torch cannot rebuild the program: {quoted(error)}") from error
     return program
 
 
@@ -103,7 +103,7 @@ def module_of(program: ExportedProgram, where: str) -> Any:
         with _quiet():
             return program.module()
     except Exception as error:  # torch generates code from the checked program; a damaged one fails anyhow
-        raise UnsafeModelError(f"{where}: torch cannot build the module: {said(error)}") from error
+        raise UnsafeModelError(f"{where}: torch cannot build the module: {quoted(error)}") from error
 
 
 @contextmanager

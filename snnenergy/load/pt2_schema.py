@@ -15,7 +15,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from snnenergy import untrusted
 from snnenergy.errors import UnsafeModelError
 from snnenergy.load import pt2_terms as T
-from snnenergy.load.files import said
+from snnenergy.load.files import quoted
 
 MAX_JSON_BYTES = 128 * 1024**2
 MAX_ELEMENTS = 2**33
@@ -196,7 +196,7 @@ def parse(content: bytes, where: str) -> Any:
     try:
         return untrusted.json(content)
     except (ValueError, RecursionError, MemoryError) as error:
-        raise UnsafeModelError(f"{where}: damaged JSON: {said(error)}") from error
+        raise UnsafeModelError(f"{where}: damaged JSON: {quoted(error)}") from error
 
 
 def clean_program(content: bytes, where: str) -> dict[str, Any]:

@@ -70,13 +70,13 @@ def first_of(made: Any, spec: str) -> Any:
 
 def _item(made: Any, i: int, spec: str) -> Any:
     from snnenergy.load.factory import here_first
-    from snnenergy.load.files import said
+    from snnenergy.load.files import quoted
 
     try:
         with here_first():
             return made[i]
     except Exception as error:
-        raise InputError(f"--data {spec}: item {i} raised {type(error).__name__}: {said(error)}") from error
+        raise InputError(f"--data {spec}: item {i} raised {type(error).__name__}: {quoted(error)}") from error
 
 
 def _events(item: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from snnenergy import untrusted
 from snnenergy.errors import UnsafeModelError
-from snnenergy.load.files import said
+from snnenergy.load.files import quoted
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +44,7 @@ def header(data: bytes, where: str) -> dict[str, dict[str, Any]]:
                 raise ValueError("its tensors overlap, or leave a hole")
             ends.append(end)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, MemoryError) as error:
-        raise UnsafeModelError(f"{where}: a damaged safetensors header: {said(error)}") from error
+        raise UnsafeModelError(f"{where}: a damaged safetensors header: {quoted(error)}") from error
     return entries
 
 

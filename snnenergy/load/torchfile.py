@@ -13,7 +13,7 @@ from snnenergy.errors import UnsafeModelError, UsageError
 from snnenergy.load.allowed import BUILT, STORED, dangerous
 from snnenergy.load.archive import Archive
 from snnenergy.load.factory import to_install
-from snnenergy.load.files import said
+from snnenergy.load.files import quoted
 from snnenergy.load.pickles import Global, Storage, Walk, walk
 from snnenergy.load.refusals import check_attributes, check_globals
 
@@ -169,7 +169,7 @@ def _torch_load(stream: io.BytesIO, walked: Walk, where: str, allow_classes: Seq
     except UnsafeModelError:
         raise
     except Exception as error:  # torch raises anything on damaged content; all of it means: unreadable
-        raise UnsafeModelError(f"{where}: torch cannot read it: {said(error)}") from error
+        raise UnsafeModelError(f"{where}: torch cannot read it: {quoted(error)}") from error
 
 
 def _resolved(named: Iterable[Global], where: str, allow_classes: Sequence[str]) -> dict[str, Any]:
@@ -186,7 +186,7 @@ def resolve(name: str, where: str) -> Any:
         return getattr(importlib.import_module(module), attribute)
     except Exception as error:  # an installed framework may fail in any way, such as a torchvision of another torch
         raise UnsafeModelError(
-            f"{where}: names {name}, which cannot be imported here: {said(error)}{to_install(error)}"
+            f"{where}: names {name}, which cannot be imported here: {quoted(error)}{to_install(error)}"
         ) from error
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from snnenergy.errors import UnsafeModelError
-from snnenergy.load.files import Kind, said
+from snnenergy.load.files import Kind, quoted
 
 REHEARSAL_SECONDS = 300
 NOTE = "loaded with --trust: code from the file ran with your rights; only a crash of the load itself was kept away"
@@ -31,7 +31,7 @@ def load_trusted(path: Path, data: bytes, kind: Kind) -> tuple[Any, str]:
     try:
         return unpickled(data, kind), NOTE
     except Exception as error:  # the file's own code may raise anything
-        raise UnsafeModelError(f"{path}: cannot be loaded, even trusted: {said(error)}") from error
+        raise UnsafeModelError(f"{path}: cannot be loaded, even trusted: {quoted(error)}") from error
 
 
 def rehearse(path: Path, kind: Kind) -> None:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from snnenergy.errors import said
+
 WINDOW_S = 2.5
 """Seconds that a window lasts at least: NVML's counter moves every 20 to 100 ms."""
 RAPL = Path("/sys/class/powercap")
@@ -20,18 +22,19 @@ RAPL = Path("/sys/class/powercap")
 
 @dataclass(frozen=True, slots=True)
 class Meter:
-    """A counter: its name in words, and joules since some moment in the past.
+    """Counters that add up: their name in words, and joules of each since some moment in the past.
 
-    wraps: joules after which it starts from zero again, if it does
+    wraps: joules after which each starts from zero again; empty where none does
     """
 
     name: str
-    joules: Callable[[], float]
-    wraps: float | None = None
+    joules: Callable[[], tuple[float, ...]]
+    wraps: tuple[float, ...] = ()
 
-    def between(self, before: float, after: float) -> float:
+    def between(self, before: tuple[float, ...], after: tuple[float, ...]) -> float:
         """Joules from one reading to the next."""
-        return after - before + (self.wraps or 0.0 if after < before else 0.0)
+        wraps = self.wraps or (0.0,) * len(before)
+        return sum(b - a + (wrap if b < a else 0.0) for a, b, wrap in zip(before, after, wraps, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ def find(device: Any) -> tuple[Meter | None, str]:
             try:
                 found.joules()
             except Exception as error:  # noqa: BLE001  # a driver's error, of no common type: told, and the next one tried
-                tried.append(f"{found.name}: {_said(error)}")
+                tried.append(f"{found.name}: {_why(error)}")
                 continue
             return found, ""
     return None, "; ".join(tried)
@@ -78,8 +81,8 @@ def during(meter: Meter, run: Callable[[], object], seconds: float = WINDOW_S) -
     return Window(meter.between(before, meter.joules()), elapsed, runs)
 
 
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}".rstrip(": ")
+def _why(error: Exception) -> str:
+    return f"{type(error).__name__}: {said(error, 120)}".rstrip(": ")
 
 
 def _zeus(device: Any) -> Iterator[Meter | str]:
@@ -93,12 +96,12 @@ def _zeus(device: Any) -> Iterator[Meter | str]:
         if device.type == "cuda":
             gpus = zeus.get_gpus()
             index = _visible(device)
-            yield Meter("GPU, by Zeus", lambda: float(gpus.get_total_energy_consumption(index)) / 1e3)
+            yield Meter("GPU, by Zeus", lambda: (float(gpus.get_total_energy_consumption(index)) / 1e3,))
         else:
             cpus = zeus.get_cpus()
-            yield Meter("CPU packages, by Zeus", lambda: sum(_package(cpus, i) for i in range(len(cpus))) / 1e3)
+            yield Meter("CPU packages, by Zeus", lambda: tuple(_package(cpus, i) / 1e3 for i in range(len(cpus))))
     except Exception as error:  # noqa: BLE001  # Zeus raises one class per vendor; each says why it cannot read
-        yield f"Zeus: {_said(error)}"
+        yield f"Zeus: {_why(error)}"
 
 
 def _package(cpus: Any, index: int) -> float:
@@ -122,9 +125,9 @@ def _nvml(device: Any) -> Iterator[Meter | str]:
         pynvml.nvmlInit()
         handle = _handle(pynvml, device)
     except Exception as error:  # noqa: BLE001  # not installed, no driver, no such device: each is one reason not to read
-        yield f"NVML: {_said(error)}"
+        yield f"NVML: {_why(error)}"
         return
-    yield Meter("GPU, by NVML", lambda: float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1e3)
+    yield Meter("GPU, by NVML", lambda: (float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1e3,))
 
 
 def _handle(pynvml: Any, device: Any) -> Any:
@@ -147,9 +150,8 @@ def _rapl(device: Any) -> Iterator[Meter | str]:
     if not zones:
         yield f"RAPL: no package under {RAPL}"
         return
-    limits = [_read(zone / "max_energy_range_uj") for zone in zones]
-    wraps = limits[0] if len(zones) == 1 else None
-    yield Meter("CPU packages, by RAPL", lambda: sum(_read(zone / "energy_uj") for zone in zones), wraps)
+    wraps = tuple(_read(zone / "max_energy_range_uj") for zone in zones)
+    yield Meter("CPU packages, by RAPL", lambda: tuple(_read(zone / "energy_uj") for zone in zones), wraps)
 
 
 def _read(file: Path) -> float:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from snnenergy.cost.records import Measurement, Range
-from snnenergy.errors import ForwardError
+from snnenergy.errors import ForwardError, said
 from snnenergy.frameworks import put_to_rest, state_left
 from snnenergy.measure import meters
 from snnenergy.measure.machine import Machine, description
@@ -80,9 +80,8 @@ def _ready(work: Workload, machine: Machine) -> tuple[Callable[[], object], Call
         run()
         machine.wait()
     except Exception as error:
-        said = " ".join(str(error).split())[:300]
         raise ForwardError(
-            f"{work.name}: its forward raised {type(error).__name__} on {machine.device}: {said}"
+            f"{work.name}: its forward raised {type(error).__name__} on {machine.device}: {said(error)}"
         ) from error
     neurons[:] = [m for m in module.modules() if state_left(m)]
     return run, rest

@@ -111,18 +111,6 @@ def test_every_dependency_is_pinned_in_the_constraints() -> None:
     assert {canonical(re.split(r"[<>=!~ ;\[]", text)[0]) for text in wanted} <= pinned
 
 
-def test_every_dependency_is_imported() -> None:
-    table = project()["project"]
-    wanted = [
-        *table["dependencies"],
-        *table["optional-dependencies"]["nir"],
-        *table["optional-dependencies"]["measure"],
-    ]
-    names = {re.split(r"[<>=!~ ;\[.]", text)[0].replace("-", "_").removesuffix("_python") for text in wanted}
-    text = "\n".join(file.read_text(encoding="utf-8") for file in (ROOT / "snnenergy").rglob("*.py"))
-    assert names <= set(re.findall(r"^ *(?:import|from) (\w+)", text, re.MULTILINE))
-
-
 def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 

@@ -241,10 +241,9 @@ class Lineage:
 
     def wrote(self, sources: Sequence[int], outs: Sequence[Tensor], tag: Tag) -> None:
         """Tag the outputs of an op that computes from these storages; a tag of an input written in place is replaced."""
-        known = [self.tags[key] for key in sources if key in self.heavy]
-        others = {key for key in sources if key not in self.heavy}
-        if known and not (others and (not self.whole or others & self.tags.keys())):
-            tag = tag._replace(level=min(t.level for t in known), roots=_roots(known) | others)
+        if sources and self.heavy.issuperset(sources):
+            known = [self.tags[key] for key in sources]
+            tag = tag._replace(level=min(t.level for t in known), roots=_roots(known))
         for out in outs:
             self.mark(out, tag)
 
@@ -363,9 +362,9 @@ class Lineage:
     def sources_of(self, t: Tensor) -> tuple[Tensor, ...]:
         """The parameters and buffers a weight was computed from; empty where it was not from those alone."""
         tag = self.of(t)
-        if not tag.level or not self._tensors.keys() >= tag.roots:
+        if not tag.level:
             return ()
-        return tuple([p for key in tag.roots for p in self._tensors[key]])
+        return tuple([p for key in tag.roots for p in self._tensors.get(key, ())])
 
     def segments_of(self, t: Tensor) -> tuple[Tensor, tuple[str, ...]] | None:
         """Labels of t's shape, and the names that they stand for."""

@@ -135,7 +135,7 @@ def _operands(survey: Survey, args: Args, frame: Frame, *, sources: bool) -> boo
                 weights.append((a, key))
             elif labelled and key in labelled:
                 return False
-            elif key in tags or not lineage.whole:  # else it was there before the forward
+            else:
                 activations = True
             if sources and (tag := tags.get(key)) is not None and tag.producer is not own:
                 survey.note_source(a, tag, frame)

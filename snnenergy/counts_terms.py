@@ -109,7 +109,12 @@ class Conditions:
 
 
 def _merge_shards(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
-    """Both; empty once all are there.  A shard that is there twice would be counted twice."""
+    """Both; empty once all are there.  A shard that is there twice would be counted twice, also as part of all of them."""
+    if bool(one) != bool(other):
+        part = (one or other)[0]
+        raise CountsError(
+            f"cannot merge: shard {part} on one side, and on the other no shard: a whole data set may hold it"
+        )
     if twice := sorted({*one} & {*other}):
         raise CountsError(f"cannot merge: shard {twice[0]} is on both sides; each may be there once")
     both = {*one, *other}

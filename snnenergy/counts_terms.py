@@ -52,6 +52,7 @@ class Coverage:
         )
 
 
+_HEX = re.compile(r"[0-9a-fA-F]*")
 _SHARD = re.compile(r"[1-9]\d{0,6}/[1-9]\d{0,6}")
 
 
@@ -82,6 +83,8 @@ class Conditions:
     training: str = ""
 
     def __post_init__(self) -> None:
+        if not _HEX.fullmatch(self.inputs):
+            raise CountsError(f"conditions.inputs: expected hexadecimal digits, found {self.inputs!r:.40}")
         for shard in self.shards:
             if not _SHARD.fullmatch(shard):
                 raise CountsError(f"conditions.shards: expected I/N such as 2/8, found {shard!r:.40}")

@@ -452,6 +452,18 @@ def test_a_module_is_no_folder_of_its_name(
         counted("user_data:net", "empty")
 
 
+def test_an_array_is_named_by_the_option_that_named_the_file(
+    code: Callable[..., str], cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.savez("two.npz", a=X.numpy(), b=X.numpy())
+    code()
+    for option in ("--data", "--input"):
+        found = cli("profile", "user_data:net", option, "two.npz", "--hardware", "none")
+        assert found.code == 2 and f"name one: {option} two.npz:a" in " ".join(found.err.split())
+    assert cli("profile", "user_data:net", "--data", "two.npz:a", "--hardware", "none").code == 0
+
+
 def test_options_that_do_not_go_together(cli: Cli) -> None:
     net = DIGITS / "digits_ann.pt2"
     for options, said in (

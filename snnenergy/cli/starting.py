@@ -46,6 +46,9 @@ def init(
     target = Path(settings.FILE) if config is None else config
     if target.exists() and not force:
         raise UsageError(f"{target}: is there already; edit it, or pass --force to replace it")
+    baseline = baselines.file_of(target.parent / starter.BASELINE, name or _stem(model))
+    if baseline.exists() and not force:
+        raise UsageError(f"{baseline}: is the baseline of another gate; pass another --name, or --force to replace it")
     overwriting.refuse([("config", str(target))], [model, *(reading.input or ()), *(reading.factory or ())])
     table = _table(model, reading, target.parent)
     counts = counted(_draft(target), name or _stem(model), table)

@@ -142,7 +142,7 @@ class _Files:
         held = map_arrays(file)
         if self.key is not None and self.key not in held.arrays:
             raise InputError(f"{file}: no array {self.key!r}; it holds {', '.join(map(repr, held.arrays))}")
-        names = [self.key] if self.key is not None else choose(held, self.model.slots)
+        names = [self.key] if self.key is not None else choose(held, self.model.slots, "--data")
         first = held.arrays[names[0]]
         axis = self.reading.axes(tuple(first.shape), None if held.labels is None else len(held.labels))[1]
         if first.dim() <= axis:

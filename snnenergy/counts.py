@@ -145,12 +145,12 @@ class Counts:
         return "of synthetic input, means nothing" if self.conditions.synthetic else ""
 
     def per_inference(self, name: str) -> float | None:
-        """A figure of `Totals` for one inference; None where it needs values that nobody looked at."""
+        """A figure of `Totals` for one inference; None where nothing ran, or it needs values that nobody looked at."""
+        if not self.samples or (name in _OF_VALUES and not self.seen):
+            return None
         if self.seen:
             total = self.total()
             return None if getattr(total, name) is None else total.per_inference(name)
-        if name in _OF_VALUES or not self.samples:
-            return None
         return float(sum(getattr(layer, name) for layer in self.layers)) / self.samples
 
     @property

@@ -52,6 +52,7 @@ class Coverage:
         )
 
 
+_HEX = re.compile(r"[0-9a-fA-F]*")
 _SHARD = re.compile(r"[1-9]\d{0,6}/[1-9]\d{0,6}")
 ALIKE = {
     "rules": "counting rules",
@@ -91,6 +92,8 @@ class Conditions:
     training: str = ""
 
     def __post_init__(self) -> None:
+        if not _HEX.fullmatch(self.inputs):
+            raise CountsError(f"conditions.inputs: expected hexadecimal digits, found {self.inputs!r:.40}")
         for shard in self.shards:
             if not _SHARD.fullmatch(shard):
                 raise CountsError(f"conditions.shards: expected I/N such as 2/8, found {shard!r:.40}")
@@ -111,7 +114,12 @@ class Conditions:
 
 
 def _merge_shards(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
-    """Both; empty once all are there.  A shard that is there twice would be counted twice."""
+    """Both; empty once all are there.  A shard that is there twice would be counted twice, also as part of all of them."""
+    if bool(one) != bool(other):
+        part = (one or other)[0]
+        raise CountsError(
+            f"cannot merge: shard {part} on one side, and on the other no shard: a whole data set may hold it"
+        )
     if twice := sorted({*one} & {*other}):
         raise CountsError(f"cannot merge: shard {twice[0]} is on both sides; each may be there once")
     both = {*one, *other}

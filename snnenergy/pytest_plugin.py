@@ -29,6 +29,8 @@ PROPERTY = "energy_budget"
 """Under this name a verdict travels with its test's report, also from another process."""
 _WORDS = ("hardware", "metric", "max", "min", "max_increase", "bound", "layer", "level", "reason")
 MAX_GROWN = 8
+MAX_STEM = 120
+"""Characters of a baseline's file name; folders lie before it, and file systems hold 255."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -92,9 +94,15 @@ class Energy:
             pytest.fail(explain(made), pytrace=False)
 
     def _baseline(self, name: str) -> Path:
-        """`energy_baseline/test_file/test_name[param].json` beside the test file; one more part for a named model."""
-        inside = self.item.nodeid.partition("::")[2].replace("::", ".")
-        stem = re.sub(r"[^A-Za-z0-9_.=\[\],-]", "_", inside) + ("" if name == "model" else f".{name}")
+        """`energy_baseline/test_file/test_name[param].json` beside the test file; one more part for a named model.
+
+        What a file cannot be called ends in a digest of the whole name, so that no two tests share a file.
+        """
+        from hashlib import sha256
+
+        inside = self.item.nodeid.partition("::")[2].replace("::", ".") + ("" if name == "model" else f".{name}")
+        stem = re.sub(r"[^A-Za-z0-9_.=\[\],-]", "_", inside)[:MAX_STEM]
+        stem += "" if stem == inside else f"-{sha256(inside.encode()).hexdigest()[:8]}"
         return self.item.path.parent / FOLDER / self.item.path.stem / f"{stem}.json"
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from snnenergy.counts import LEARNING, Counts, LayerCounts, PerStep, Stream, weighted_by
+from snnenergy.counts import COPIES, LEARNING, Counts, LayerCounts, PerStep, Stream, weighted_by
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,8 +23,12 @@ if TYPE_CHECKING:
 Key = tuple[str, int]
 """(path of a layer, which of its streams); -1: the spikes it put out; -2: its synapse and trace updates, where it learns."""
 SPIKES, LEARNT = -1, -2
-HEAD = 3
-"""Numbers of a stream before its steps: nonzero, sum of |value| x taps, the same by the other operand's values."""
+HEAD = 4
+"""Numbers of a stream before its steps: nonzero, elements, sum of |value| x taps, the same by the other operand's values."""
+WORK = "dense_macs valid_macs updates adds muls compares specials output_elements calls kernels".split()
+"""What does not depend on values, and yet differs between samples: images of several sizes, a forward that ends early."""
+Work = dict[str, dict[str, int]]
+"""Those numbers of one forward, by path."""
 
 
 class Rows:
@@ -40,6 +44,7 @@ class Rows:
         self.start: list[int] = []
         self.samples: list[int] = []
         self.correct: list[int] = []
+        self.work: list[Work] = []
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the object, and its space is freed
         weakref.finalize(self, self._file.close)
         self._ends: list[int] = []  # the file's length after each row: a later row may be wider
@@ -48,7 +53,7 @@ class Rows:
     def __len__(self) -> int:
         return len(self.start)
 
-    def add(self, values: Mapping[Key, Row], *, start: int, samples: int, correct: int) -> None:
+    def add(self, values: Mapping[Key, Row], work: Work, *, start: int, samples: int, correct: int) -> None:
         import numpy as np
 
         for key in values:
@@ -63,6 +68,7 @@ class Rows:
         self.start.append(start)
         self.samples.append(samples)
         self.correct.append(correct)
+        self.work.append(work)
 
     def __iter__(self) -> Iterator[Row]:
         return self.rows()
@@ -80,34 +86,36 @@ class Rows:
         self._file.seek(0, 2)
 
     def counts(self, whole: Counts, first: int = 0) -> Iterator[Counts]:
-        """The Counts of each row, with the domains of the whole run; value-free fields are the whole's mean."""
+        """The Counts of each row, with the domains of the whole run; a layer that did not run in it is not in it."""
+        known = {layer.path for layer in whole.layers}
         for i, row in enumerate(self.rows(first), first):
-            n = self.samples[i]
-            layers = tuple(self._layer(layer, row, n, whole) for layer in whole.layers)
-            yield replace(whole, samples=n, forwards=1, layers=layers)
+            work, n = self.work[i], self.samples[i]
+            layers = [self._layer(la, row, work[la.path], n, whole) for la in whole.layers if la.path in work]
+            moved = sum(did["kernels"] for path, did in work.items() if path not in known)
+            copies = [replace(la, kernels=moved) for la in whole.layers if la.path == COPIES]
+            yield replace(whole, samples=n, forwards=1, layers=(*layers, *copies))
 
-    def _layer(self, layer: LayerCounts, row: Row, n: int, whole: Counts) -> LayerCounts:
-        streams = tuple(self._stream(layer, i, row, n, whole) for i in range(len(layer.streams)))
+    def _layer(self, layer: LayerCounts, row: Row, work: Mapping[str, int], n: int, whole: Counts) -> LayerCounts:
+        streams = tuple(self._stream(layer, i, row) for i in range(len(layer.streams)))
         per_step, spikes = None, self._part(row, (layer.path, SPIKES))
         if layer.per_step is not None and layer.path not in self.whole_steps:
             taps = [self._part(row, (layer.path, i))[HEAD:] for i, s in enumerate(layer.streams) if s.operand == "a"]
             driven, effective = (_summed([t[j::2] for t in taps]) for j in (0, 1))
             per_step = PerStep(effective, driven, () if layer.spikes_out is None else _ints(spikes))
-        shared = {name: getattr(layer, name) * n // whole.samples for name in _VALUE_FREE}
-        ran = {name: getattr(layer, name) // max(1, whole.forwards) for name in ("calls", "kernels")}
         fired = None if layer.spikes_out is None else round(float(spikes.sum()))
+        made = replace(layer, streams=streams, per_step=per_step, spikes_out=fired, **_own(work, layer))
+        if layer.neurons:
+            made = replace(made, neurons=made.updates // (n * (whole.time_steps or 1)))
         if layer.phase == LEARNING:
-            ran["synapse_updates"], ran["trace_updates"] = _ints(self._part(row, (layer.path, LEARNT)))
-        return replace(layer, streams=streams, per_step=per_step, spikes_out=fired, **shared, **ran)
+            synapses, traces = _ints(self._part(row, (layer.path, LEARNT)))
+            made = replace(made, synapse_updates=synapses, trace_updates=traces)
+        return made
 
-    def _stream(self, layer: LayerCounts, i: int, row: Row, n: int, whole: Counts) -> Stream:
-        stream = layer.streams[i]
+    def _stream(self, layer: LayerCounts, i: int, row: Row) -> Stream:
         part = self._part(row, (layer.path, i))
+        nonzero, elements = _ints(part[:2])
         driven, effective = (round(float(part[HEAD + j :: 2].sum())) for j in (0, 1))
-        made = replace(
-            stream, elements=stream.elements * n // whole.samples, nonzero=round(float(part[0])), driven=driven,
-            effective=effective,
-        )  # fmt: skip  # fields, read across
+        made = replace(layer.streams[i], elements=elements, nonzero=nonzero, driven=driven, effective=effective)
         return replace(made, unit_taps=_units(made, part))
 
     def _part(self, row: Row, key: Key) -> Any:
@@ -141,7 +149,15 @@ class Rows:
         }
 
 
-_VALUE_FREE = "dense_macs valid_macs updates adds muls compares specials output_elements".split()
+def _own(work: Mapping[str, int], layer: LayerCounts) -> dict[str, Any]:
+    """A forward's value-free fields; arithmetic that nobody saw, which a neuron's model gave, goes by its updates."""
+    own: dict[str, Any] = dict(work)
+    if layer.updates and not any(own[name] for name in _ARITHMETIC):
+        own |= {name: getattr(layer, name) * own["updates"] // layer.updates for name in _ARITHMETIC}
+    return own
+
+
+_ARITHMETIC = "adds muls compares specials".split()
 
 
 def _units(stream: Stream, part: Any) -> int | None:
@@ -154,7 +170,7 @@ def _units(stream: Stream, part: Any) -> int | None:
     if not stream.driven:
         return 0
     own = stream.pair is None or scale is stream.evidence
-    return None if scale.unit is None else round(float(part[1 if own else 2]) / scale.unit)
+    return None if scale.unit is None else round(float(part[2 if own else 3]) / scale.unit)
 
 
 def _summed(parts: list[Any]) -> tuple[int, ...]:

@@ -250,6 +250,12 @@ def test_what_are_no_shards_of_one_model_does_not_merge(change: dict[str, Any], 
         dataclasses.replace(small(), **change).merge(small())
 
 
+@pytest.mark.parametrize("inputs", ["0x1f", "ghij", " 1f", "1_f"])
+def test_a_digest_is_hexadecimal(inputs: str) -> None:
+    with pytest.raises(CountsError, match=r"conditions\.inputs: expected hexadecimal digits, found"):
+        Counts.from_dict({**small().to_dict(), "conditions": {"inputs": inputs}})
+
+
 @pytest.mark.parametrize("field", ["role", "weights", "fan_in", "neuron_model", "weight_bits"])
 def test_layers_of_different_structure_do_not_merge(field: str) -> None:
     one = LayerCounts("a", role="synaptic")

@@ -239,7 +239,68 @@ def test_a_loader_that_breaks_leaves_what_was_counted_and_can_go_on(
     assert cli(*command, "--resume").code == 0
     whole = counted("user_data:net", "user_data:loader")
     assert of_the_run(Counts.load(out)) == of_the_run(whole)
-    assert "nothing to resume" in cli(*command, "--resume").err
+    again = cli(*command, "--resume")
+    assert (again.code, Counts.load(out).samples) == (0, N)
+    assert "is complete: 10 samples of net, nothing to resume; the model is the same, the data set" in again.err
+    small = cli(*command, "--resume", "--limit", 3)
+    assert small.code == 2 and "holds 10 samples, more than --limit 3" in small.err
+    vars(sys.modules["user_data"])["net"] = lambda: Same().requires_grad_(False).double()
+    other = cli(*command, "--resume")
+    assert other.code == 2 and "is complete, and of another run: cannot merge" in other.err
+    assert Counts.load(out).samples == N
+
+
+def steps_first() -> nn.Module:
+    class StepsFirst(Loop):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.stack([self.fc(step) for step in x.unbind(0)])
+
+    return StepsFirst()
+
+
+@pytest.mark.parametrize(
+    ("net", "options", "steps", "says"),
+    [
+        (steps_first, (), 8, "taken to hold 8 samples (axis 0), and the forward ran 4: a limit or a resumed run"),
+        (steps_first, (), 2, "ends after 10 samples, and 12 are counted already"),
+        (steps_first, ("--time-axis", 0), 8, ""),
+        (Same, ("--samples", 2), 8, "--samples and --resume: samples that have no axis of their own have no place"),
+    ],
+)
+def test_batches_whose_samples_lie_elsewhere_are_not_counted_twice(
+    net: Callable[[], nn.Module], options: tuple[Any, ...], steps: int, says: str, code: Callable[..., str], cli: Cli,
+    tmp_path: Path,
+) -> None:  # fmt: skip  # arguments, read across
+    torch.manual_seed(2)
+    x = torch.rand(steps, 20, 4)
+    batches = [x[:, i : i + 4] for i in range(0, 20, 4)] if net is steps_first else [X[:4], X[4:8], X[8:]]
+
+    def breaking() -> Iterator[Any]:
+        yield from batches[: 2 if steps == 8 else 3]
+        raise OSError("disk went away")
+
+    out = tmp_path / "counts.json"
+    command = ("profile", "user_data:made", "--seed", 3, "--data", "user_data:loader", "--hardware", "none", *options)
+    code(loader=breaking, made=net)
+    assert "disk went away" in cli(*command, "--json", out).err
+    held = out.read_bytes()
+    code(loader=batches, made=net)
+    found = cli(*command, "--json", out, "--resume")
+    assert says in found.err
+    assert found.code == (2 if says else 0)
+    assert Counts.load(out).samples == 20 if not says else out.read_bytes() == held
+
+
+@pytest.mark.parametrize(("options", "samples"), [((), None), (("--time-axis", 0), 10), (("--samples", 2), None)])
+def test_a_limit_is_of_samples_that_are_known(
+    options: tuple[Any, ...], samples: int | None, code: Callable[..., str], cli: Cli, tmp_path: Path
+) -> None:
+    code(loader=[torch.rand(8, 4, 4) for _ in range(5)], made=steps_first)
+    out = tmp_path / "counts.json"
+    command = ("profile", "user_data:made", "--data", "user_data:loader", "--hardware", "none", "--json", out)
+    found = cli(*command, "--limit", 10, *options)
+    assert (found.code, out.exists()) == ((0, True) if samples else (2, False)), found.err
+    assert samples is None or Counts.load(out).samples == samples
 
 
 @pytest.mark.parametrize("within", [True, False])
@@ -354,6 +415,11 @@ def test_shards_on_the_command_line(code: Callable[..., str], cli: Cli, tmp_path
     assert of_the_run(merged) == of_the_run(Counts.load(tmp_path / "whole.json"))
     twice = cli("merge", files[0], files[0])
     assert twice.code == 2 and "shard 1/2 is on both sides" in twice.err
+    for parts in ((tmp_path / "whole.json", files[0]), (files[1], tmp_path / "whole.json")):
+        more = cli("merge", *parts)
+        assert more.code == 2 and "on one side, and on the other no shard" in more.err
+    same = cli("merge", tmp_path / "whole.json", tmp_path / "whole.json")
+    assert same.code == 2 and "the same 10 samples as" in same.err
     assert "expected I/N" in cli(*command, files[0], "--shard", "3/2").err
 
 
@@ -384,6 +450,18 @@ def test_a_module_is_no_folder_of_its_name(
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"no \.npy or \.npz file in this folder"):
         counted("user_data:net", "empty")
+
+
+def test_an_array_is_named_by_the_option_that_named_the_file(
+    code: Callable[..., str], cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.savez("two.npz", a=X.numpy(), b=X.numpy())
+    code()
+    for option in ("--data", "--input"):
+        found = cli("profile", "user_data:net", option, "two.npz", "--hardware", "none")
+        assert found.code == 2 and f"name one: {option} two.npz:a" in " ".join(found.err.split())
+    assert cli("profile", "user_data:net", "--data", "two.npz:a", "--hardware", "none").code == 0
 
 
 def test_options_that_do_not_go_together(cli: Cli) -> None:

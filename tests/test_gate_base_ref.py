@@ -198,7 +198,7 @@ def test_a_link_laid_by_the_pull_request_is_not_followed(repository: Repository,
 def test_changed_conditions_are_5(repository: Repository) -> None:
     from snnenergy.counts import Conditions
 
-    repository.model(net(10, conditions=Conditions(inputs="other")))
+    repository.model(net(10, conditions=Conditions(inputs="cd")))
     answer = repository.check()
     assert answer.code == 5
     assert "inputs of the base" in answer.out

@@ -237,6 +237,54 @@ def test_a_layer_of_the_baseline_that_is_gone_is_broken() -> None:
     assert "fc gone (removed or renamed)" in made.sentence
 
 
+@pytest.mark.parametrize(("paths", "state"), [(("conv1", "conv2"), State.HELD), (("conv1", "block"), State.BROKEN)])
+def test_a_layer_that_left_the_glob_is_broken(paths: tuple[str, str], state: State) -> None:
+    base, head = (
+        Counts.build("net", [synapses(path, 5) for path in names], conditions=Conditions(inputs="ab"))
+        for names in (("conv1", "conv2"), paths)
+    )
+    made = check(head, [budget("acs", layer="conv*", max=5000, max_increase="2 %")], base)
+    assert only(made) is state
+    assert ("conv2 gone (removed or renamed)" in made.sentence + made.outcomes[0].words) is (state is State.BROKEN)
+
+
+def test_counts_without_a_sample_are_refused() -> None:
+    for baseline in (None, net()):
+        with pytest.raises(UsageError, match="net: these counts hold no sample"):
+            check(Counts("net"), [budget("acs", max=1)], baseline)
+    made = check(net(), [budget("acs", max=5000)], Counts("net"))
+    assert [(p.error.exit_code, p.words) for _, p in made.problems] == [
+        (5, "not comparable: inputs of the base is '', of the head 'ab'; count both alike")
+    ]
+    plain = net(conditions=Conditions())
+    made = check(plain, [budget("acs", max=5000)], Counts("net"))
+    assert [(p.error.exit_code, p.words) for _, p in made.problems] == [(5, "not comparable: the base holds no sample")]
+
+
+def shapes(acs: int = 1000) -> Counts:
+    counts = net(acs, conditions=Conditions())
+    layers = tuple(
+        replace(la, dense_macs=acs, streams=tuple(replace(s, seen=False) for s in la.streams)) for la in counts.layers
+    )
+    return replace(counts, layers=layers)
+
+
+def test_counts_of_shapes_are_held_to_what_shapes_tell() -> None:
+    rule = budget("dense_macs", max_increase="2 %")
+    assert only(check(shapes(), [rule], shapes())) is State.HELD
+    grown = check(shapes(1021), [rule], shapes())
+    assert only(grown) is State.BROKEN and grown.models[0].grown == ["fc +21", "out +21"]
+    assert check(shapes(), [budget("dense_macs", max=1)]).models[0].grown
+    unknown = check(shapes(), [budget("acs", max=5000)])
+    assert only(unknown) is State.BROKEN
+    assert unknown.outcomes[0].words == "acs of net: they are counted from shapes"
+
+
+def test_a_budget_that_is_off_asks_for_nothing() -> None:
+    made = check(net(), [budget("accuracy", min=0.9, level="off"), budget("acs", max=5000)])
+    assert [o.state for o in made.outcomes] == [State.OFF, State.HELD]
+
+
 def test_globs_and_aliases() -> None:
     counts = {"a1": net(10), "a2": net(20), "b": net(30)}
     made = check(

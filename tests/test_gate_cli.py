@@ -17,6 +17,7 @@ import pytest
 from snnenergy import Counts
 from snnenergy.cli.delivery import Look, formats
 from snnenergy.cost import compare
+from snnenergy.counts import Conditions
 from tests.conftest import ROOT, Cli, Fresh
 from tests.gate_nets import CHIP, net
 from tests.test_cli import IMPORTED, loaded
@@ -138,6 +139,13 @@ def test_a_baseline_that_cannot_be_written_is_told_before_any_work(project: Path
     assert "net.json/base: cannot be written: Not a directory" in answer.err
 
 
+def test_a_baseline_is_written_only_after_everything_was_judged(project: Path, cli: Cli) -> None:
+    (project / "snnenergy.toml").write_text(BUDGETS + '[[budgets]]\nmetric = "accuracy"\nmin = 0.5\n')
+    net(1140).save(project / "net.json")
+    assert cli("check", "net.json", "--update-baseline").code == 2
+    assert Counts.load(project / "base" / "net.json") == net(1000)
+
+
 def test_a_missing_baseline_is_5_and_one_without_a_model_is_told(project: Path, cli: Cli) -> None:
     (project / "base" / "net.json").rename(project / "base" / "old.json")
     answer = cli("check", "net.json")
@@ -225,6 +233,12 @@ def test_diff_with_budgets_has_their_exit_code(project: Path, cli: Cli) -> None:
     answer = cli("diff", "base/net.json", "net.json", "--budgets", "snnenergy.toml")
     assert answer.code == 1
     assert answer.out.startswith("FAILED: 1 of 2 budgets broken")
+    for acs, code in ((1000, 5), (2000, 1)):
+        net(acs, conditions=Conditions(inputs="cd")).save(project / "net.json")
+        answer = cli("diff", "base/net.json", "net.json", "--budgets", "snnenergy.toml")
+        assert answer.code == code
+        assert "not comparable: inputs of the base is 'ab', of the head 'cd'" in answer.out + answer.err
+    assert answer.out.startswith("FAILED: 1 of 2 budgets broken: acs of net 2.1 k. not comparable:")
 
 
 def test_diff_tells_a_changed_profile_from_a_changed_model(project: Path, cli: Cli) -> None:

@@ -135,6 +135,27 @@ def test_a_recording_is_gated_in_as_many_frames_as_it_is_given(project: Path, cl
     assert cli("check").code == 0
 
 
+@pytest.mark.parametrize("name", ["é", "n et", "𝒳", "a\x7fb\tc", "plain-1_b"])
+def test_what_init_writes_can_be_read(name: str) -> None:
+    from snnenergy.gate import starter
+
+    text = starter.render(Counts(name, samples=1), {"neurons": {name: "LIF"}, "source": f"{name}.pt2"}, {})
+    assert tomllib.loads(text)["models"] == {name: {"neurons": {name: "LIF"}, "source": f"{name}.pt2"}}
+
+
+def test_init_replaces_nothing_unasked(project: Path, cli: Cli) -> None:
+    command = ("init", "gated_net:net", "--input", "plain.npz", "--hardware", "h100")
+    assert cli(*command).code == 0
+    held = (project / "energy-baseline" / "net.json").read_bytes()
+    other = (*command[:3], "labelled.npz", *command[4:], "--config", "other.toml")
+    refused = cli(*other, "--seed", 3)
+    assert refused.code == 2
+    assert "energy-baseline/net.json: is the baseline of another gate; pass another --name, or --force" in refused.err
+    assert not (project / "other.toml").exists()
+    assert (project / "energy-baseline" / "net.json").read_bytes() == held
+    assert cli(*other, "--name", "two").code == cli(*other, "--force").code == 0
+
+
 GATED = """
 
 class Threshold(torch.nn.Module):

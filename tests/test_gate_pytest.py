@@ -120,6 +120,27 @@ def test_a_baseline_is_written_kept_and_held(folder: Path) -> None:
     assert (folder / written[0]).read_bytes() == before
 
 
+NAMED = """\
+import pytest, torch
+
+@pytest.mark.energy_budget(metric="dense_macs", max_increase="2 %")
+@pytest.mark.parametrize("width", [4, 8, 16, 32, 64], ids=["a/b", "a b", "a_b", "x" * 260, "x" * 261])
+def test_named(energy, width):
+    energy(torch.nn.Linear(10, width), torch.ones(1, 10))
+    energy(torch.nn.Linear(10, width + 1), torch.ones(1, 10), name="../up")
+"""
+
+
+def test_every_test_has_a_baseline_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "test_named.py").write_text(NAMED)
+    assert run(tmp_path, "--energy-update-baseline").returncode == 0
+    files = list((tmp_path / "energy_baseline" / "test_named").iterdir())
+    assert len(files) == 10 == len(list(tmp_path.rglob("*.json")))
+    assert tmp_path / "energy_baseline" / "test_named" / "test_named[a_b].json" in files
+    done = run(tmp_path)
+    assert done.returncode == 0, done.stdout
+
+
 def test_start_up_imports_neither_torch_nor_our_rooms(fresh: Fresh, tmp_path: Path) -> None:
     (tmp_path / "test_a.py").write_text("import sys\ndef test_a():\n    assert 'torch' not in sys.modules\n")
     code = "import sys, pytest\ncode = pytest.main(['-q', '-p', 'snnenergy.pytest_plugin', 'test_a.py'])\n"

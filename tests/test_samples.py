@@ -47,6 +47,36 @@ class Steps(nn.Module):
         return out + (out[:, None] @ out[:, :, None])[:, 0]
 
 
+class Early(nn.Module):
+    """A second layer, several times, only where the first answer is unsure."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.out = nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(6, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h: torch.Tensor = self.a(x).relu()
+        for _ in range(3 if x.sum() > 1.5 else 0):
+            h = self.b(h).relu()
+        out: torch.Tensor = self.out(h)
+        return out
+
+
+class Pooled(nn.Module):
+    """An image of any size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(1, 2, 3, padding=1), nn.Linear(2, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.fc((self.conv(x) > 0.1).float().mean((2, 3)))
+        return out
+
+
+SIZES = [torch.rand(1, 1, n, n) for n in (8, 3, 3, 5, 8)]
+
+
 def passed(net: nn.Module, x: torch.Tensor, each: str | None, size: int = 3) -> Pass:
     work = Workload("net", net.eval(), (), {}, "factory", False, None)
     with Pass(work, each=each) as one:
@@ -79,6 +109,28 @@ def test_a_row_is_the_count_of_its_sample_alone(net: nn.Module, x: torch.Tensor)
         s.unit_taps for la in whole.layers for s in la.streams if s.unit_taps is not None
     ]
     assert one.rows.columns(whole)["sample"].tolist() == list(range(len(x)))
+
+
+@pytest.mark.parametrize(("net", "items"), [(Early(), [SPIKES[i : i + 1] for i in range(9)]), (Pooled(), SIZES)])
+def test_a_row_has_the_work_of_its_own_forward(net: nn.Module, items: list[torch.Tensor]) -> None:
+    work = Workload("net", net.eval(), (), {}, "factory", False, None)
+    with Pass(work, each="sample") as one:
+        for i, x in enumerate(items):
+            one.take(Batch((x,), {}, None, i, i, 1))
+    assert one.rows is not None
+    whole = one.counts()
+    rows = list(one.rows.counts(whole))
+    alone = [snnenergy.count(net, x) for x in items]
+    assert len({counts.total().dense_macs for counts in alone}) > 1
+    assert [sorted(values(row)) for row in rows] == [sorted(values(counts)) for counts in alone]
+    assert [sum(la.kernels for la in row.layers) for row in rows] == [
+        sum(la.kernels for la in counts.layers) for counts in alone
+    ]
+    assert sum(row.total().dense_macs for row in rows) == whole.total().dense_macs
+    chip = snnenergy.load_hardware("horowitz_fp32")
+    joules = [snnenergy.estimate(counts, chip).energy for counts in (whole, *rows)]
+    mean, *each = [found.nominal for found in joules if found is not None]
+    assert statistics.fmean(each) == pytest.approx(mean, rel=1e-12)
 
 
 def test_columns_by_hand() -> None:

@@ -194,6 +194,19 @@ def test_code_that_a_factory_imports_counts(folder: Path, line: str) -> None:
     assert "pkg" not in sys.modules
 
 
+def test_code_of_the_packages_that_a_factory_lies_in_counts(folder: Path) -> None:
+    (folder / "pkg" / "inner").mkdir(parents=True)
+    (folder / "pkg/inner/top.py").write_text("def make(): ...\n")
+    digests = [sources.code("pkg.inner.top")]
+    for name, text in (
+        ("pkg/inner/__init__.py", "import os"), ("pkg/__init__.py", "from . import side"), ("pkg/side.py", "x = 1"),
+    ):  # fmt: skip  # a table
+        (folder / name).write_text(text)
+        digests.append(sources.code("pkg.inner.top"))
+    assert len(set(digests)) == 4
+    assert "pkg" not in sys.modules
+
+
 def test_shards_are_disjoint_even_and_the_whole(folder: Path) -> None:
     found = expanded(folder)
     parts = [points.shard(found, i, 3) for i in range(3)]
@@ -225,6 +238,7 @@ def test_the_front_is_what_brute_force_finds() -> None:
         (("steps: [2, 4]", "step: [2, 4]"), "sweep.yaml:8:1: step: unknown key; did you mean 'steps'?"),
         (("rate, direct", "rate, diretc"), "sweep.yaml:7:20: models.net.encode.1: expected"),
         (("[2, 4]", "[2, 2]"), "sweep.yaml:8:8: steps: 2 stands twice"),
+        (("[4, 8]", "[4, 8, 4]"), "width: 4 stands twice; to pass one list put it into another"),
         (("steps: [2, 4]", ""), "encode: net: `encode: rate` makes time steps; say how many with `steps`"),
         (("x.npz", "no.npz"), "models.net: no.npz: no such file"),
         (("nets:make", "nots:make"), "models.net: nots: no such module here"),

@@ -458,6 +458,47 @@ def test_profile_counts_the_first_samples(cli: Cli, tmp_path: Path) -> None:
     assert again.read_bytes() == file.read_bytes()  # weights and dropout come from the seed
 
 
+class Loop(nn.Module):
+    """Two outputs of what the steps, along one axis of the input, add up to."""
+
+    def __init__(self, axis: int) -> None:
+        super().__init__()
+        self.fc, self.axis = nn.Linear(3, 2), axis
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([self.fc(step) for step in x.unbind(self.axis)]).sum(0)
+
+
+def first_axis() -> nn.Module:
+    return Loop(0)
+
+
+def second_axis() -> nn.Module:
+    return Loop(1)
+
+
+@pytest.mark.parametrize(
+    ("net", "shape", "given", "steps"),
+    [
+        ("first_axis", "8,5,3", (), 8),
+        ("first_axis", "8,5,3", ("--time-axis", "0"), 8),
+        ("first_axis", "8,5,3", ("--time-axis", "-3"), 8),
+        ("second_axis", "5,8,3", (), 8),
+        ("second_axis", "5,8,3", ("--time-axis", "1"), 8),
+    ],
+)
+def test_the_first_samples_keep_all_their_steps(
+    cli: Cli, tmp_path: Path, net: str, shape: str, given: tuple[str, ...], steps: int
+) -> None:
+    file = tmp_path / "step.json"
+    model = (f"tests.test_training:{net}", "--mode", "train", "--input-shape", shape, "--hardware", "none")
+    answer = cli("profile", *model, "--batch", "4", *given, "--json", file)
+    assert answer.code == 0, answer.err
+    counts = Counts.load(file)
+    assert (counts.samples, counts.time_steps) == (4, steps)
+    assert counts["fc"].dense_macs == 4 * steps * 3 * 2
+
+
 def test_labels_of_the_input_are_the_targets(cli: Cli, root: Path) -> None:
     digits = root / "examples" / "digits"
     model = ("profile", digits / "digits_ann_model.pt", "--input", digits / "digits.npz", "--mode", "train")
@@ -492,6 +533,12 @@ def overwrites() -> nn.Module:
             return torch.sigmoid(super().forward(x)).add_(1)
 
     return Overwrites(7, 2)
+
+
+def test_samples_on_no_axis_are_not_cut(cli: Cli) -> None:
+    answer = cli("profile", MODEL[0], "--mode", "train", "--input-shape", "7", "--batch", "1", "--hardware", "none")
+    assert answer.code == 2
+    assert "the input (7,) is taken for 1 samples, and they do not lie on axis 0; pass --time-axis" in answer.err
 
 
 def test_a_step_that_fails_by_itself_is_the_models(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,12 +14,13 @@ from snnenergy.cli import options as o
 from snnenergy.cli import output, spreads, stored
 from snnenergy.cli.runner import say
 from snnenergy.cli.watching import Stop, bar
-from snnenergy.errors import InputError, SnnEnergyError, UsageError
+from snnenergy.errors import CountsError, InputError, SnnEnergyError, UsageError
 
 if TYPE_CHECKING:
     from snnenergy.cost.spread import Spread
     from snnenergy.counts import Counts
     from snnenergy.hardware import Profile
+    from snnenergy.trace.dataset import Pass
     from snnenergy.trace.ranks import World
 
 _DATA = "Data sets"
@@ -96,6 +97,11 @@ class Data:
             raise UsageError(
                 "--resume: the samples of the earlier part cannot be priced again; leave --per-sample and --until-ci out"
             )
+        if reading.samples is not None and (self.resume or self.limit):
+            raise UsageError(
+                f"--samples and {'--resume' if self.resume else '--limit'}: samples that have no axis of their own have no place to "
+                "begin or to end at; give --time-axis instead, or cut the data set yourself (a loader of part of it, --shard)"
+            )
         if self.per_sample and json in (None, output.STDOUT):
             raise UsageError("--per-sample: goes with --json FILE, beside which the columns are written")
         if self.until_ci is not None:
@@ -138,9 +144,6 @@ class Chips:
 def run(model: str, reading: o.Reading, data: Data, json: str | None, chips: Chips) -> Outcome | None:
     """Counts `model` over the data set; raises only where nothing was counted.  None: another rank delivers the total."""
     before = _stored(data, json)
-    if before is not None and not before.conditions.partial:
-        say(f"{json}: is complete: nothing to resume")
-        return Outcome(before)
     output.progress(f"loading {model}")
     from snnenergy.trace import ranks
 
@@ -190,6 +193,8 @@ def _counted(
         device=device,
         each=_each(reading, data, tell),
     )
+    if before is not None and not before.conditions.partial:
+        return _complete(before, one, str(json))
     prices = None if one.rows is None else spreads.Prices(one.rows, chips.profiles, chips.pricing)
     failure: BaseException | None = None
     stopped = ""
@@ -205,7 +210,7 @@ def _counted(
                     tell(stopped)
                     break
         except (SnnEnergyError, KeyboardInterrupt) as error:
-            if stop.torn or world.size > 1:  # a total of some ranks' parts could not be taken up again
+            if stop.torn or one.misplaced or world.size > 1:  # some ranks' parts could not be taken up again
                 raise
             failure = error
     for note in batches.notes:
@@ -220,6 +225,21 @@ def _counted(
     prices.update(made.counts)
     columns = prices.archive(made.counts) if data.per_sample else None
     return replace(made, spreads=tuple(prices.spreads()), columns=columns)
+
+
+def _complete(before: Counts, one: Pass, json: str) -> Outcome:
+    """A result that needs nothing more, if it is of this model."""
+    whole = replace(before, conditions=replace(before.conditions, shards=()))
+    with one:
+        try:
+            whole.merge(one.counts())
+        except CountsError as error:
+            raise CountsError(f"{json}: is complete, and of another run: {error}") from error
+    say(
+        f"{json}: is complete: {before.samples} samples of {before.model}, nothing to resume; the model is the same, the data set "
+        "and --limit were not compared"
+    )
+    return Outcome(before)
 
 
 def _each(reading: o.Reading, data: Data, tell: Callable[[str], None]) -> str | None:
@@ -292,4 +312,6 @@ def _stored(data: Data, json: str | None) -> Counts | None:
         raise UsageError(
             f"{json}: holds shard {', '.join(counts.conditions.shards) or '1/1'}, not {data.shard or '1/1'}"
         )
+    if data.limit is not None and counts.samples > data.limit:
+        raise UsageError(f"{json}: holds {counts.samples} samples, more than --limit {data.limit}")
     return replace(counts, conditions=replace(counts.conditions, shards=())) if counts.conditions.partial else counts

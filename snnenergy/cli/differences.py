@@ -13,7 +13,7 @@ import typer
 from snnenergy.cli import options as o
 from snnenergy.cli import output, stored
 from snnenergy.cli.runner import command, say
-from snnenergy.errors import CountsError, NotComparableError
+from snnenergy.errors import BudgetError, CountsError, NotComparableError
 
 if TYPE_CHECKING:
     from snnenergy.cost.records import Estimate
@@ -57,9 +57,12 @@ def diff(
     targets = output.check({"json": json})
     before, after = _paired(_read(base), _read(head))
     profiles = _profiles(hardware, before, after)
-    reports = [_compared(name, before, after, profiles) for name in after.counts if name in before.counts]
-    moved = {name: row for name, chip in profiles.items() if (row := _moved(before.profiles.get(name), chip))}
     verdict = None if budgets is None else _held(budgets, before, after)
+    compared = [_compared(name, before, after, profiles) for name in after.counts if name in before.counts]
+    if verdict is None or verdict.exit_code != BudgetError.exit_code:  # which says both
+        _comparable(compared)
+    reports = [report for report in compared if report.difference is not None]
+    moved = {name: row for name, chip in profiles.items() if (row := _moved(before.profiles.get(name), chip))}
     lonely = {
         "removed": [m for m in before.counts if m not in after.counts],
         "added": [m for m in after.counts if m not in before.counts],
@@ -143,10 +146,13 @@ def _compared(name: str, before: _Stored, after: _Stored, profiles: Mapping[str,
 
     options = before.options() | after.options()
     past = {chip: list(_past(name, chip, before, options.get(chip, {}))) for chip in profiles}
-    made = compare(name, after.counts[name], before.counts[name], profiles, Prices(options), past=past)
-    for problem in made.problems:
-        raise problem.error(f"{name}: {problem.words}")
-    return made
+    return compare(name, after.counts[name], before.counts[name], profiles, Prices(options), past=past)
+
+
+def _comparable(reports: list[ModelReport]) -> None:
+    for report in reports:
+        for problem in report.problems:
+            raise problem.error(f"{report.name}: {problem.words}")
 
 
 def _past(model: str, chip: str, before: _Stored, options: Mapping[str, str]) -> Iterator[tuple[str, float | None]]:

@@ -124,8 +124,10 @@ def check(
     known, heads = _heads(project, counts or [], gate.model)
     demanded = 0.0 if min_coverage is None else min_coverage
     if gate.update_baseline:
-        _update(project, heads, demanded)
+        _updatable(project, heads, demanded)
     verdict = _judged(gate, project, config, profiles, known, heads, demanded)
+    if gate.update_baseline:
+        _update(project, heads)
     _deliver(verdict, targets)
     if not verdict.passed:
         raise typer.Exit(verdict.exit_code)
@@ -162,7 +164,9 @@ def _judged(
 
     accuracy = Look(accuracy=gate.accuracy).accuracies()
     if gate.base_ref is None:
-        bases = None if project.baseline is None else baselines.read(project.baseline, heads)
+        bases: Mapping[str, Counts] | None = heads  # an update judges what it will write
+        if not gate.update_baseline:
+            bases = None if project.baseline is None else baselines.read(project.baseline, heads)
         return gating.verdict(
             heads, project.budgets, bases, profiles,
             accuracy=accuracy, min_coverage=min_coverage, known=known, notices=gating.strays(project, known),
@@ -204,9 +208,8 @@ def _given(files: Sequence[str]) -> dict[str, Counts]:
     return found
 
 
-def _update(project: Project, heads: Mapping[str, Counts], min_coverage: float) -> None:
-    """Writes the baseline; nothing of it where too little was counted."""
-    from snnenergy.gate import baselines
+def _updatable(project: Project, heads: Mapping[str, Counts], min_coverage: float) -> None:
+    """Raises where there is no place for a baseline, or too little was counted for one."""
     from snnenergy.gate.compare import uncovered
 
     if project.baseline is None:
@@ -214,6 +217,12 @@ def _update(project: Project, heads: Mapping[str, Counts], min_coverage: float) 
     for name, counts in heads.items():
         for problem in uncovered(counts, min_coverage):
             raise CoverageError(f"{name}: {problem.words}\nNo baseline was written.")
+
+
+def _update(project: Project, heads: Mapping[str, Counts]) -> None:
+    from snnenergy.gate import baselines
+
+    assert project.baseline is not None  # `_updatable` has seen to it
     for file in baselines.write(project.baseline, heads):
         say(f"baseline written: {file}")
 

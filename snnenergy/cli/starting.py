@@ -45,6 +45,9 @@ def init(
     if not model:
         raise UsageError("init needs a MODEL to profile: a .pt2, .pt or .safetensors file, or pkg.mod:factory")
     output.keep(target, force=force)
+    baseline = baselines.file_of(target.parent / starter.BASELINE, name or _stem(model))
+    if baseline.exists() and not force:
+        raise UsageError(f"{baseline}: is the baseline of another gate; pass another --name, or --force to replace it")
     overwriting.refuse([("config", str(target))], [model, *(reading.input or ()), *(reading.factory or ())])
     table = _table(model, reading, target.parent)
     counts = counted(_draft(target), name or _stem(model), table)

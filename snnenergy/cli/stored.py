@@ -83,5 +83,18 @@ def merge(
 ) -> None:
     """Adds the Counts of shards: exactly the Counts of the whole."""
     targets = output.check({"json": json})
-    first, *others = (read_one(path) for path in shards)
+    first, *others = _once(shards)
     output.deliver({"json": first.merge(*others).to_json()}, targets, table="")
+
+
+def _once(paths: list[Path]) -> list[Counts]:
+    """The Counts of each file; CountsError where two that are no shards hold the same samples of one model."""
+    found: dict[tuple[str, str, int], Path] = {}
+    made = []
+    for path in paths:
+        counts = read_one(path)
+        key = (counts.model, counts.conditions.inputs, counts.samples)
+        if not counts.conditions.shards and all(key) and found.setdefault(key, path) is not path:
+            raise CountsError(f"{path}: the same {counts.samples} samples as {found[key]}; each may be there once")
+        made.append(counts)
+    return made

@@ -180,8 +180,7 @@ def _rewritten(head: Project, stored: Mapping[str, Counts], models: tuple[str, .
         if name not in mine:
             yield Notice(REWRITTEN, f"{name}: its baseline was removed; the base's holds", file)
         elif mine[name] != counts:
-            a, b = counts.total(), mine[name].total()
-            rows = [(n, a.per_inference(n), b.per_inference(n)) for n in ("acs", "macs")]
+            rows = [(n, counts.per_inference(n), mine[name].per_inference(n)) for n in ("acs", "macs")]
             words = ", ".join(f"{n} {show(x, '')} -> {show(y, '')}" for n, x, y in rows if x != y)
             yield Notice(REWRITTEN, f"{name}: {words or 'other layers or conditions'}; the base's holds", file)
 

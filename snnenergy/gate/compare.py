@@ -96,7 +96,8 @@ def _layers(head: Counts, base: Counts | None, chip: Profile | None, prices: Pri
 def _cost(counts: Counts, chip: Profile | None, prices: Prices) -> dict[str, float]:
     """Joules per layer and of the chip as a whole; operations where there is no chip."""
     if chip is None:
-        return {row.path: (row.acs + row.macs) / counts.samples for row in counts.layers}
+        done = {row.path: row.acs + row.macs if counts.seen else row.dense_macs for row in counts.layers}
+        return {path: operations / counts.samples for path, operations in done.items()}
     estimate = prices.of(counts, chip)
     costs = {row.path: row.energy.nominal for row in estimate.layers}
     return {**costs, WHOLE_CHIP: estimate.breakdown.static.nominal}

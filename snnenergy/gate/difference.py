@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from snnenergy.counts_terms import ALIKE
-from snnenergy.errors import NotComparableError
+from snnenergy.errors import ActivityError, NotComparableError
 
 if TYPE_CHECKING:
     from snnenergy.counts import Counts
@@ -77,6 +77,8 @@ def between(base: Counts, head: Counts) -> Difference:
             raise NotComparableError(
                 f"not comparable: {name} of the base is {a!r}, of the head {b!r}; count both alike"
             )
+    if not (base.samples and head.samples):
+        raise NotComparableError(f"not comparable: the {'head' if base.samples else 'base'} holds no sample")
     if base.conditions.inputs and base.samples != head.samples:
         raise NotComparableError(
             f"not comparable: the base takes its inputs as {base.samples} samples, the head the same ones as {head.samples}, "
@@ -111,11 +113,11 @@ def _versions(base: Counts, head: Counts) -> Iterator[str]:
 
 
 def _totals(base: Counts, head: Counts) -> Iterator[Change]:
-    a, b = base.total(), head.total()
     for name in METRICS:
-        yield Change(name, a.per_inference(name), b.per_inference(name))
+        yield Change(name, base.per_inference(name), head.per_inference(name))
     for name in STRUCTURE:
-        yield Change(name, getattr(a, name), getattr(b, name))
+        rows = (side.layers if name == "neurons" else side.forward for side in (base, head))
+        yield Change(name, *(sum(getattr(layer, name) for layer in layers) for layers in rows))
 
 
 def _layers(base: Counts, head: Counts) -> dict[str, tuple[Change, ...]]:
@@ -132,7 +134,10 @@ def _of(layer: tuple[Any, int] | None, name: str) -> float | None:
     if layer is None:
         return None
     counted, samples = layer
-    value = getattr(counted, name)
+    try:
+        value = getattr(counted, name)
+    except ActivityError:
+        return None
     return None if value is None else value / samples
 
 

@@ -79,6 +79,11 @@ def verdict(
     for name in accuracy:
         if name not in heads and name not in known:
             raise UsageError(f"accuracy of {name!r}: no such model; there are {', '.join(heads)}")
+    for name, head in heads.items():
+        if not head.samples:
+            raise UsageError(
+                f"{name}: these counts hold no sample (an empty shard?): merge the shards and check the whole"
+            )
     case = Case(heads, bases, profiles, accuracy, known=known, gone=gone)
     own = {chip.name: chip for chip in profiles.values()}
     models, comparable = [], dict(bases or {})

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from snnenergy.errors import UsageError
+from snnenergy.errors import ActivityError, UsageError
 from snnenergy.gate.chips import Chips, Prices, matching
-from snnenergy.gate.metrics import Side, show
+from snnenergy.gate.metrics import Layers, Metric, Side, show
 from snnenergy.gate.settings import Placed
 from snnenergy.gate.verdict import Notice, Outcome, State
 
 if TYPE_CHECKING:
+    from snnenergy.cost.records import Range
     from snnenergy.counts import Counts
     from snnenergy.hardware import Profile
 
@@ -123,19 +124,21 @@ def _outcome(
 ) -> Outcome:
     budget, row = placed.budget, placed.budget.row
     head, base = case.sides(name, chip)
-    if budget.metric == "accuracy" and head.accuracy is None:
+    if budget.metric == "accuracy" and head.accuracy is None and budget.level != "off":
         raise UsageError(
             f"{placed.place}: accuracy of {name} is not known: nothing it ran on has labels (an array y, labels or targets in "
             f"its `input` or `data`); add them, or pass --accuracy {name}=SHARE"
         )
-    after = row.read(head, layers[0])
+    after = _read(row, head, layers[0])
     where = None if chip is None else chip.name
     if after is None:
         return _failed(placed, name, where, f"{_subject(placed, name, where)}: {_why_unknown(head)}")
-    before = row.read(base, layers[1]) if base is not None and row.based else None
+    before = _read(row, base, layers[1]) if base is not None and row.based else None
     now = getattr(after, budget.bound)
     then = None if before is None else getattr(before, budget.bound)
     faults, used, limit = _measure(placed, now, then)
+    if gone := sorted((layers[1] or frozenset()) - (layers[0] or frozenset())):
+        faults.append(f"{', '.join(gone[:5])} gone (removed or renamed)")
     if dark := _newly_unpriced(head, base):
         faults.append(f"only a lower bound: {', '.join(dark)} no longer priced")
     if budget.max_increase is not None and then is None and base is not None:
@@ -145,6 +148,14 @@ def _outcome(
     if state is State.HELD and budget.max_increase is not None and then is None:
         state = State.UNJUDGED  # and the model has a Problem that says so
     return Outcome(placed, name, where, then, now, limit, used, state, words)
+
+
+def _read(row: Metric, side: Side, layers: Layers) -> Range | None:
+    """A figure; None where nobody knows it, or only values would tell it and none was looked at."""
+    try:
+        return row.read(side, layers)
+    except ActivityError:
+        return None
 
 
 def _subject(placed: Placed, name: str, chip: str | None) -> str:
@@ -210,7 +221,7 @@ def _share(part: float, whole: float) -> float:
 def _why_unknown(side: Side) -> str:
     chip = side.estimate
     if chip is None:
-        return "there is nothing of the kind in these counts"
+        return "there is nothing of the kind in these counts" if side.counts.seen else "they are counted from shapes"
     if chip.energy is None:
         return f"{chip.hardware} cannot price it: {chip.verdict}"
     return f"the profile of {chip.hardware} says nothing about it"

@@ -66,13 +66,13 @@ def _budget(fields: Mapping[str, object]) -> str:
 
 
 def _key(name: str) -> str:
-    return name if name.replace("-", "").replace("_", "").isalnum() else _value(name)
+    return name if name.isascii() and name.replace("-", "").replace("_", "").isalnum() else _value(name)
 
 
 def _value(value: object) -> str:
-    """A TOML value.  JSON strings, numbers and lists of them are TOML as they are."""
+    """A TOML value.  JSON strings, numbers and lists of them are TOML as they are, but for a delete and pairs of surrogates."""
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items()) + " }"
     if isinstance(value, Sequence) and not isinstance(value, str):
         return "[" + ", ".join(_value(v) for v in value) + "]"
-    return json.dumps(value)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

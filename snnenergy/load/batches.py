@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from snnenergy.errors import InputError
+
 BATCH = 64
 """Samples of one forward, where neither the data nor the user says how many."""
 
@@ -21,6 +23,7 @@ class Batch:
 
     index: which batch of the data set; start: position of its first sample there; axis: of its samples
     samples: how many it holds; proven: they were told by labels or by the model, not taken to lie on the usual axis
+    placed: a limit or a resumed run stands on that number
     """
 
     inputs: tuple[Any, ...]
@@ -32,6 +35,7 @@ class Batch:
     axis: int = 0
     proven: bool = False
     time_axis: int | None = None
+    placed: bool = False
 
     def part(self, first: int, count: int) -> Batch:
         """`count` of its samples from the `first` on: of every tensor that has as many along the axis."""
@@ -39,7 +43,7 @@ class Batch:
             tuple(self._cut(x, first, count) for x in self.inputs),
             {name: self._cut(x, first, count) for name, x in self.kwargs.items()},
             None if self.labels is None else self.labels[first : first + count],
-            self.index, self.start + first, count, self.axis, self.proven, self.time_axis,
+            self.index, self.start + first, count, self.axis, self.proven, self.time_axis, self.placed,
         )  # fmt: skip  # the fields as they stand in the class
 
     def _cut(self, x: Any, first: int, count: int) -> Any:
@@ -61,6 +65,11 @@ class Cut:
     @property
     def whole(self) -> bool:
         return self.limit is None and self.shards == 1 and not self.skip
+
+    @property
+    def places(self) -> bool:
+        """Whether samples are told by their place in the data set, and not only by their batch's."""
+        return self.limit is not None or self.skip > 0
 
 
 WHOLE = Cut()
@@ -88,6 +97,14 @@ class Dealer:
         place = Place(self.index, self.start + first, first, size - first)
         self.index, self.start, self.taken = self.index + 1, self.start + size, self.taken + size * mine
         return place
+
+    def end(self, source: str) -> None:
+        """InputError where fewer samples came by than are to be passed over."""
+        if self.taken < self.cut.skip:
+            raise InputError(
+                f"--data {source}: ends after {self.taken} samples, and {self.cut.skip} are counted already: with --resume it "
+                "must be the same data set, with the same --limit, --shard and --time-axis"
+            )
 
 
 @dataclass(frozen=True)

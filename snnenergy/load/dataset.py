@@ -60,6 +60,7 @@ def load_dataset(
         lambda shape, labels: layout(model, shape, labels),
         None if coding is not None else time_axis,
         None if coding is None else lambda x, start: _encoded(x, coding, start),
+        data.cut.places,
     )
     binned = None if event_bin is None else Binned(event_bin, of_events)
     batches = _batches(data, reading, model, seed, binned)
@@ -141,7 +142,7 @@ class _Files:
         held = map_arrays(file)
         if self.key is not None and self.key not in held.arrays:
             raise InputError(f"{file}: no array {self.key!r}; it holds {', '.join(map(repr, held.arrays))}")
-        names = [self.key] if self.key is not None else choose(held, self.model.slots)
+        names = [self.key] if self.key is not None else choose(held, self.model.slots, "--data")
         first = held.arrays[names[0]]
         axis = self.reading.axes(tuple(first.shape), None if held.labels is None else len(held.labels))[1]
         if first.dim() <= axis:
@@ -168,13 +169,14 @@ class _Files:
         dealer = Dealer(self.data.cut)
         for file, length in zip(self.files, lengths, strict=True):
             opened: tuple[Arrays, list[str], int] | None = None
-            for i, count in enumerate(_sizes(length, size)):
-                if dealer.done:
-                    return
+            for i, count in enumerate(() if dealer.done else _sizes(length, size)):
                 place = dealer.deal(count)
                 if place.count:
                     opened = opened or self._open(file)
                     yield self._batch(own, opened, i * size + place.first, place.count, place.index, place.start)
+                if dealer.done:
+                    break
+        dealer.end(own.source)
 
     def _batch(
         self, own: Batches, opened: tuple[Arrays, list[str], int], first: int, count: int, index: int, start: int

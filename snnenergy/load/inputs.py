@@ -110,7 +110,8 @@ def _shown(held: Arrays) -> str:
     return ", ".join(f"{name!r:.40} {tuple(a.shape)}" for name, a in list(held.arrays.items())[:8]) or "nothing"
 
 
-def choose(held: Arrays, slots: Sequence[Slot]) -> list[str]:
+def choose(held: Arrays, slots: Sequence[Slot], option: str = "--input") -> list[str]:
+    """The arrays that the model gets; InputError says what there is, and how the option that named the file names one."""
     names = list(held.arrays)
     if len(slots) > 1:
         wanted = [s.name for s in slots]
@@ -131,7 +132,7 @@ def choose(held: Arrays, slots: Sequence[Slot]) -> list[str]:
     example = (fitting or names or ["name"])[0]
     raise InputError(
         f"{held.where}: {found} the model's input {_takes(slots)}; it holds {_shown(held)}; "
-        f"name one: --input {held.where}:{example}"
+        f"name one: {option} {held.where}:{example}"
     )
 
 

@@ -24,7 +24,7 @@ class Reading:
     """How the items of a data set become batches for one model.
 
     slots: what the model takes; parameters: names of its forward's parameters; layout: what shapes prove about axes
-    time_axis: as the user gave it; prepare: the last change to the one input (an encoding), told the first sample's position
+    placed: of every Batch; time_axis: as the user gave it; prepare: the last change to the one input (an encoding), told the first sample's position
     """
 
     slots: Sequence[Slot]
@@ -32,6 +32,7 @@ class Reading:
     layout: Layout
     time_axis: int | None = None
     prepare: Callable[[Any, int], tuple[Any, int, int]] | None = None
+    placed: bool = False
     _axes: tuple[int | None, int | None] | None = None
 
     def batch(self, item: Any, index: int, start: int, own: Batches) -> Batch:
@@ -73,7 +74,7 @@ class Reading:
                 raise InputError(f"{where}: --encode encodes one tensor; the batch holds {len(inputs) + len(kwargs)}")
             x, time_axis, axis = self.prepare(inputs[0], start)
             inputs, proven = (x,), True
-        return Batch(inputs, kwargs, labels, index, start, samples, axis, proven, time_axis)
+        return Batch(inputs, kwargs, labels, index, start, samples, axis, proven, time_axis, self.placed)
 
     def _parts(self, item: Any, where: str, own: Batches) -> tuple[tuple[Any, ...], dict[str, Any], Any]:
         if isinstance(item, dict):

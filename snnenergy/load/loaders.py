@@ -94,7 +94,8 @@ def _one_by_one(made: Iterable[Any], own: Batches, cut: Cut, reading: Reading) -
         elif place.count:
             yield batch.part(place.first, place.count)
         if dealer.done:
-            return
+            break
+    dealer.end(own.source)
 
 
 def _by_index(loader: Any, own: Batches, cut: Cut, reading: Reading) -> Iterator[Batch]:
@@ -124,6 +125,7 @@ def _by_index(loader: Any, own: Batches, cut: Cut, reading: Reading) -> Iterator
                 "their axis is not known: pass --time-axis, or deliver labels"
             )
         yield batch
+    dealer.end(own.source)
 
 
 def _sizes(batch: Batch) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -75,8 +75,8 @@ class Axes(Strict):
     @field_validator(*AXES)
     @classmethod
     def _once(cls, values: list[Any] | None) -> list[Any] | None:
-        if twice := [v for i, v in enumerate(values or ()) if v in (values or ())[:i]]:
-            raise ValueError(f"{twice[0]} stands twice")
+        for twice in _twice(values or ()):
+            raise ValueError(f"{twice} stands twice")
         return values
 
 
@@ -129,7 +129,14 @@ class ModelTable(Axes):
                 raise ValueError(f"{name}: expected numbers, words, true, false or null, or lists of them")
             if value == []:
                 raise ValueError(f"{name}: an axis without values; to pass an empty list write [[]]")
+            for twice in _twice(_listed(value)):
+                raise ValueError(f"{name}: {twice} stands twice; to pass one list put it into another")
         return args
+
+
+def _twice(values: Sequence[Any]) -> Iterator[Any]:
+    """Values that stand before already; 1 and true are two."""
+    return (value for i, value in enumerate(values) if repr(value) in map(repr, values[:i]))
 
 
 def _plain(value: Any) -> bool:

@@ -52,11 +52,11 @@ def _joined(parts: Iterator[str]) -> str:
 
 
 def code(module: str) -> str:
-    """Of a module below the current directory and of all those there that it imports, by name wherever the import stands.
+    """Of a module below the current directory, its packages, and all those there that it imports, wherever the import stands.
 
     Modules that lie elsewhere (installed packages) go by their name alone.
     """
-    here, seen, waiting = Path.cwd(), dict[str, str](), [module]
+    here, seen, waiting = Path.cwd(), dict[str, str](), list(_packages(module))
     while waiting:
         name = waiting.pop()
         if name in seen:
@@ -95,8 +95,13 @@ def _imported(file: Path, name: str) -> Iterator[str]:
         else:
             continue
         for dotted in filter(None, found):
-            parts = dotted.split(".")
-            yield from (".".join(parts[: i + 1]) for i in range(len(parts)))
+            yield from _packages(dotted)
+
+
+def _packages(module: str) -> Iterator[str]:
+    """A module after the packages it lies in, which run before it."""
+    parts = module.split(".")
+    return (".".join(parts[: i + 1]) for i in range(len(parts)))
 
 
 def _statements(node: ast.AST) -> Iterator[ast.AST]:

@@ -56,6 +56,7 @@ class Pass:
         self._nonfinite = self._labelled = self._correct = 0
         self._steps: int | None = None
         self.batches = 0
+        self.misplaced = False  # which samples ran is not known: what was counted may overlap with an earlier run
 
     def __enter__(self) -> Pass:
         self._stack.enter_context(torch.no_grad())
@@ -98,8 +99,8 @@ class Pass:
         before = rec.samples
         out = self._forward(batch)
         taken = rec.samples - before
-        if batch.proven and taken and self._samples is None and taken != batch.samples:
-            raise InputError(f"batch {batch.index}: {batch.samples} samples, and the forward ran {taken}")
+        if taken and taken != batch.samples:
+            self._check_samples(batch, taken)
         self._check_steps(batch)
         self._nonfinite += _nonfinite(batch)
         correct = self._score(out, batch, taken)
@@ -149,6 +150,17 @@ class Pass:
             return batch.inputs, batch.kwargs
         moved = {k: v.to(self.device) if isinstance(v, Tensor) else v for k, v in batch.kwargs.items()}
         return tuple(x.to(self.device) if isinstance(x, Tensor) else x for x in batch.inputs), moved
+
+    def _check_samples(self, batch: Batch, taken: int) -> None:
+        """The forward ran another number of samples than the data set says: an error where anything stands on it."""
+        if batch.proven and self._samples is None:
+            raise InputError(f"batch {batch.index}: {batch.samples} samples, and the forward ran {taken}")
+        if batch.placed:
+            self.misplaced = True
+            raise InputError(
+                f"batch {batch.index}: taken to hold {batch.samples} samples (axis {batch.axis}), and the forward ran {taken}: a "
+                "limit or a resumed run would begin and end elsewhere; pass --time-axis, or deliver labels"
+            )
 
     def _check_steps(self, batch: Batch) -> None:
         steps = self._recorder.steps

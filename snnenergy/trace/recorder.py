@@ -157,6 +157,11 @@ class Recorder:
         """Time steps of the forwards so far: one number, unless inferences differ in length."""
         return {plan.clock.steps for plan in (*self.plans.values(), *self.retired) if plan.forwards}
 
+    @property
+    def latest(self) -> Plan:
+        """Of the last forward that was counted."""
+        return self.plans[self._signature]
+
     # ---- one forward
     def enter(self, module: nn.Module | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """The outermost module was called: survey or watch until it returns."""

@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snnenergy.samples import LEARNT, SPIKES, Rows
+from snnenergy.samples import LEARNT, SPIKES, WORK, Rows
 from snnenergy.trace import clock
 from snnenergy.trace.assemble import inputs_of
 
 if TYPE_CHECKING:
-    from snnenergy.samples import Key, Row
+    from snnenergy.samples import Key, Row, Work
     from snnenergy.trace.recorder import Recorder
     from snnenergy.trace.sites import Site
     from snnenergy.trace.streams import Tally
+    from snnenergy.trace.watch import Plan
 
 
 class Reader:
@@ -23,15 +24,23 @@ class Reader:
     def __init__(self, rec: Recorder) -> None:
         self.rec, self.rows = rec, Rows()
         self._before: dict[Key, Row] = {}
+        self._work: Work = {}
 
     def take(self, *, start: int, samples: int, correct: int) -> None:
-        plan = next(p for p in reversed([*self.rec.retired, *self.rec.plans.values()]) if p.forwards)
+        plan = self.rec.latest
         steps, order = plan.clock.steps or 1, plan.clock.order
         self.rows.steps = steps
         now = self._now(steps, order)
         new = {key: value - self._before[key] if key in self._before else value for key, value in now.items()}
-        self.rows.add(new, start=start, samples=samples, correct=correct)
+        self.rows.add(new, self._same(plan), start=start, samples=samples, correct=correct)
         self._before = now
+
+    def _same(self, plan: Plan) -> Work:
+        """The value-free work of a forward; one object for all rows in a row that did the same."""
+        work = {path: {name: getattr(did, name) for name in WORK} for path, did in plan.work.items()}
+        if work != self._work:
+            self._work = work
+        return self._work
 
     def _now(self, steps: int, order: str) -> dict[Key, Row]:
         """All numbers so far, in the order in which the layers' streams stand in Counts."""
@@ -59,7 +68,7 @@ class Reader:
         sources = (tally, site.partner.tallies[0] if site.partner is not None else tally)
         weighed = [t.magnitudes.alone * driven or t.value_taps for t in sources]
         taps = self._steps(path, tally, steps, order)[1:]
-        return np.concatenate([[nonzero, *weighed], taps.T.reshape(-1)])
+        return np.concatenate([[nonzero, tally.elements, *weighed], taps.T.reshape(-1)])
 
     def _steps(self, path: str, tally: Tally, steps: int, order: str) -> Row:
         """[3, steps]: nonzero, driven, effective of every step; all in the first where they cannot be told apart."""

@@ -269,9 +269,11 @@ def count_training_of(
     """
     check_roles(work, roles or {})
     axis = work.time_axis if time_axis is None else time_axis
-    inputs, targets = _first(work, batch, axis)
+    inputs, targets = work.inputs, work.labels
     size = samples if samples is not None else batch if batch is not None else work.samples
     try:
+        if batch is not None:
+            inputs, targets = _first(work, batch, _sample_axis(work, axis, roles))
         counts = count_training(
             work.module,
             *inputs,
@@ -310,13 +312,29 @@ def _alone(work: Workload, inputs: tuple[Any, ...], loss: Loss) -> None:
         ) from error
 
 
-def _first(work: Workload, batch: int | None, time_axis: int | None) -> tuple[tuple[Any, ...], Any]:
-    """The first samples of the inputs and labels; all of them without a batch."""
-    if batch is None:
-        return work.inputs, work.labels
-    axis = 1 if time_axis == 0 else 0
+def _first(work: Workload, batch: int, axis: int) -> tuple[tuple[Any, ...], Any]:
+    """The first samples of the inputs and labels."""
     sizes = [x.shape[axis] if isinstance(x, Tensor) and x.dim() > axis else 0 for x in work.inputs]
     if not sizes or len(set(sizes)) > 1 or batch > sizes[0]:
         raise InputError(f"--batch {batch}: the input holds {sizes[0] if sizes else 0} samples on axis {axis}")
     inputs = tuple(x.narrow(axis, 0, batch) for x in work.inputs)
     return inputs, None if work.labels is None else work.labels[:batch]
+
+
+def _sample_axis(work: Workload, time_axis: int | None, roles: Mapping[str, str] | None) -> int:
+    """Where the samples lie: behind a leading time axis, else in front; without a time axis, as one forward shows."""
+    shape = next((x.shape for x in work.inputs if isinstance(x, Tensor)), ())
+    if time_axis is not None:
+        return 1 if time_axis in (0, -len(shape)) else 0
+    seen = Recorder(work.module, samples=work.samples, roles=roles, name=work.name, once=True)
+    with as_it_was(work.module), torch.no_grad(), seen:
+        rested(work.module)
+        work.module(*work.inputs, **work.kwargs)
+    (plan,) = seen.plans.values()
+    axis = 1 if plan.clock.axis == 0 else 0
+    if shape[axis : axis + 1] != (plan.clock.samples,):
+        raise InputError(
+            f"--batch: the input {tuple(shape)} is taken for {plan.clock.samples} samples, and they do not lie on axis {axis}; "
+            "pass --time-axis, or leave --batch out"
+        )
+    return axis

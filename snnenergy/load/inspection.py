@@ -198,7 +198,7 @@ def _nir(data: bytes, archive: Archive | None, where: str, found: _Found) -> Non
     arrays = {name: {k: v for k, v in values.items() if hasattr(v, "nbytes")} for name, values in held.items()}
     found.declared = sum(v.nbytes for values in arrays.values() for v in values.values())
     found.modules = tuple(
-        ModuleRow(name, node.kind, {k: tuple(v.shape) for k, v in arrays[name].items()})
+        ModuleRow(name, node.kind, {k: tuple(v.shape) for k, v in arrays[name].items() if k not in nir_graph.STRUCTURE})
         for name, node in graph.nodes.items()
     )
     shape = ",".join(map(str, ("16", "1", *nir_graph.input_shape(graph, where))))

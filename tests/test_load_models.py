@@ -411,6 +411,8 @@ def test_a_file_beside_the_model_does_not_stand_in_for_a_library(tmp_path: Path)
         ("kit/nets.py:make", "no such model file; a function that makes the model is named kit.nets:make"),
         ("nets", "nets: no such model file; a function that makes the model is named nets:function"),
         ("gone.pt2", "gone.pt2: no such model file"),
+        ("gone.py", "gone.py: no such model file"),
+        ("kit/../nets.py", "found text; a function that makes the model is named nets:function"),
         ("nets:mak", "module 'nets' has no attribute 'mak'\n  It is perhaps make."),
         ("kit.net:make", "No module named 'kit.net'\n  It is perhaps kit.nets."),
     ],
@@ -425,3 +427,16 @@ def test_code_that_is_named_wrongly(named: str, said: str, tmp_path: Path, monke
     for module in ("nets", "kit", "kit.nets"):
         sys.modules.pop(module, None)
     assert str(error.value).endswith(said)
+
+
+def test_code_of_another_folder_is_named_from_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "kit").mkdir()
+    monkeypatch.chdir(tmp_path / "kit")
+    for file in (tmp_path / "nets.py", tmp_path / "kit" / "nets.py"):
+        file.write_text("def make():\n    return None\n")
+    with pytest.raises(UnsafeModelError, match=r"is named nets:function, where .* is the current folder$"):
+        load(tmp_path / "nets.py")
+    with pytest.raises(UnsafeModelError, match=r"is named nets:function$"):
+        load(tmp_path / "kit" / "nets.py")
+    with pytest.raises(UsageError, match=r"nets:make: a function, and no file .*`snnenergy profile nets:make`"):
+        inspect("nets:make")

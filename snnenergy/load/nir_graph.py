@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -317,7 +318,7 @@ def _neuron(kind: type[Stepped], *names: str, rates: Mapping[str, str]) -> Calla
             if not bool((tau > 0).all()):
                 raise ValueError(f"{name} is not above 0 everywhere")
             constants[buffer] = DT / tau
-        torch.broadcast_shapes(*(held.shape for held in constants.values()))
+        np.broadcast_shapes(*(held.shape for held in constants.values()))
         return kind(**constants)
 
     return make
@@ -326,7 +327,7 @@ def _neuron(kind: type[Stepped], *names: str, rates: Mapping[str, str]) -> Calla
 def _if(values: Values) -> nn.Module:
     made = _neuron(IFNeuron, "v_threshold", "v_reset", rates={})(values)
     gain = DT * _tensor(values, "r")
-    torch.broadcast_shapes(gain.shape, values["v_threshold"].shape)
+    np.broadcast_shapes(gain.shape, values["v_threshold"].shape)
     made.register_buffer("gain", gain)
     return made
 

@@ -96,21 +96,6 @@ def test_weights_with_a_factory(nested: str | None, project: Path) -> None:
         assert len(model.notes) == (0 if nested is None else 1)
 
 
-def test_safetensors_with_a_factory(project: Path) -> None:
-    witness = pytest.importorskip("safetensors.torch")
-    kinds = (torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.bool, torch.uint8)
-    many = {str(k): torch.tensor([[0, 1], [1, 0]]).to(k) for k in kinds} | {"empty": torch.zeros(0, 3)}
-    from snnenergy.load import safetensors
-
-    read = safetensors.load(witness.save(many), "many")
-    assert all(torch.equal(read[k], v) and read[k].dtype == v.dtype for k, v in many.items())
-    witness.save_file({"fc.weight": torch.ones(2, 3), "fc.bias": torch.zeros(2)}, "w.safetensors")
-    assert load_model("w.safetensors", factory="mine_nets:net").kind == "safetensors"
-    seen = inspect("w.safetensors")
-    assert (seen.kind, seen.parameters, seen.declared_bytes) == ("safetensors", 8, 32)
-    assert seen.command == "snnenergy profile w.safetensors --factory pkg.mod:fn --input-shape 1,3"
-
-
 @pytest.mark.parametrize(
     ("factory", "words"),
     [

@@ -27,22 +27,31 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    "name", "float8_e4m3fn float8_e5m2 float8_e8m0fnu uint16 uint32 uint64 complex64 float64".split()
+DTYPES = (
+    "float64 float32 float16 bfloat16 float8_e4m3fn float8_e5m2 float8_e8m0fnu complex64 int64 int32 int16 int8 "
+    "uint64 uint32 uint16 uint8 bool"
 )
-def test_a_dtype_of_safetensors_is_read(name: str) -> None:
-    witness = pytest.importorskip("safetensors.torch")
-    held = WEIGHT.to(getattr(torch, name))
-    read = safetensors.load(witness.save({"weight": held}), "many")["weight"]
-    assert read.dtype == held.dtype
-    assert torch.equal(read.view(torch.uint8), held.view(torch.uint8))
 
 
-def test_a_narrow_dtype_becomes_the_weights_of_a_module(project: Path) -> None:
+def test_every_dtype_of_safetensors_that_torch_has_is_read() -> None:
     witness = pytest.importorskip("safetensors.torch")
-    witness.save_file({"weight": WEIGHT.to(torch.float8_e4m3fn)}, "w.safetensors")
-    assert inspect("w.safetensors").declared_bytes == WEIGHT.numel()
-    assert torch.equal(load_model("w.safetensors", factory="weight_nets:net").module.get_parameter("weight"), WEIGHT)
+    many = {name: WEIGHT.to(getattr(torch, name)) for name in DTYPES.split()} | {"empty": torch.zeros(0, 3)}
+    read = safetensors.load(witness.save(many), "many")
+    for name, held in many.items():
+        assert (read[name].dtype, read[name].shape) == (held.dtype, held.shape)
+        assert torch.equal(read[name].view(torch.uint8), held.view(torch.uint8))
+
+
+@pytest.mark.parametrize(("dtype", "held"), [(torch.float32, 24), (torch.float8_e4m3fn, 6)])
+def test_safetensors_with_a_factory(dtype: torch.dtype, held: int, project: Path) -> None:
+    witness = pytest.importorskip("safetensors.torch")
+    witness.save_file({"weight": WEIGHT.to(dtype)}, "w.safetensors")
+    model = load_model("w.safetensors", factory="weight_nets:net")
+    assert model.kind == "safetensors"
+    assert torch.equal(model.module.get_parameter("weight"), WEIGHT)
+    seen = inspect("w.safetensors")
+    assert (seen.kind, seen.parameters, seen.declared_bytes) == ("safetensors", 6, held)
+    assert seen.command == "snnenergy profile w.safetensors --factory pkg.mod:fn --input-shape 1,3"
 
 
 def test_a_dtype_that_is_not_read_is_no_damage(project: Path) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from snnenergy.counts import Domain
+from snnenergy.frameworks import neuron_model_of_class
 from snnenergy.trace import count, counting
 from tests import frameworks_matrix as matrix
 from tests.brute_force import convolution, linear
@@ -255,6 +256,23 @@ def test_a_bindsnet_network_runs_as_ever_beside_an_open_recorder() -> None:
         run_bindsnet(model, x)  # not through rec.call: nothing is counted
     assert rec.forwards == 0
     assert torch.equal(case.heard["H"](model), alone)
+
+
+@pytest.mark.parametrize(
+    ("qualified", "model"),
+    [
+        ("snntorch._neurons.leaky.Leaky", "LIF"),
+        ("snntorch._neurons.sconv2dlstm.SConv2dLSTM", "SLSTM"),
+        ("spikingjelly.activation_based.neuron.plif.ParametricLIFNode", "PLIF"),
+        ("norse.torch.module.lif_adex.LIFAdExCell", "AdEx"),
+        ("sinabs.layers.exp_leak.ExpLeak", "LI"),
+        ("mine.MyLIFNode", "LIF"),
+        ("mine.Leaky", None),
+        ("torch.nn.modules.activation.LeakyReLU", None),
+    ],
+)
+def test_an_exported_class_is_known_by_its_package_and_name(qualified: str, model: str | None) -> None:
+    assert neuron_model_of_class(qualified) == model
 
 
 def test_the_published_neuron_models_are_the_table() -> None:

@@ -99,21 +99,6 @@ def test_weights_with_a_factory(nested: str | None, project: Path) -> None:
         assert len(model.notes) == (0 if nested is None else 1)
 
 
-def test_safetensors_with_a_factory(project: Path) -> None:
-    witness = pytest.importorskip("safetensors.torch")
-    kinds = (torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.bool, torch.uint8)
-    many = {str(k): torch.tensor([[0, 1], [1, 0]]).to(k) for k in kinds} | {"empty": torch.zeros(0, 3)}
-    from snnenergy.load import safetensors
-
-    read = safetensors.load(witness.save(many), "many")
-    assert all(torch.equal(read[k], v) and read[k].dtype == v.dtype for k, v in many.items())
-    witness.save_file({"fc.weight": torch.ones(2, 3), "fc.bias": torch.zeros(2)}, "w.safetensors")
-    assert load_model("w.safetensors", factory="mine_nets:net").kind == "safetensors"
-    seen = inspect("w.safetensors")
-    assert (seen.kind, seen.parameters, seen.declared_bytes) == ("safetensors", 8, 32)
-    assert seen.command == "snnenergy profile w.safetensors --factory pkg.mod:fn --input-shape 1,3"
-
-
 @pytest.mark.parametrize(
     ("factory", "words"),
     [
@@ -416,6 +401,8 @@ def test_a_file_beside_the_model_does_not_stand_in_for_a_library(tmp_path: Path)
         ("gone.pt2", "gone.pt2: no such model file"),
         ("counts.json", "found stored Counts or a report: `snnenergy report` shows them"),
         ("report.json", "found stored Counts or a report: `snnenergy report` shows them"),
+        ("gone.py", "gone.py: no such model file"),
+        ("kit/../nets.py", "found text; a function that makes the model is named nets:function"),
         ("nets:mak", "module 'nets' has no attribute 'mak'\n  It is perhaps make."),
         ("kit.net:make", "No module named 'kit.net'\n  It is perhaps kit.nets."),
     ],
@@ -433,3 +420,16 @@ def test_code_that_is_named_wrongly(named: str, said: str, tmp_path: Path, monke
     for module in ("nets", "kit", "kit.nets"):
         sys.modules.pop(module, None)
     assert str(error.value).endswith(said)
+
+
+def test_code_of_another_folder_is_named_from_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "kit").mkdir()
+    monkeypatch.chdir(tmp_path / "kit")
+    for file in (tmp_path / "nets.py", tmp_path / "kit" / "nets.py"):
+        file.write_text("def make():\n    return None\n")
+    with pytest.raises(UnsafeModelError, match=r"is named nets:function, where .* is the current folder$"):
+        load(tmp_path / "nets.py")
+    with pytest.raises(UnsafeModelError, match=r"is named nets:function$"):
+        load(tmp_path / "kit" / "nets.py")
+    with pytest.raises(UsageError, match=r"nets:make: a function, and no file .*`snnenergy profile nets:make`"):
+        inspect("nets:make")

@@ -80,6 +80,14 @@ def fired(x: Tensor) -> Tensor:
     return torch.from_numpy(np.stack(out))
 
 
+def renamed(old: str, new: str) -> Nodes:
+    return {new if name == old else name: values for name, values in nodes().items()}
+
+
+def edges_of(old: str, new: str) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(new if end == old else end for end in edge) for edge in CHAIN)
+
+
 def counted(path: Path, x: Tensor, **changes: Any) -> Any:
     np.save(path.with_suffix(".npy"), x.numpy())
     return count_workload(load(path, input=path.with_suffix(".npy"), **changes))
@@ -98,6 +106,21 @@ def test_a_small_graph_by_hand(tmp_path: Path) -> None:
     layer = counts["lif"]
     assert (layer.neuron_model, layer.neurons, layer.updates) == ("LIF", HIDDEN, T * N * HIDDEN)
     assert 0 < layer.spikes_out == int(s.sum())
+
+
+def test_axes_are_those_of_the_format_whatever_their_sizes(tmp_path: Path) -> None:
+    path = write(tmp_path / "net.nir", nodes())
+    for steps, samples in ((1, 4), (2, 4), (4, 1)):
+        counts = count_workload(load(path, input_shape=(steps, samples, INPUTS)))
+        assert (counts.time_steps, counts.samples) == (steps, samples)
+
+
+@pytest.mark.parametrize("name", ["inputs", "order", "paths", "source", "sink", "training", "forward", "a.b"])
+def test_a_node_may_be_called_anything(name: str, tmp_path: Path) -> None:
+    x = spikes(T, N, INPUTS)
+    counts = counted(write(tmp_path / "net.nir", renamed("fc1", name), edges_of("fc1", name)), x)
+    expected = linear(x, torch.from_numpy(W1)).effective
+    assert {layer.path: layer.acs for layer in counts.layers}[f"{name}_" if name != "a.b" else "a_b"] == expected
 
 
 def test_the_extension_says_nothing(tmp_path: Path) -> None:
@@ -168,6 +191,7 @@ def test_inspect_shows_it(tmp_path: Path, cli: Cli) -> None:
     seen = inspect(path)
     assert (seen.kind, seen.loadable) == ("nir", True)
     assert {row.path: row.type for row in seen.modules}["lif"] == "LIF"
+    assert seen.parameters == W1.size + 5 * HIDDEN + W2.size + BIAS.size  # and no shape of an Input or Output
     assert seen.command is not None
     assert seen.command.endswith("--input-shape 16,1,5")
     done = cli("profile", path, "--input-shape", "16,1,5", "--hardware", "none")
@@ -238,6 +262,11 @@ def test_files_that_attack_the_reader(name: str, tmp_path: Path) -> None:
         load_model(path)
 
 
+CONV = {"type": "Conv1d", "weight": np.ones((2, 1, 3)), "stride": 1, "padding": 0, "dilation": 1, "groups": 1}
+UNFIT = {"stride": 0, "dilation": np.array([1, 1]), "padding": -1}
+POOL = {"type": "AvgPool2d", "kernel_size": np.array([2, 2]), "stride": np.array([2, 2]), "padding": np.array([0, 0])}
+
+
 @pytest.mark.parametrize(
     ("graph", "edges", "words"),
     [
@@ -245,7 +274,19 @@ def test_files_that_attack_the_reader(name: str, tmp_path: Path) -> None:
         (nodes(fc1={"type": "Linear", "weight": W1[0]}), CHAIN, "cannot be built"),
         (nodes(lif=lif(tau=np.ones(7, dtype=np.float32))), (*CHAIN, ("lif", "ghost")), "names 'ghost'"),
         (nodes(more={"type": "Input", "shape": np.array([5])}), CHAIN, "expected one Input node, found 2"),
-        (nodes(forward={"type": "Linear", "weight": W1}), (*CHAIN, ("input", "forward")), "cannot be built"),
+        (nodes(), CHAIN[:-1], "no way leads from 'input' to 'output'"),
+        (
+            renamed("fc1", "l.1") | {"l_1": lif()},
+            (*edges_of("fc1", "l.1"), ("l.1", "l_1")),
+            "'l.1' and 'l_1' are both layer",
+        ),
+        (nodes(lif=lif(tau=np.ones(2, dtype=np.float32))), CHAIN, r"'lif' \(LIF\) cannot be built.* broadcast"),
+        (nodes(lif=lif(tau=np.zeros(HIDDEN, dtype=np.float32))), CHAIN, "tau is not above 0"),
+        (nodes(lif={"type": "Flatten", "start_dim": 0, "end_dim": 2}), CHAIN, "Dimension out of range"),
+        *((nodes(lif=CONV | {name: value}), CHAIN, f"'lif' .*{name}") for name, value in UNFIT.items()),
+        (nodes(lif=CONV | {"weight": W1}), CHAIN, "a weight of shape"),
+        (nodes(lif=POOL | {"kernel_size": np.array([2, 0])}), CHAIN, "kernel_size"),
+        (nodes(lif=POOL | {"padding": np.array([2, 2])}), CHAIN, "padding"),
     ],
 )
 def test_graphs_that_cannot_be_built(graph: Nodes, edges: Any, words: str, tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from snnenergy.frameworks.classes import put
 from snnenergy.frameworks.rules import LearningRule as LearningRule
 
 _ADAPTERS = (spikingjelly, snntorch, norse, sinabs, bindsnet, lava, plain)
+_BY_PACKAGE = {a.__name__.rpartition(".")[2]: a.NEURONS for a in (spikingjelly, snntorch, norse, sinabs, bindsnet)}
+"""{package: {class: neuron model}}, where a class's name says it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +101,8 @@ def put_to_rest(module: Any) -> bool:
 
 def neuron_model_of_class(qualified: str) -> str | None:
     """The same from a class's qualified name, as an exported program keeps it."""
-    package, name = qualified.partition(".")[0], qualified.rpartition(".")[2]
-    tables: dict[str, dict[str, str]] = {a.__name__.rpartition(".")[2]: a.NEURONS for a in _ADAPTERS if a is not plain}
-    known = tables.get(package, {}).get(name)
-    if known is not None:
-        return known
-    return plain.by_name(name)
+    name = qualified.rpartition(".")[2]
+    return _BY_PACKAGE.get(qualified.partition(".")[0], {}).get(name) or plain.by_name(name)
 
 
 def neuron_layout(module: Any, shape: tuple[int, ...]) -> TimeLayout | None:

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+PACKAGES = ("snntorch", "spikingjelly", "norse", "sinabs", "bindsnet", "lava")
+"""The frameworks: a file of this room each, under their own name."""
+
 
 def active(value: Any) -> bool:
     """Whether a state variable is a tensor that holds something else than zeros; one without values holds nothing."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from snnenergy.frameworks.classes import active
+from snnenergy.frameworks.classes import PACKAGES, active
 
 NAMES = {
     "CUBALIF": "CUBA",
@@ -40,15 +40,7 @@ STATE = ("v", "mem", "u", "syn", "i", "spk")
 
 
 def state_left(module: Any) -> bool:
-    framework = type(module).__module__.partition(".")[0] in (
-        "spikingjelly",
-        "snntorch",
-        "sinabs",
-        "norse",
-        "bindsnet",
-        "lava",
-    )
-    if framework or neuron_model(module) is None:
+    if type(module).__module__.partition(".")[0] in PACKAGES or neuron_model(module) is None:
         return False
     state = vars(module) | getattr(module, "_buffers", {})
     return any(active(state.get(name)) for name in STATE)

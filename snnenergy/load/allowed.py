@@ -149,7 +149,7 @@ CALLED, STORED, BUILT = _rows(_CALLED), _rows(_STORED), _rows(_BUILT)
 def dangerous(target: Global) -> bool:
     """Whether a global reaches code, files, processes or the network, as far as is known."""
     full = str(target)
-    return (
+    return full != "torch.serialization._get_layout" and (  # looks a word up in a table
         target.module.partition(".")[0] in _DANGEROUS
         or target.module == ""
         or any(full == name or full.startswith(name + ".") for name in _DANGEROUS_TORCH)

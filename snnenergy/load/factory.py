@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snnenergy.errors import UsageError, few
+from snnenergy.frameworks.classes import PACKAGES
 from snnenergy.load.files import quoted
 
 if TYPE_CHECKING:
@@ -46,19 +47,15 @@ def imported(spec: str) -> Any:
     return found
 
 
-FRAMEWORKS = ("snntorch", "spikingjelly", "norse", "sinabs", "bindsnet")
-"""Packages that are extras of snnenergy under their own name."""
-
-
 def to_install(error: BaseException) -> str:
     """What to do about a package that is not installed, to stand behind the error; nothing for other errors."""
     name = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if not name:
         return ""
-    if name in FRAMEWORKS:
-        return f"\n  Install it: pip install 'snnenergy[{name}]'."
     if name == "lava":
         return "\n  lava-dl declares an older Python: pip install --no-deps --ignore-requires-python lava-dl lava-nc."
+    if name in PACKAGES:
+        return f"\n  Install it: pip install 'snnenergy[{name}]'."
     return f"\n  Install it for {sys.executable}, or run from the folder that holds {name}."
 
 

@@ -28,9 +28,13 @@ class Kind(StrEnum):
 def code_hint(path: Path) -> str:
     """Where a file is named that looks like code: how a function of it is named."""
     text, _, name = str(path).partition(":")
-    module = text.removesuffix(".py").replace("/", ".")
-    code = text.endswith(".py") or Path(*module.split(".")).with_suffix(".py").is_file()
-    return f"; a function that makes the model is named {module}:{name or 'function'}" if code else ""
+    file = Path(text if text.endswith(".py") else text.replace(".", "/") + ".py").resolve()
+    inside = file.is_relative_to(Path.cwd())
+    parts = (file.relative_to(Path.cwd()) if inside else Path(file.name)).with_suffix("").parts
+    if not file.is_file() or not all(map(str.isidentifier, parts)):
+        return ""
+    away = "" if inside else f", where {file.parent} is the current folder"
+    return f"; a function that makes the model is named {'.'.join(parts)}:{name or 'function'}{away}"
 
 
 def read_model(path: Path) -> bytes:

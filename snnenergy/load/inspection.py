@@ -15,6 +15,7 @@ from snnenergy.errors import UnsafeModelError, UsageError
 from snnenergy.load import files, models, safetensors
 from snnenergy.load.allowed import judge
 from snnenergy.load.archive import Archive, open_archive
+from snnenergy.load.factory import is_factory
 from snnenergy.load.files import Kind
 from snnenergy.load.graph_summary import GraphSummary, summarise
 from snnenergy.load.pickled_tree import ModuleRow, grouped, rows_of
@@ -87,6 +88,8 @@ def inspect(path: str | Path) -> Inspection:
     Whether it would be refused is asked of the reader that `profile` uses; what is shown comes from the file alone, so a file
     that is refused is shown as far as it can be read.
     """
+    if is_factory(str(path)):
+        raise UsageError(f"{path}: a function, and no file to look into; `snnenergy profile {path}` runs what it makes")
     path = Path(path)
     data = files.read_model(path)
     found, problems, kind = _Found(declared=len(data)), [], Kind.OTHER
@@ -198,7 +201,7 @@ def _nir(data: bytes, archive: Archive | None, where: str, found: _Found) -> Non
     arrays = {name: {k: v for k, v in values.items() if hasattr(v, "nbytes")} for name, values in held.items()}
     found.declared = sum(v.nbytes for values in arrays.values() for v in values.values())
     found.modules = tuple(
-        ModuleRow(name, node.kind, {k: tuple(v.shape) for k, v in arrays[name].items()})
+        ModuleRow(name, node.kind, {k: tuple(v.shape) for k, v in arrays[name].items() if k not in nir_graph.STRUCTURE})
         for name, node in graph.nodes.items()
     )
     shape = ",".join(map(str, ("16", "1", *nir_graph.input_shape(graph, where))))

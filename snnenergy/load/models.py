@@ -212,6 +212,11 @@ def _with_factory(value: Any, source: Source, kind: str, notes: tuple[str, ...])
     if source.factory is None:
         raise UsageError(f"{source.path}: {_NEEDS_FACTORY}")
     module, inputs = call_factory(source.factory, source.arguments)
+    own = module.state_dict()
+    if lost := next((n for n, t in weights.items() if _is_complex(t) and not _is_complex(own.get(n, t))), None):
+        raise UsageError(
+            f"{source.path}: does not fit the module of {source.factory}: {lost!r:.80} is complex and the module's is real"
+        )
     try:
         module.load_state_dict(weights, strict=True)
     except (RuntimeError, TypeError, ValueError) as error:
@@ -220,6 +225,11 @@ def _with_factory(value: Any, source: Source, kind: str, notes: tuple[str, ...])
         ) from error
     examples: tuple[tuple[Any, ...], dict[str, Any]] | None = None if inputs is None else (inputs, {})
     return Model(module, kind, source.path.stem, (*notes, *more), examples, _slots(module, inputs))
+
+
+def _is_complex(value: Any) -> bool:
+    """Of a weight; the extra state of a module may be anything."""
+    return hasattr(value, "is_complex") and bool(value.is_complex())
 
 
 _READERS: dict[Kind, Callable[[Source], Model]] = {

@@ -7,10 +7,10 @@ maps lose the bias of an Affine node, and it turns the names of nodes into Pytho
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -117,11 +117,15 @@ class NirModule(nn.Module):
         super().__init__()
         self.source, self.sink = (_only(graph, kind, where) for kind in ("Input", "Output"))
         self.order = _ordered(graph, self.source)
+        if self.sink not in self.order:
+            raise UnsafeModelError(f"{where}: NIR: no way leads from {self.source!r:.60} to {self.sink!r:.60}")
         self.inputs = {name: tuple(a for a, b in graph.edges if b == name) for name in self.order}
-        self.paths = {name: name.replace(".", "_") for name in self.order}
-        for name in self.order:
-            if name not in (self.source, self.sink):
-                self.add_module(self.paths[name], _module(graph.nodes[name], where))
+        self.paths: dict[str, str] = {}
+        inner = [name for name in self.order if name not in (self.source, self.sink)]
+        self.paths |= _paths(inner, frozenset(dir(self)), where)
+        rank = len(input_shape(graph, where))
+        for name, path in self.paths.items():
+            self.add_module(path, _module(graph.nodes[name], rank, where))
 
     def forward(self, x: Tensor) -> Tensor:
         state: dict[str, Any] = {}
@@ -149,11 +153,9 @@ class NirModule(nn.Module):
 
 
 def build(graph: NirGraph, where: str) -> NirModule:
-    """The module of a graph; UnsafeModelError where a node is unknown or its parameters do not fit each other."""
+    """The module of a graph; UnsafeModelError where a node is unknown, its parameters do not fit, or no output is reached."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch, about layers without elements
-            return NirModule(graph, where)
+        return NirModule(graph, where)
     except (KeyError, ValueError, TypeError, AttributeError, RuntimeError, IndexError, OverflowError) as error:
         raise UnsafeModelError(f"{where}: NIR: cannot be built: {quoted(error)}") from error
 
@@ -194,32 +196,68 @@ def _ordered(graph: NirGraph, source: str) -> list[str]:
     return done[::-1]
 
 
-def _module(node: NirNode, where: str) -> nn.Module:
+def _paths(names: Iterable[str], own: frozenset[str], where: str) -> dict[str, str]:
+    """{node: layer}: dots are underscores, and a name that is the module's own has one more behind."""
+    found: dict[str, str] = {}
+    for name in names:
+        path = name.replace(".", "_")
+        path += "_" * (path in own)
+        if path in found:
+            raise UnsafeModelError(
+                f"{where}: NIR: nodes {found[path]!r:.60} and {name!r:.60} are both layer {path!r:.60}; rename one"
+            )
+        found[path] = name
+    return {name: path for path, name in found.items()}
+
+
+def _module(node: NirNode, rank: int, where: str) -> nn.Module:
+    """rank: axes of the graph's input, without time and batch; 0: not known."""
     make = _MAKERS.get(node.kind)
     if make is None:
         known = ", ".join(_MAKERS)
         raise UnsafeModelError(f"{where}: NIR: node {node.name!r:.60} is a {node.kind!r:.40}; known are {known}")
+    here = f"{where}: NIR: node {node.name!r:.60} ({node.kind})"
     try:
-        return make(node.values)
+        made = make(node.values)
+        if rank and isinstance(made, nn.Flatten):
+            made(torch.empty((1,) * (rank + 1)))
     except KeyError as error:
-        raise UnsafeModelError(f"{where}: NIR: node {node.name!r:.60} ({node.kind}) has no {quoted(error)}") from error
+        raise UnsafeModelError(f"{here} has no {quoted(error)}") from error
+    except (ValueError, TypeError, AttributeError, RuntimeError, IndexError, OverflowError) as error:
+        raise UnsafeModelError(f"{here} cannot be built: {quoted(error)}") from error
+    return made
 
 
 Values = Mapping[str, Any]
+STRUCTURE = frozenset("shape input_shape start_dim end_dim kernel_size stride padding dilation groups".split())
+"""Fields that say how a node is laid out: no weights, no constants of a neuron."""
 
 
 def _tensor(values: Values, name: str) -> Tensor:
     return torch.from_numpy(values[name].copy()).to(torch.float32)
 
 
-def _numbers(values: Values, name: str) -> Any:
-    """A size per axis; a padding may be a word."""
+def _sizes(values: Values, name: str, axes: int, least: int = 1) -> Any:
+    """A size per axis, of at least so much; a padding may be a word."""
     held = values[name]
-    return held if isinstance(held, str) else int(held) if held.ndim == 0 else tuple(int(n) for n in held)
+    if isinstance(held, str) and name == "padding":
+        return held
+    sizes = held.reshape(-1)[:MAX_REST].tolist() * (axes if held.size == 1 else 1)
+    if len(sizes) != axes or not all(n >= least and n % 1 == 0 for n in sizes):
+        raise ValueError(f"{name} {sizes}; expected a whole number of at least {least} per axis ({axes})")
+    return tuple(map(int, sizes))
+
+
+def _weight(values: Values, axes: int) -> Tensor:
+    """[O, I, *kernel]"""
+    weight = _tensor(values, "weight")
+    if weight.dim() != axes or not weight.numel():
+        raise ValueError(f"a weight of shape {tuple(weight.shape)!s:.80}; expected {axes} axes and no empty one")
+    return weight
 
 
 def _linear(values: Values) -> nn.Module:
-    weight = _tensor(values, "weight")
+    weight = _weight(values, 2)
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias="bias" in values)
     return _with_weights(layer, values)
 
@@ -230,17 +268,18 @@ def _with_weights(layer: nn.Module, values: Values) -> nn.Module:
     return layer
 
 
-def _conv(kind: Callable[..., nn.Module]) -> Callable[[Values], nn.Module]:
+def _conv(kind: Callable[..., nn.Module], axes: int) -> Callable[[Values], nn.Module]:
     def make(values: Values) -> nn.Module:
-        weight, groups = _tensor(values, "weight"), int(values["groups"])
-        options = {name: _numbers(values, name) for name in ("stride", "padding", "dilation")}
+        weight, groups = _weight(values, axes + 2), int(values["groups"])
         layer = kind(
             weight.shape[1] * groups,
             weight.shape[0],
             tuple(weight.shape[2:]),
             groups=groups,
             bias="bias" in values,
-            **options,
+            stride=_sizes(values, "stride", axes),
+            dilation=_sizes(values, "dilation", axes),
+            padding=_sizes(values, "padding", axes, least=0),
         )
         return _with_weights(layer, values)
 
@@ -250,11 +289,14 @@ def _conv(kind: Callable[..., nn.Module]) -> Callable[[Values], nn.Module]:
 def _sum_pool(values: Values) -> nn.Module:
     if "padding" in values and values["padding"].any():
         raise ValueError("a SumPool2d with padding")
-    return nn.LPPool2d(1, _numbers(values, "kernel_size"), _numbers(values, "stride"))
+    return nn.LPPool2d(1, _sizes(values, "kernel_size", 2), _sizes(values, "stride", 2))
 
 
 def _average_pool(values: Values) -> nn.Module:
-    return nn.AvgPool2d(*(_numbers(values, name) for name in ("kernel_size", "stride", "padding")))
+    kernel, padding = _sizes(values, "kernel_size", 2), _sizes(values, "padding", 2, least=0)
+    if any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
+        raise ValueError(f"padding {padding} of more than half the kernel_size {kernel}")
+    return nn.AvgPool2d(kernel, _sizes(values, "stride", 2), padding)
 
 
 def _flatten(values: Values) -> nn.Module:
@@ -271,22 +313,30 @@ def _neuron(kind: type[Stepped], *names: str, rates: Mapping[str, str]) -> Calla
         if "v_reset" in names:  # older files have none: 0
             constants["v_reset"] = _tensor(values, "v_reset" if "v_reset" in values else "v_threshold")
             constants["v_reset"] *= "v_reset" in values
-        return kind(**constants, **{buffer: DT / _tensor(values, tau) for buffer, tau in rates.items()})
+        for buffer, name in rates.items():
+            tau = _tensor(values, name)
+            if not bool((tau > 0).all()):
+                raise ValueError(f"{name} is not above 0 everywhere")
+            constants[buffer] = DT / tau
+        np.broadcast_shapes(*(held.shape for held in constants.values()))
+        return kind(**constants)
 
     return make
 
 
 def _if(values: Values) -> nn.Module:
     made = _neuron(IFNeuron, "v_threshold", "v_reset", rates={})(values)
-    made.register_buffer("gain", DT * _tensor(values, "r"))
+    gain = DT * _tensor(values, "r")
+    np.broadcast_shapes(gain.shape, values["v_threshold"].shape)
+    made.register_buffer("gain", gain)
     return made
 
 
 _MAKERS: dict[str, Callable[[Values], nn.Module]] = {
     "Linear": _linear,
     "Affine": _linear,
-    "Conv1d": _conv(nn.Conv1d),
-    "Conv2d": _conv(nn.Conv2d),
+    "Conv1d": _conv(nn.Conv1d, 1),
+    "Conv2d": _conv(nn.Conv2d, 2),
     "SumPool2d": _sum_pool,
     "AvgPool2d": _average_pool,
     "Flatten": _flatten,

@@ -12,6 +12,13 @@ from snnenergy.load.pickles import Global, Made, Walk
 MAX_LAYERS = 1000
 _CONTAINERS = {f"{place}.{name}" for place in ("builtins", "__builtin__") for name in ("dict", "set", "frozenset")}
 _CONTAINERS |= {"collections.OrderedDict", "torch.Size"}
+_UNREAD = {
+    "torch._utils._rebuild_sparse_tensor": "sparse: save `tensor.to_dense()`",
+    "torch._utils._rebuild_qtensor": "quantised: save `tensor.dequantize()`",
+    "torch._utils._rebuild_meta_tensor_no_storage": "on the meta device and has no values: save the model with its weights",
+    "torch._utils._rebuild_tensor_v3": "of a dtype that is not read from here: save `tensor.float()`, or use safetensors",
+}
+"""What rebuilds a tensor that is harmless and not read: the words for it."""
 _KEEP_FUNCTIONS = {
     "snntorch": "snnTorch neurons keep their surrogate",
     "norse": "Norse neurons keep their step",
@@ -34,6 +41,8 @@ def check_globals(walked: Walk, where: str, allow_classes: Sequence[str] = ()) -
         raise UnsafeModelError(
             f"{where}: refused: the pickle would import {_names(bad)}, which can run code; do not load this file anywhere"
         )
+    if words := _unread(unknown):
+        raise UnsafeModelError(f"{where}: refused: a tensor in it is {words} (the pickle names {_names(unknown)})")
     if unknown:
         raise UnsafeModelError(
             f"{where}: refused: the pickle names {_names(unknown)}, not on the list of classes known to be safe. Save "
@@ -47,6 +56,13 @@ def check_globals(walked: Walk, where: str, allow_classes: Sequence[str] = ()) -
 def _names(targets: Sequence[Global]) -> str:
     shown = ", ".join(repr(str(t))[:80] for t in targets[:4])
     return shown + (f" and {len(targets) - 4} more" if len(targets) > 4 else "")
+
+
+def _unread(unknown: Sequence[Global]) -> str:
+    """What is not read, where a file names nothing unknown but what torch itself rebuilds such tensors with."""
+    if not all(str(t) in _UNREAD or t.module in ("torch", "torch.serialization") for t in unknown):
+        return ""
+    return next((_UNREAD[str(t)] for t in unknown if str(t) in _UNREAD), "")
 
 
 def _kept_function(bad: Sequence[Global], walked: Walk) -> str:

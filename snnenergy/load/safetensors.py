@@ -15,17 +15,25 @@ if TYPE_CHECKING:
 MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 MAX_AXES = 64
 _DTYPES = {
-    "F64": "float64",
-    "F32": "float32",
-    "F16": "float16",
-    "BF16": "bfloat16",
-    "I64": "int64",
-    "I32": "int32",
-    "I16": "int16",
-    "I8": "int8",
-    "U8": "uint8",
-    "BOOL": "bool",
+    "F64": ("float64", 8),
+    "F32": ("float32", 4),
+    "F16": ("float16", 2),
+    "BF16": ("bfloat16", 2),
+    "F8_E4M3": ("float8_e4m3fn", 1),
+    "F8_E5M2": ("float8_e5m2", 1),
+    "F8_E8M0": ("float8_e8m0fnu", 1),
+    "C64": ("complex64", 8),
+    "I64": ("int64", 8),
+    "I32": ("int32", 4),
+    "I16": ("int16", 2),
+    "I8": ("int8", 1),
+    "U64": ("uint64", 8),
+    "U32": ("uint32", 4),
+    "U16": ("uint16", 2),
+    "U8": ("uint8", 1),
+    "BOOL": ("bool", 1),
 }
+"""Torch's name, and bytes, of each dtype that is read; the format's others pack several numbers into a byte."""
 
 
 def header(data: bytes, where: str) -> dict[str, dict[str, Any]]:
@@ -37,7 +45,7 @@ def header(data: bytes, where: str) -> dict[str, dict[str, Any]]:
         document = untrusted.json(data[8 : 8 + length])
         entries = {k: v for k, v in document.items() if k != "__metadata__"}
         for name, entry in entries.items():
-            _check(name, entry, len(data) - 8 - length)
+            _check(name, entry, len(data) - 8 - length, where)
         ends = [0]
         for start, end in sorted(entry["data_offsets"] for entry in entries.values()):
             if start != ends[-1]:
@@ -48,11 +56,13 @@ def header(data: bytes, where: str) -> dict[str, dict[str, Any]]:
     return entries
 
 
-def _check(name: str, entry: dict[str, Any], held: int) -> None:
+def _check(name: str, entry: dict[str, Any], held: int, where: str) -> None:
     start, end = entry["data_offsets"]
     shape, dtype = entry["shape"], entry["dtype"]
     if dtype not in _DTYPES:
-        raise ValueError(f"tensor {name!r:.80}: dtype {dtype!r:.20}")
+        raise UnsafeModelError(
+            f"{where}: tensor {name!r:.80}: dtype {dtype!r:.20} is not read; save it as one of {', '.join(_DTYPES)}"
+        )
     if len(shape) > MAX_AXES:
         raise ValueError(f"tensor {name!r:.80}: {len(shape)} axes")
     if not all(type(n) is int and 0 <= n < 2**48 for n in (*shape, start, end)):
@@ -62,7 +72,7 @@ def _check(name: str, entry: dict[str, Any], held: int) -> None:
 
 
 def item_bytes(dtype: str) -> int:
-    return 1 if dtype == "BOOL" else int("".join(c for c in dtype if c.isdigit())) // 8
+    return _DTYPES[dtype][1]
 
 
 def load(data: bytes, where: str) -> dict[str, torch.Tensor]:
@@ -75,7 +85,7 @@ def load(data: bytes, where: str) -> dict[str, torch.Tensor]:
     for name, entry in entries.items():
         start, end = entry["data_offsets"]
         raw = bytearray(data[base + start : base + end])
-        dtype = getattr(torch, _DTYPES[entry["dtype"]])
+        dtype = getattr(torch, _DTYPES[entry["dtype"]][0])
         flat = torch.frombuffer(raw, dtype=dtype) if raw else torch.empty(0, dtype=dtype)
         out[name] = flat.reshape(entry["shape"])
     return out

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from snnenergy.frameworks import neuron_model_of_class
+
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
     from torch.fx import Node
@@ -15,10 +17,6 @@ if TYPE_CHECKING:
 _COMPARES = frozenset("gt ge lt le heaviside".split())
 _TO_NUMBERS = frozenset("to _to_copy type_as mul convert_element_type".split())
 _VALUE_FREE = frozenset("zeros_like ones_like full_like empty_like new_zeros new_ones new_full sym_size".split())
-_NEURON_TYPES = frozenset(
-    "Leaky Synaptic Alpha Lapicque RLeaky RSynaptic SLSTM IFNode LIFNode ParametricLIFNode KLIFNode QIFNode EIFNode "
-    "IzhikevichNode LIFCell LIFBoxCell LIFRecurrentCell LIFAdExCell LSNNCell IAFCell IAF LIF ALIF PLIF IF".split()
-)
 _WARNING = (
     "this .pt2 looks like one step of a spiking net: {layers} {fire} once per call, and no membrane comes in, goes out or "
     "is kept, so every call starts from the same state. Export a module whose forward loops over the time steps, or that "
@@ -74,12 +72,12 @@ def _path(node: Node) -> str:
 
 def _type(node: Node) -> str:
     stack: dict[str, Any] = node.meta.get("nn_module_stack") or {}
-    return str(list(stack.values())[-1][1]).rpartition(".")[2] if stack else ""
+    return str(list(stack.values())[-1][1]) if stack else ""
 
 
 def _is_neuron(nodes: list[Node]) -> bool:
     """Known by its class, or by arithmetic: a comparison that becomes 0 and 1, beside a decay or a reset."""
-    if _type(nodes[0]) in _NEURON_TYPES:
+    if neuron_model_of_class(_type(nodes[0])) not in (None, "LI"):
         return True
     own = _path(nodes[0])
     kin = {_op(n) for n in nodes[0].graph.nodes if own and _path(n) == own}

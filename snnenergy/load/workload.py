@@ -160,9 +160,12 @@ def layout(model: Model, shape: Sequence[int] | None, labels: int | None) -> tup
 
     The sample axis is the only free size of an exported input, or the only axis as long as the labels.  Axis 0 before it
     is time where an exported program calls its layers exactly that often, or where the labels put the samples second.
+    A NIR graph takes (T, N, ...), whatever its sizes.
     """
     if shape is None:
         return None, None
+    if model.kind == "nir":
+        return 0, 1 if len(shape) > 1 else None
     free = model.slots[0].free_axes if model.slots and model.kind == "pt2" else ()
     labelled = tuple(i for i, n in enumerate(shape) if n == labels)
     sample_axis = free[0] if len(free) == 1 else labelled[0] if len(labelled) == 1 else None

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snnenergy.trace.lineage import version
+from snnenergy.trace.tensors import version
 
 
 @contextmanager

@@ -30,9 +30,9 @@ from snnenergy.trace.survey import Survey
 
 if TYPE_CHECKING:
     from snnenergy.trace.arrays import Array, Rows
-    from snnenergy.trace.lineage import Tag
     from snnenergy.trace.recorder import Recorder
     from snnenergy.trace.sites import Site
+    from snnenergy.trace.tags import Tag
 
 GRAD_INPUT, GRAD_WEIGHT = "grad_input", "grad_weight"
 

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from snnenergy.trace.fanout import Axis, ConvShape
 from snnenergy.trace.formulas import Arithmetic, scored
-from snnenergy.trace.lineage import ACTIVATION, BUFFER, Lineage
+from snnenergy.trace.lineage import Lineage
+from snnenergy.trace.tags import ACTIVATION, BUFFER
 
 
 class Reader(Protocol):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from snnenergy.frameworks import kept_weights
 from snnenergy.trace.arrays import FLOAT8
-from snnenergy.trace.lineage import valueless, version
+from snnenergy.trace.tensors import valueless, version
 from snnenergy.trace.tree import Modules, parameters_of, plain_name
 
 SMALL = 1 << 16

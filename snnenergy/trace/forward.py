@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from snnenergy.frameworks import TimeLayout
 from snnenergy.trace.activity import Hearing
-from snnenergy.trace.lineage import Tag, transformed
 from snnenergy.trace.sites import Fans, Site
 from snnenergy.trace.structure import Work
+from snnenergy.trace.tags import Tag
+from snnenergy.trace.tensors import transformed
 
 
 @dataclass(slots=True)

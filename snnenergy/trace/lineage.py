@@ -10,126 +10,23 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor
 
 from snnenergy.frameworks import kept_weights
+from snnenergy.trace.tags import ACTIVATION, BUFFER, PARAMETER, UNKNOWN, Padding, Segments, Tag, device_of
+from snnenergy.trace.tensors import storage
 from snnenergy.trace.tree import Modules, buffers_of, modules_of, parameters_of, plain_name, plain_tensors_of
 
-OWN, PARAMETER, BUFFER, ACTIVATION = 3, 2, 1, 0
-
-
-@dataclass(frozen=True, slots=True)
-class Segments:
-    """Which source each element of a storage came from: one label per element, names[label].
-
-    Labels lie as the elements do, so every view of the storage finds its own.
-    """
-
-    labels: Tensor
-    names: tuple[str, ...]
-
-    @classmethod
-    def laid(cls, labels: Tensor, t: Tensor, names: tuple[str, ...]) -> Segments:
-        """Labels of t's shape, laid as t lies in its storage."""
-        flat = torch.zeros(_elements(t), dtype=labels.dtype, device=_device(t))
-        flat.as_strided(t.shape, t.stride(), t.storage_offset()).copy_(labels)
-        return cls(flat, names)
-
-    def of(self, t: Tensor) -> Tensor | None:
-        """Labels of t's shape; None where its elements are others, as those of a view of another type."""
-        if _elements(t) != self.labels.numel():
-            return None
-        return self.labels.as_strided(t.shape, t.stride(), t.storage_offset())
-
-
-class Padding(NamedTuple):
-    """Explicit zeros in the tensor that begins at `offset` of a storage: (lo, hi) of the axes that have them."""
-
-    offset: int
-    axes: frozenset[tuple[int, int]]  # (size, stride) of every axis longer than 1
-    pairs: dict[tuple[int, int], tuple[int, int]]
-
-
-class Tag(NamedTuple):
-    """What is known of a storage.
-
-    level: PARAMETER, BUFFER or ACTIVATION; pad: zeros it was padded with
-    made: from nothing, like the zeros a state starts from: what computes on it is not driven by its producer
-    """
-
-    level: int = ACTIVATION
-    producer: str | None = None
-    neuron: bool = False
-    linear: bool = False
-    compared: bool = False
-    made: bool = False
-    pad: Padding | None = None
-    segments: Segments | None = None
-    roots: frozenset[int] = frozenset()  # storages of the parameters a weight was computed from
-
-
-UNKNOWN = Tag()
 _WRITE = torch.ops.aten.copy_.default
 """What an assignment to a part of a tensor is, too."""
 
 
-def version(t: Tensor) -> int:
-    """How often a tensor was written in place; -1 for inference tensors, which do not say."""
-    return -1 if t.is_inference() else int(t._version)
-
-
-def valueless(t: Tensor) -> bool:
-    """Whether a tensor has a shape and no values: made under FakeTensorMode, or on the meta device."""
-    return isinstance(t, FakeTensor) or t.is_meta
-
-
 def _axes(t: Tensor) -> list[tuple[int, int]]:
     return list(zip(map(int, t.shape), map(int, t.stride()), strict=True))
-
-
-def address(t: Tensor) -> int:
-    """Where a tensor begins; one without values lies nowhere, and its storage and offset stand for the place."""
-    if valueless(t):
-        return (storage(t) << 48) + int(t.storage_offset())
-    return int(t.data_ptr())
-
-
-def transformed(t: Tensor) -> bool:
-    """Whether a tensor is one that torch.func (vmap, jacrev, ...) wraps: its values lie in another, larger one."""
-    return bool(torch._C._functorch.is_functorch_wrapped_tensor(t))
-
-
-def unwrapped(t: Tensor) -> Tensor:
-    """The tensor of all samples below any transform of torch.func."""
-    while transformed(t):
-        t = torch._C._functorch.get_unwrapped(t)
-    return t
-
-
-def standing(t: Tensor) -> tuple[int, int]:
-    """A parameter's version and place: it holds what it held while both stay, but for edits through `.data`."""
-    return version(t), address(t)
-
-
-def storage(t: Tensor) -> int:
-    found: int = t.untyped_storage()._cdata  # the storage object's identity; data_ptr is 0 on meta tensors
-    return found
-
-
-def _elements(t: Tensor) -> int:
-    """How many elements of t's type its storage has room for."""
-    return t.untyped_storage().nbytes() // t.element_size()
-
-
-def _device(t: Tensor) -> torch.device:
-    """Where t's labels are: they have values whether t has or not."""
-    return torch.device("cpu") if valueless(t) else t.device
 
 
 class Named(NamedTuple):
@@ -355,7 +252,7 @@ class Lineage:
                 labels.append(found[0] + len(names))
                 names.extend(found[1])
             else:
-                labels.append(torch.full((1,), len(names), dtype=torch.int16, device=_device(t)).expand(t.shape))
+                labels.append(torch.full((1,), len(names), dtype=torch.int16, device=device_of(t)).expand(t.shape))
                 names.append(tag.producer or f"operand {len(names)}")
         return Segments.laid(func(labels, axis), out, _distinct(names))
 

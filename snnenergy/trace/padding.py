@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from snnenergy.trace.arrays import Array
 from snnenergy.trace.events import Fan, Map
 from snnenergy.trace.forward import Read
-from snnenergy.trace.lineage import transformed
 from snnenergy.trace.sites import Fans
+from snnenergy.trace.tensors import transformed
 
 
 def unpadded(read: Read, x: Tensor, module: nn.Module) -> Fans | None:

@@ -15,9 +15,10 @@ from torch import Tensor
 from snnenergy.trace.fanout import ConvShape, conv_effective_map, conv_fan, linear_effective_map, linear_fan
 from snnenergy.trace.formulas import Arithmetic
 from snnenergy.trace.forward import Read
-from snnenergy.trace.lineage import OWN, Tag, address, standing, storage
 from snnenergy.trace.sites import Fans, Pairs, Segment, Site, read_product
 from snnenergy.trace.structure import Structure, Work
+from snnenergy.trace.tags import OWN, Tag
+from snnenergy.trace.tensors import address, standing, storage
 from snnenergy.trace.weights import Seen
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from snnenergy.trace.forward import Frame, Read
-from snnenergy.trace.lineage import Tag, version
 from snnenergy.trace.structure import Work
+from snnenergy.trace.tags import Tag
+from snnenergy.trace.tensors import version
 
 if TYPE_CHECKING:
     from snnenergy.trace.survey import Survey

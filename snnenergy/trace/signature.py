@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from snnenergy.trace.arrays import host
-from snnenergy.trace.lineage import valueless
+from snnenergy.trace.tensors import valueless
 
 _LISTS = (list, tuple)
 

@@ -21,8 +21,8 @@ from snnenergy.counts import Domain
 from snnenergy.trace.activity import Hearing, Listener
 from snnenergy.trace.arrays import CHUNK, Array, Rows, host
 from snnenergy.trace.events import NO_FAN, Fan, Map, Pad, words
-from snnenergy.trace.lineage import valueless
 from snnenergy.trace.streams import Tally
+from snnenergy.trace.tensors import valueless
 
 SMALL = 1 << 12
 """Inputs of at most this many elements are buffered."""

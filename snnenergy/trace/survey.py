@@ -22,7 +22,7 @@ from snnenergy.trace.contractions import Call
 from snnenergy.trace.formulas import Arithmetic, Contraction, Free
 from snnenergy.trace.forward import Firing, Forward, Frame, Lost, Read
 from snnenergy.trace.learning import Products
-from snnenergy.trace.lineage import Lineage, Tag, address, storage, unwrapped, valueless
+from snnenergy.trace.lineage import Lineage
 from snnenergy.trace.operators import MASKED, STEPS, Operator, operator_of
 from snnenergy.trace.reading import Reading
 from snnenergy.trace.repeats import Repeats
@@ -30,6 +30,8 @@ from snnenergy.trace.short import SHORT
 from snnenergy.trace.signature import outputs_of, tensors_among
 from snnenergy.trace.sites import OUTPUT_FANS, Site
 from snnenergy.trace.structure import Work, stated
+from snnenergy.trace.tags import Tag
+from snnenergy.trace.tensors import address, storage, unwrapped, valueless
 
 if TYPE_CHECKING:
     from snnenergy.trace.layers import Layers

@@ -19,12 +19,12 @@ from snnenergy.errors import ForwardError, InputError, SnnEnergyError, UsageErro
 from snnenergy.trace.aside import as_it_was
 from snnenergy.trace.backward import GRAD_INPUT, StepSurvey, row_path
 from snnenergy.trace.forward import Frame
-from snnenergy.trace.lineage import version
 from snnenergy.trace.losses import SUM, Loss, chosen
 from snnenergy.trace.optimizers import OPTIMIZERS
 from snnenergy.trace.recorder import Recorder
 from snnenergy.trace.rest import rested
 from snnenergy.trace.signature import all_tensors
+from snnenergy.trace.tensors import version
 from snnenergy.trace.tree import plain_name
 from snnenergy.trace.workload import check_roles
 

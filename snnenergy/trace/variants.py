@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from snnenergy.errors import InputError, UsageError
 from snnenergy.frameworks import fires, set_threshold
-from snnenergy.trace.lineage import valueless
+from snnenergy.trace.tensors import valueless
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

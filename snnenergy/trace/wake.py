@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.library import Library, fallthrough_kernel
 
 from snnenergy.trace.forward import Frame, Read
-from snnenergy.trace.lineage import transformed
 from snnenergy.trace.sites import Fans, Site, read_product
+from snnenergy.trace.tensors import transformed
 
 if TYPE_CHECKING:
     from snnenergy.trace.recorder import Recorder

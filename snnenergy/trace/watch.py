@@ -21,12 +21,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from snnenergy.trace.activity import Listener
 from snnenergy.trace.clock import Clock
 from snnenergy.trace.forward import Forward, Frame, Lost, Read
-from snnenergy.trace.lineage import standing, unwrapped
 from snnenergy.trace.operators import COMPARISONS
 from snnenergy.trace.padding import unpadded
 from snnenergy.trace.signature import outputs_of
 from snnenergy.trace.sites import OUTPUT_FANS, Fans, Site
 from snnenergy.trace.structure import Work
+from snnenergy.trace.tensors import standing, unwrapped
 from snnenergy.trace.tree import Place
 from snnenergy.trace.wake import DIFFERENT, Wake
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from snnenergy.trace.arrays import host, nonzeros
 from snnenergy.trace.events import Fan, Map
-from snnenergy.trace.lineage import standing, valueless
 from snnenergy.trace.sites import Fans, Site, segment_fans
+from snnenergy.trace.tensors import standing, valueless
 
 
 class Seen(NamedTuple):

@@ -46,7 +46,7 @@ def estimate(
     if counts.conditions.training:
         demand_step(counts, batch, pipeline=pipeline)
         return _fitting(dynamic_only(counts, chip, operating_point, bits=bits), strict_fit)
-    run = Run(usable(counts), _at(chip, operating_point), _positive("batch", batch), _width(bits), pipeline)
+    run = Run(_usable(counts), _at(chip, operating_point), _positive("batch", batch), _width(bits), pipeline)
     made = _fitting(_estimate(run, _band(run.chip)), strict_fit)
     own = round(counts.samples / counts.forwards) if counts.forwards else 1
     if batch is None and own > 1 and chip.family == "processor":
@@ -75,9 +75,9 @@ def dynamic_only(
     Of training counts at the batch of their step; no band was validated for those.
     """
     if counts.conditions.training:
-        run = Run(usable(counts), _at(chip, operating_point), batch_of(counts), _width(bits))
+        run = Run(_usable(counts), _at(chip, operating_point), batch_of(counts), _width(bits))
         return _refused(run) if refusal(chip) else _estimate(run, "unvalidated for training")
-    return _estimate(Run(usable(counts), _at(chip, operating_point), batch, _width(bits), pipeline), "")
+    return _estimate(Run(_usable(counts), _at(chip, operating_point), batch, _width(bits), pipeline), "")
 
 
 def _refused(run: Run) -> Estimate:
@@ -100,7 +100,7 @@ def again(counts: Counts, chip: Profile, options: Mapping[str, str]) -> Estimate
     return dynamic_only(counts, chip, batch=batch or 1, bits=bits, pipeline="pipeline" in options)
 
 
-def usable(counts: Counts) -> Counts:
+def _usable(counts: Counts) -> Counts:
     """The counts, where they hold a sample; else UsageError."""
     if counts.samples < 1:
         raise UsageError(f"{counts.model}: these counts hold no sample; there is no inference to price")

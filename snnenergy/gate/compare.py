@@ -33,9 +33,6 @@ def compare(
     problems: tuple[Problem, ...] = (),
 ) -> ModelReport:
     """chips: by their own names; past: what the baseline cost before today, by chip."""
-    from snnenergy.cost.price import usable
-
-    head, base = usable(head), None if base is None else usable(base)
     difference = None
     if base is not None:
         try:

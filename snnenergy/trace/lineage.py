@@ -61,29 +61,26 @@ class Lineage:
         self._tensors: dict[int, list[Tensor]] = {}
         self.named = {}
         self._base: dict[int, Tag] = {}
-        for rows, level in (
-            ((*parameters_of(modules), *kept_weights(modules)), PARAMETER),
-            (buffers_of(modules), BUFFER),
-        ):
-            for raw, t in rows:
-                self._know(plain_name(raw), t, level)
-        own = set(self._base)
-        self._plain: list[tuple[str, int]] = []
-        for raw, t in plain_tensors_of(modules):
-            if t.layout is torch.strided and storage(t) not in own:  # else it is a view of one of those
-                self._know(plain_name(raw), t, BUFFER)
-                self._plain.append((plain_name(raw), storage(t)))
+        self._know([*parameters_of(modules), *kept_weights(modules)], PARAMETER)
+        self._know(buffers_of(modules), BUFFER)
+        registered, names = set(self._base), len(self.named)
+        plain = [(raw, t) for raw, t in plain_tensors_of(modules) if t.layout is torch.strided]
+        self._know([(raw, t) for raw, t in plain if storage(t) not in registered], BUFFER)  # views of those are known
+        self._plain = [(name, storage(t)) for name, t in list(self.named.items())[names:]]
 
-    def _know(self, name: str, t: Tensor, level: int) -> None:
-        if t.layout is not torch.strided:
-            return
-        start, key = int(t.storage_offset()), storage(t)
-        if key not in self._base:
-            self._base[key] = Tag(level=level, roots=frozenset((key,)))
-            self.owners[key], self._tensors[key] = [], []
-        self.owners[key].append(Named(name, start, start + max(1, t.numel()), level == PARAMETER))
-        self._tensors[key].append(t)
-        self.named[name] = t
+    def _know(self, rows: Iterable[tuple[str, Tensor]], level: int) -> None:
+        for raw, t in rows:
+            if t.layout is not torch.strided:
+                continue
+            name, start, key = plain_name(raw), int(t.storage_offset()), storage(t)
+            row = Named(name, start, start + max(1, t.numel()), level == PARAMETER)
+            if key in self._base:
+                self.owners[key].append(row)
+                self._tensors[key].append(t)
+            else:
+                self._base[key] = Tag(level=level, roots=frozenset((key,)))
+                self.owners[key], self._tensors[key] = [row], [t]
+            self.named[name] = t
 
     heavy: set[int]  # storages of parameters, and of what was computed from them alone
     labelled: set[int]  # storages that have segments

@@ -52,13 +52,16 @@ def plain_tensors_of(modules: Modules) -> list[tuple[str, Tensor]]:
 
 
 def _plain(module: nn.Module) -> dict[str, Tensor | None]:
-    found: dict[str, Tensor | None] = {}
-    for name, value in vars(module).items():
-        if isinstance(value, Tensor):
-            found[name] = value
-        elif type(value) in (list, tuple, dict) and not name.startswith("_"):
-            found.update({f"{name}.{key}": item for key, item in _items(value) if isinstance(item, Tensor)})
+    held = vars(module)
+    found: dict[str, Tensor | None] = {name: value for name, value in held.items() if isinstance(value, Tensor)}
+    if not type(module).__module__.startswith("torch.nn."):  # torch's own layers hold sizes in theirs
+        for name, value in held.items():
+            if type(value) in _CONTAINERS and not name.startswith("_"):
+                found.update({f"{name}.{key}": item for key, item in _items(value) if isinstance(item, Tensor)})
     return found
+
+
+_CONTAINERS = (list, tuple, dict)
 
 
 def _items(value: Any) -> Iterable[tuple[Any, Any]]:
@@ -75,7 +78,7 @@ class Place(NamedTuple):
     def holds(self, t: Tensor) -> bool:
         """Whether that very tensor is still there."""
         found = self.own.get(self.attribute)
-        if self.within and type(found) in (list, tuple, dict):
+        if self.within and type(found) in _CONTAINERS:
             return any(item is t for key, item in _items(found) if str(key) == self.within)
         return found is t
 

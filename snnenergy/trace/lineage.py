@@ -63,10 +63,10 @@ class Lineage:
         self._base: dict[int, Tag] = {}
         self._know([*parameters_of(modules), *kept_weights(modules)], PARAMETER)
         self._know(buffers_of(modules), BUFFER)
-        registered, names = set(self._base), len(self.named)
         plain = [(raw, t) for raw, t in plain_tensors_of(modules) if t.layout is torch.strided]
-        self._know([(raw, t) for raw, t in plain if storage(t) not in registered], BUFFER)  # views of those are known
-        self._plain = [(name, storage(t)) for name, t in list(self.named.items())[names:]]
+        rows = [(raw, t) for raw, t in plain if storage(t) not in self._base]  # views of those are known
+        self._know(rows, BUFFER)
+        self._plain = [(plain_name(raw), storage(t)) for raw, t in rows]
 
     def _know(self, rows: Iterable[tuple[str, Tensor]], level: int) -> None:
         for raw, t in rows:

@@ -196,15 +196,18 @@ class Reading:
             segments = self.layers.named_segments(path, x, 1) or self._segments(x, 1, tag)
             site = self.layers.site(key, path, kind, None, segments=segments)
             site.rank = x.dim()
-            known = ("(input)", *self.layers.structures)
-            structure.sources.update(dict.fromkeys(s.source for s in segments if s.source in known))
+            for source in [s.source for s in segments if s.source]:
+                if source in self.layers.structures or source == "(input)":  # else only its stream is called so
+                    structure.sources.setdefault(source)
         self.layers.open(site)
         if not watching:
             site.neuron &= tag.neuron
         return site
 
     def _segments(self, x: Tensor, axis: int, tag: Tag) -> tuple[Segment, ...]:
-        found = self.lineage.segments_of(x) or self._before_padding(x)
+        found = self.lineage.segments_of(x)
+        if found is None and self.lineage.labelled:
+            found = self._before_padding(x)
         if found is None:
             return (Segment(tag.producer),)
         labels, names = found

@@ -5,6 +5,7 @@ torch's generators nest as deep as the model; one walk with a stack costs a coun
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -53,7 +54,9 @@ def plain_tensors_of(modules: Modules) -> list[tuple[str, Tensor]]:
 
 def _plain(module: nn.Module) -> dict[str, Tensor | None]:
     held = vars(module)
-    found: dict[str, Tensor | None] = {name: value for name, value in held.items() if isinstance(value, Tensor)}
+    found: dict[str, Tensor | None] = {
+        name: value for name, value in held.items() if type(value) not in _NO_TENSORS and isinstance(value, Tensor)
+    }
     if not type(module).__module__.startswith("torch.nn."):  # torch's own layers hold sizes in theirs
         for name, value in held.items():
             if type(value) in _CONTAINERS and not name.startswith("_"):
@@ -62,6 +65,8 @@ def _plain(module: nn.Module) -> dict[str, Tensor | None]:
 
 
 _CONTAINERS = (list, tuple, dict)
+_NO_TENSORS = frozenset((bool, int, float, str, type(None), set, OrderedDict, *_CONTAINERS))
+"""What most attributes are: a look at a set is a third of torch's own test."""
 
 
 def _items(value: Any) -> Iterable[tuple[Any, Any]]:

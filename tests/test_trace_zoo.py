@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import snnenergy
 from snnenergy.counts import Counts
 from snnenergy.errors import UsageError
-from snnenergy.trace import contractions, count, counting, formulas
+from snnenergy.trace import contractions, count, counting, formulas, fused
 from snnenergy.trace.formulas import Contraction, Free
 from tests.trace_nets import Functional, analog, figures, repeated, spikes
 
@@ -300,7 +300,7 @@ def test_every_operator_that_the_zoo_emits_has_a_row() -> None:
 def test_every_contraction_that_the_zoo_emits_has_a_rule() -> None:
     names = {op.removeprefix("aten::") for _, op in emitted()}
     summed = {n for n in names if isinstance(formulas.row(n), Contraction)}
-    assert summed <= set(contractions.RULES)
+    assert summed <= set(contractions.RULES | fused.RULES)
     assert {"convolution", "addmm", "bmm"} <= summed
 
 

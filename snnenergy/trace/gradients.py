@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from snnenergy.trace.contractions import Call, Reader, attention_weights, conv_shape, reshaped
+from snnenergy.trace.contractions import Call, Reader, conv_shape, reshaped
 from snnenergy.trace.fanout import ConvShape
 from snnenergy.trace.formulas import Arithmetic, scored
+from snnenergy.trace.fused import attention_weights
 
 
 def _convolution_backward(r: Reader, call: Call) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from snnenergy.trace import contractions, formulas, gradients
+from snnenergy.trace import contractions, formulas, fused, gradients
 from snnenergy.trace.contractions import Call
 from snnenergy.trace.formulas import Contraction
 
@@ -22,7 +22,7 @@ STEPS = frozenset(("select", "unbind", "slice"))
 """Views that may be steps of time."""
 MASKED = frozenset(("where", "masked_fill", "masked_fill_"))
 """Copies of which a mask decides whose values they are."""
-RULES = contractions.RULES | gradients.RULES
+RULES = contractions.RULES | fused.RULES | gradients.RULES
 _FUNCTIONS = (
     "add.Tensor sub.Tensor mul.Tensor div.Tensor rsub.Scalar neg.default exp.default relu.default sigmoid.default "
     "tanh.default clamp.default sum.default ge.Scalar ge.Tensor gt.Scalar gt.Tensor le.Scalar le.Tensor lt.Scalar "

@@ -15,7 +15,7 @@ from snnenergy.frameworks.classes import put
 from snnenergy.frameworks.rules import LearningRule as LearningRule
 
 _ADAPTERS = (spikingjelly, snntorch, norse, sinabs, bindsnet, lava, plain)
-_BY_PACKAGE = {a.__name__.rpartition(".")[2]: a.NEURONS for a in (spikingjelly, snntorch, norse, sinabs, bindsnet)}
+_BY_PACKAGE = {a.__name__.rpartition(".")[2]: a.NEURONS for a in _ADAPTERS if a is not plain}
 """{package: {class: neuron model}}, where a class's name says it."""
 
 

@@ -45,7 +45,7 @@ RULES_VERSION = 1
 def assemble(rec: Recorder) -> Counts:
     plans = [p for p in (*rec.retired, *rec.plans.values()) if p.forwards]
     work = _work(plans)
-    steps = {p.clock.steps for p in plans}
+    steps = rec.steps
     time_steps = steps.pop() if len(steps) == 1 else None
     order = plans[-1].clock.order if plans else "TN"
     runs = sum(p.forwards * p.clock.samples * (p.clock.steps or 1) for p in plans)

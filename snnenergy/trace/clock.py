@@ -68,7 +68,7 @@ def read(
         elif samples is None and stated.folded and conv_rows and conv_rows % stated.steps == 0:
             samples = conv_rows // stated.steps
     else:
-        steps = _loop(neuron_calls, list(layer_calls), _one_taken(selects, shape, step_rows))
+        steps = _loop(neuron_calls, layer_calls, _one_taken(selects, shape, step_rows))
         source = "a loop inside forward" if steps else ""
         axis = _taken_axis(selects, steps, shape, step_rows)
         if axis is None and steps and shape and len(shape) > 1 and shape[0] == steps != shape[1] == step_rows:

@@ -10,12 +10,12 @@ from torch import nn
 
 from snnenergy.frameworks import TimeLayout, neuron_model_of_class
 from snnenergy.trace.forward import Frame
+from snnenergy.trace.operators import COMPARISONS
 from snnenergy.trace.tree import plain_name
 
 if TYPE_CHECKING:
     from snnenergy.trace.recorder import Recorder
 
-_SPIKES = frozenset(("gt", "ge", "lt", "le", "heaviside"))
 _KEEPING = frozenset(
     """to _to_copy type_as clone alias convert_element_type view reshape flatten unflatten squeeze unsqueeze permute transpose
     stack cat add sub""".split()
@@ -36,8 +36,16 @@ def module_paths(module: nn.Module) -> set[str]:
     """Paths that a role may be given to: of its modules, or of those that an exported program was traced through."""
     if not isinstance(module, torch.fx.GraphModule) or not is_exported(module):
         return {plain_name(name) or "(root)" for name, _ in module.named_modules()}
-    rows = (value for n in module.graph.nodes for value in (n.meta.get("nn_module_stack") or {}).values())
-    return {plain_name(str(path)).partition("@")[0] or "(root)" for path, _ in rows}
+    return {path for node in module.graph.nodes for path, _ in _scopes(node)}
+
+
+def _scopes(node: torch.fx.Node) -> list[tuple[str, str]]:
+    """(path, qualified class) of the modules that a value was made in, the innermost last."""
+    rows = (node.meta.get("nn_module_stack") or {}).values()
+    return [
+        (plain_name(str(path)).partition("@")[0] or "(root)", cls if isinstance(cls, str) else cls.__qualname__)
+        for path, cls in rows
+    ]
 
 
 class Exported(torch.fx.Interpreter):
@@ -71,14 +79,8 @@ class Exported(torch.fx.Interpreter):
 
 
 def _node_frames(module: torch.fx.GraphModule, roles: Mapping[str, str]) -> dict[str, Frame]:
-    stacks: dict[str, list[tuple[str, str]]] = {}
-    for node in module.graph.nodes:
-        stack = node.meta.get("nn_module_stack")
-        if stack and node.op == "call_function":
-            rows = [
-                (plain_name(str(v[0])), v[1] if isinstance(v[1], str) else v[1].__qualname__) for v in stack.values()
-            ]
-            stacks[node.name] = [(path.partition("@")[0] or "(root)", kind) for path, kind in rows]
+    called = {node.name: _scopes(node) for node in module.graph.nodes if node.op == "call_function"}
+    stacks = {name: rows for name, rows in called.items() if rows}
     paths = {path for rows in stacks.values() for path, _ in rows}
     frames = {}
     for name, rows in stacks.items():
@@ -100,9 +102,7 @@ def exported_neurons(module: torch.fx.GraphModule, roles: Mapping[str, str]) -> 
     """Paths of neuron modules in a graph and their models."""
     found: dict[str, str] = {}
     for node in module.graph.nodes:
-        for value in (node.meta.get("nn_module_stack") or {}).values():
-            path = plain_name(str(value[0])).partition("@")[0] or "(root)"
-            kind = value[1] if isinstance(value[1], str) else value[1].__qualname__
+        for path, kind in _scopes(node):
             model = _role(path, kind, roles)
             if model is not None:
                 found[path] = model
@@ -153,7 +153,7 @@ def _spikes(node: torch.fx.Node, known: dict[str, bool]) -> bool:
     """Whether a value comes from comparisons alone, or from one that gates something: a graded spike."""
     if node.name not in known:
         packet, given = _packet(node), node.all_input_nodes
-        if packet in _SPIKES:
+        if packet in COMPARISONS:
             known[node.name] = True
         elif packet == "mul":
             known[node.name] = any(_spikes(n, known) for n in given)

@@ -63,8 +63,8 @@ class Lineage:
         self._base: dict[int, Tag] = {}
         self._know([*parameters_of(modules), *kept_weights(modules)], PARAMETER)
         self._know(buffers_of(modules), BUFFER)
-        plain = [(raw, t) for raw, t in plain_tensors_of(modules) if t.layout is torch.strided]
-        rows = [(raw, t) for raw, t in plain if storage(t) not in self._base]  # views of those are known
+        plain = plain_tensors_of(modules)  # but views of those
+        rows = [(raw, t) for raw, t in plain if t.layout is torch.strided and storage(t) not in self._base]
         self._know(rows, BUFFER)
         self._plain = [(plain_name(raw), storage(t)) for raw, t in rows]
 

@@ -24,6 +24,7 @@ class Reader:
     def __init__(self, rec: Recorder) -> None:
         self.rec, self.rows = rec, Rows()
         self._before: dict[Key, Row] = {}
+        self._plan: Plan | None = None
         self._work: Work = {}
 
     def take(self, *, start: int, samples: int, correct: int) -> None:
@@ -37,6 +38,9 @@ class Reader:
 
     def _same(self, plan: Plan) -> Work:
         """The value-free work of a forward; one object for all rows in a row that did the same."""
+        if plan is self._plan:
+            return self._work
+        self._plan = plan
         work = {path: {name: getattr(did, name) for name in WORK} for path, did in plan.work.items()}
         if work != self._work:
             self._work = work
